@@ -1,0 +1,36 @@
+# Every target works from a bare checkout: the virtual environment is made when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help install demo test test-slow lint format
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+install: .venv/installed  ## Make .venv and install rtp with its development tools
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: install  ## Distil real digit images into 640 floats and test what they are worth (4 minutes on two cores)
+	@run=logs/digits_ipc1/demo-$$(date +%Y%m%d-%H%M%S) && \
+	$(BIN)/rtp fit --config configs/digits_ipc1.yaml --run_dir $$run && \
+	$(BIN)/rtp test --ckpt_path $$run/best.ckpt --evaluation.baselines true
+
+test: install  ## Run the tests (under 10 minutes on two cores)
+	$(BIN)/python -m pytest --numprocesses 2
+
+test-slow: install  ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -m slow
+
+lint: install  ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install  ## Put the code into the project's format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format

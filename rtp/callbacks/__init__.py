@@ -1,0 +1,9 @@
+"""Callbacks, one job each."""
+
+from rtp.callbacks.last_checkpoint import LastCheckpoint
+from rtp.callbacks.pictures import MemoryPictures
+from rtp.callbacks.retraining import RetrainingEvaluation
+from rtp.callbacks.run_record import RunRecord
+from rtp.callbacks.speed import TrainingSpeed
+
+__all__ = ["LastCheckpoint", "MemoryPictures", "RetrainingEvaluation", "RunRecord", "TrainingSpeed"]

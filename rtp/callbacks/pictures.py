@@ -1,0 +1,84 @@
+"""Pictures of the memory, in TensorBoard and as PNG files in the run's folder."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.utils import save_image
+
+from rtp.callbacks.run_record import run_folder
+from rtp.datamodules import ImageDataModule
+from rtp.figures import class_similarity, image_grid, similarity_map, stretched
+from rtp.modules.distillation import MemoryDistillation
+
+
+class MemoryPictures(L.Callback):
+    """After every evaluation shows recalled images, bases and the coefficient similarity map (figures 3, 7, 8).
+
+    Images are shown as the data set's pixels: normalisation and ZCA are inverted. The files `recalled.png`,
+    `bases.png` and `similarity.png` always show the memory that was evaluated last.
+
+    Args:
+        max_classes: Classes shown at most in the grid of recalled images, a row each.
+        max_images: Recalled images shown at most of a class, and bases at most in a row.
+    """
+
+    def __init__(self, max_classes: int = 20, max_images: int = 10) -> None:
+        self.max_classes = max_classes
+        self.max_images = max_images
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the memory as it is now."""
+        self._show(trainer, pl_module)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the memory that was tested."""
+        self._show(trainer, pl_module)
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Write all recalled images of each class to `recalled/<class number>.png`."""
+        data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        folder = run_folder(trainer) / "recalled"
+        folder.mkdir(parents=True, exist_ok=True)
+        for label, images in zip(batch.tolist(), outputs, strict=True):
+            save_image(data.to_pixels(images), folder / f"{label:03d}.png", nrow=self.max_images)
+        print(f"recalled images of {len(batch)} classes are in {folder}")
+
+    @rank_zero_only
+    def _show(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not isinstance(pl_module, MemoryDistillation) or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        folder = run_folder(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in self._pictures(pl_module, data).items():
+            save_image(picture, folder / f"{name}.png")
+            if isinstance(trainer.logger, TensorBoardLogger):
+                trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
+
+    @torch.no_grad()
+    def _pictures(self, module: MemoryDistillation, data: ImageDataModule) -> dict[str, Tensor]:
+        memory = module.memory
+        classes = torch.arange(min(memory.query_dim, self.max_classes), device=module.device)
+        recalled = memory.recall(classes)[:, : self.max_images]  # (classes, images, C, H, W)
+        bases = F.interpolate(memory.bases, size=memory.image_shape[-2:], mode="bilinear", align_corners=False)
+        bases = stretched(data.normalisation.invert(bases))
+        similarity = class_similarity(memory.coefficients())
+        return {
+            "recalled": image_grid([data.to_pixels(row) for row in recalled]),
+            "bases": image_grid(_rows(bases, self.max_images)),
+            "similarity": similarity_map(similarity, data.class_names),
+        }
+
+
+def _rows(images: Tensor, width: int) -> list[Tensor]:
+    # rows of one length; the last one is filled up with white images
+    width = min(width, len(images))
+    missing = -len(images) % width
+    return list(torch.cat([images, images.new_ones(missing, *images.shape[1:])]).split(width))

@@ -1,0 +1,266 @@
+"""Evaluation of a memory by training fresh networks on what it recalls (section 5.1)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+from tqdm import tqdm
+
+from rtp.callbacks.run_record import run_folder
+from rtp.datamodules import ImageDataModule
+from rtp.errors import UserError
+from rtp.evaluation import TrainingProtocol, random_real_images, train_network
+from rtp.modules.distillation import MemoryDistillation
+from rtp.modules.networks import NetworkFactory
+from rtp.report import Result, format_table, write_json
+from rtp.version import __version__
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images to train networks on, drawn anew for each network, and what storing them costs."""
+
+    name: str
+    draw: Callable[[], tuple[Tensor, Tensor]]
+    protocol: TrainingProtocol
+    storage_floats: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Networks trained on one set, each with the metric that collects its accuracy batch by batch."""
+
+    training_set: TrainingSet
+    images: int
+    networks: list[nn.Module]
+    metrics: list[MulticlassAccuracy]
+
+
+class RetrainingEvaluation(L.Callback):
+    """Trains fresh networks on the recalled images and measures them on the validation or test batches.
+
+    In validation it logs `val/accuracy` and `val/accuracy_std`, which ModelCheckpoint and EarlyStopping can
+    monitor; in `rtp test` it logs `test/...`, prints a table and writes `test.json` into the run's folder. The
+    random numbers it draws are its own: training goes on as if there had been no evaluation.
+
+    Args:
+        networks: Networks of each architecture in `rtp test`; the paper uses 20 (5.1).
+        validation_networks: Networks in validation, which are of the module's own architecture.
+        protocol: How a network is trained.
+        architectures: Networks that `rtp test` trains (table 6 has three); by default the module's own alone.
+        baselines: Whether `rtp test` also trains on random real images that take the same storage and on all
+            real images of the training split.
+        real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
+        seed: Seed of the networks and minibatches.
+    """
+
+    def __init__(
+        self,
+        networks: int = 20,
+        validation_networks: int = 3,
+        protocol: TrainingProtocol = TrainingProtocol(),  # noqa: B008  # frozen
+        architectures: list[NetworkFactory] | None = None,
+        baselines: bool = False,
+        real_epochs: int = 30,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("networks", networks), ("validation_networks", validation_networks)):
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
+        self.networks = networks
+        self.validation_networks = validation_networks
+        self.protocol = protocol
+        self.architectures = architectures
+        self.baselines = baselines
+        self.real_protocol = TrainingProtocol(
+            real_epochs, protocol.batch_size, protocol.learning_rate, protocol.momentum
+        )
+        self.seed = seed
+        self._candidates: list[Candidate] = []
+
+    # Validation ------------------------------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Train the networks that the validation batches are going to judge."""
+        module = _distillation(pl_module)
+        with (
+            self._own_randomness(),
+            progress(trainer, self.validation_networks * self.protocol.epochs) as advance,
+        ):
+            distilled = self._distilled(module)
+            self._candidates = [self._train(module, distilled, module.network, self.validation_networks, advance)]
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Measure the networks on one batch."""
+        self._measure(batch)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log mean and standard deviation of the accuracy."""
+        (result,) = self._results(trainer)
+        pl_module.log("val/accuracy", result.mean, prog_bar=True)
+        pl_module.log("val/accuracy_std", result.std)
+
+    # Test ------------------------------------------------------------------------------------------------------
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Train the networks of every architecture on every training set."""
+        module = _distillation(pl_module)
+        architectures = self.architectures or [module.network]
+        with self._own_randomness():
+            training_sets = [self._distilled(module)]
+            if self.baselines:
+                training_sets += self._real(module, _datamodule(trainer))
+            epochs = sum(training_set.protocol.epochs for training_set in training_sets)
+            with progress(trainer, epochs * self.networks * len(architectures)) as advance:
+                self._candidates = [
+                    self._train(module, training_set, architecture, self.networks, advance)
+                    for training_set in training_sets
+                    for architecture in architectures
+                ]
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Measure the networks on one batch."""
+        self._measure(batch)
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the accuracies, print them as a table and write them to `test.json`."""
+        module = _distillation(pl_module)
+        results = self._results(trainer)
+        for result in results:
+            key = f"{result.training_set.replace(' ', '_')}_{result.architecture}"
+            pl_module.log(f"test/{key}", result.mean)
+        pl_module.log("test/accuracy", results[0].mean)
+        pl_module.log("test/accuracy_std", results[0].std)
+        self._record(trainer, module, results)
+
+    @rank_zero_only
+    def _record(self, trainer: L.Trainer, module: MemoryDistillation, results: list[Result]) -> None:
+        folder = run_folder(trainer)
+        content = results[0].as_dict() | {
+            "dataset": _datamodule(trainer).name,
+            "split": "test",
+            "steps": module.trained_steps,
+            "seed": self.seed,
+            "checkpoint": None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name,
+            "device": str(module.device),
+            "rtp_version": __version__,
+            "torch_version": torch.__version__,
+            "results": [result.as_dict() for result in results],
+        }
+        write_json(folder / "test.json", content)
+        print(f"\n{format_table(results)}\n\nwritten to {folder / 'test.json'}")
+
+    # Both ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        with isolate_rng():
+            torch.manual_seed(self.seed)
+            yield
+
+    def _distilled(self, module: MemoryDistillation) -> TrainingSet:
+        memory = module.memory
+        with torch.no_grad():
+            classes = torch.arange(memory.query_dim, device=module.device)
+            images = memory.recall(classes).flatten(0, 1)
+        labels = classes.repeat_interleave(memory.num_slots)
+        return TrainingSet("distilled", lambda: (images, labels), self.protocol, memory.storage_floats)
+
+    def _real(self, module: MemoryDistillation, data: ImageDataModule) -> list[TrainingSet]:
+        images, labels = data.train_set
+        image_floats = images[0].numel()
+        # eq. 4 asks for "approximately" the same storage; the memory's is just below a whole number of images
+        per_class = max(1, round(module.memory.storage_floats / (image_floats * data.num_classes)))
+        return [
+            TrainingSet(
+                "random real",
+                lambda: random_real_images(images, labels, per_class),
+                self.protocol,
+                per_class * data.num_classes * image_floats,
+            ),
+            TrainingSet("all real", lambda: (images, labels), self.real_protocol, images.numel()),
+        ]
+
+    def _train(
+        self,
+        module: MemoryDistillation,
+        training_set: TrainingSet,
+        architecture: NetworkFactory,
+        count: int,
+        advance: Callable[[], object],
+    ) -> Candidate:
+        networks = []
+        for _ in range(count):
+            images, labels = training_set.draw()
+            network = module.fresh_network(architecture)
+            networks.append(train_network(network, images, labels, training_set.protocol, module.augmentation, advance))
+        metrics = [MulticlassAccuracy(module.memory.query_dim, average="micro").to(module.device) for _ in networks]
+        return Candidate(training_set, len(labels), networks, metrics)
+
+    def _measure(self, batch: tuple[Tensor, Tensor]) -> None:
+        images, labels = batch
+        for candidate in self._candidates:
+            for network, metric in zip(candidate.networks, candidate.metrics, strict=True):
+                metric.update(network(images), labels)
+
+    def _results(self, trainer: L.Trainer) -> list[Result]:
+        data = _datamodule(trainer)
+        whole = data.train_set[0].numel() + data.validation_set[0].numel()
+        results = [
+            Result(
+                training_set=candidate.training_set.name,
+                architecture=type(candidate.networks[0]).__name__,
+                accuracies=tuple(float(metric.compute()) for metric in candidate.metrics),
+                epochs=candidate.training_set.protocol.epochs,
+                images=candidate.images,
+                storage_floats=candidate.training_set.storage_floats,
+                storage_percent=100 * candidate.training_set.storage_floats / whole,
+            )
+            for candidate in self._candidates
+        ]
+        self._candidates = []
+        return results
+
+
+@contextmanager
+def progress(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], object]]:
+    """Show how far the retraining is, unless the trainer's own progress bar is off.
+
+    Args:
+        trainer: Says whether bars are wanted.
+        epochs: Epochs of all networks together.
+
+    Yields:
+        A function to call after each epoch.
+    """
+    hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
+    with tqdm(total=epochs, desc="retraining networks", unit="epoch", leave=False, disable=hidden) as bar:
+        yield bar.update
+
+
+def _distillation(module: L.LightningModule) -> MemoryDistillation:
+    if not isinstance(module, MemoryDistillation):
+        raise UserError(
+            "RetrainingEvaluation needs a module with a memory, such as MemoryDistillation, "
+            f"got {type(module).__name__}"
+        )
+    return module
+
+
+def _datamodule(trainer: L.Trainer) -> ImageDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(data, ImageDataModule):
+        raise UserError(f"RetrainingEvaluation needs an ImageDataModule, got {type(data).__name__}")
+    return data

@@ -1,0 +1,86 @@
+"""What a run was: its configuration beside it and inside its checkpoints, its hyper-parameters in TensorBoard."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
+
+from rtp.modules.distillation import MemoryDistillation
+
+CONFIG_KEY = "rtp_config"
+"""Where a checkpoint holds the resolved configuration, as YAML text; `rtp test --ckpt_path` reads it."""
+
+
+class RunRecord(SaveConfigCallback):
+    """Saves the resolved configuration as `config.yaml`, in every checkpoint, and as hyper-parameters.
+
+    TensorBoard's HPARAMS page shows the hyper-parameters with the last `val/accuracy` and `test/accuracy`.
+    The arguments are those of Lightning's SaveConfigCallback.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Save, in `fit` alone: evaluating a run does not change what it was."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Write the hyper-parameters and the storage to TensorBoard."""
+        if isinstance(trainer.logger, TensorBoardLogger):
+            settings = flat_settings(yaml.safe_load(self._text()))
+            trainer.logger.hparams.update(settings)
+            # log_hyperparams would add a first point to each metric; here they are names, values come from the curves
+            writer = trainer.logger.experiment._get_file_writer()
+            for summary in hparams(settings, {"val/accuracy": 0.0, "test/accuracy": 0.0}):
+                writer.add_summary(summary)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the storage, which does not change during a run."""
+        if isinstance(pl_module, MemoryDistillation) and trainer.logger is not None:
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            floats = pl_module.memory.storage_floats
+            percent = 100 * floats / (data.train_set[0].numel() + data.validation_set[0].numel())
+            trainer.logger.log_metrics(
+                {"memory/storage_floats": floats, "memory/storage_percent": percent}, trainer.global_step
+            )
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Put the configuration into the checkpoint, so that the file stands alone."""
+        checkpoint[CONFIG_KEY] = self._text()
+
+    def _text(self) -> str:
+        return str(self.parser.dump(self.config, skip_none=False))
+
+
+def flat_settings(config: dict[str, Any]) -> dict[str, bool | int | float | str]:
+    """Flatten a nested configuration to what TensorBoard's HPARAMS page can show.
+
+    Args:
+        config: The resolved configuration.
+
+    Returns:
+        Dotted names without `class_path` and `init_args`, class names without their modules, no empty values.
+    """
+    flat: dict[str, bool | int | float | str] = {}
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(prefix if key in ("class_path", "init_args") else f"{prefix}.{key}".lstrip("."), inner)
+        elif isinstance(value, (bool, int, float, str)):
+            flat[prefix] = value.rsplit(".", 1)[-1] if isinstance(value, str) and "/" not in value else value
+        elif isinstance(value, list):
+            flat[prefix] = ", ".join(str(item) for item in value)
+
+    for section in ("model", "data", "evaluation"):
+        add(section, config.get(section))
+    flat["seed_everything"] = config["seed_everything"]
+    return flat
+
+
+def run_folder(trainer: L.Trainer) -> Path:
+    """The folder that holds a run's checkpoints, curves, pictures and results."""
+    return Path(trainer.log_dir or trainer.default_root_dir)

@@ -1,0 +1,268 @@
+"""The base of all data modules: split, normalisation, batches."""
+
+import os
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from rtp.datamodules.normalisation import Normalisation, fit_standardisation
+from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
+from rtp.datamodules.zca import check_reg, default_cache_dir, load_or_fit_zca
+from rtp.errors import DataError, UserError
+
+# Images normalised at once: 4096 CIFAR images are 50 MB in float32.
+CHUNK = 4096
+
+Value = TypeVar("Value")
+LabelledImages = tuple[Tensor, Tensor]
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Labelled images of one size, kept as one tensor a split on the training device.
+
+    A concrete class defines `class_names` and `image_shape` (class attributes or properties), `load` and,
+    where files must be fetched, `prepare_data`.
+
+    The training set is split into a training and a validation part, and the normalisation is fitted on the
+    training part alone. The test set is read by `setup("test")` alone.
+
+    Args:
+        root: Folder of the data sets; by default the environment variable RTP_DATA_DIR, or else `./data`.
+        validation_fraction: Part of the training images of each class kept for validation, in (0, 1).
+        real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the
+            authors' code).
+        classes_per_step: Classes sampled in an outer step (Y' of algorithm 1), null for all of them.
+        zca: Regularisation of ZCA, positive (the authors: 0.1 for CIFAR, 100 for SVHN); null standardises
+            each channel instead.
+        seed: Seed of the split and of the outer batches, at least 0.
+        batch_size: Images in one evaluation batch, at least 1.
+
+    Attributes:
+        name: Short lower-case name of the data, e.g. `cifar10`; a class attribute, or else made from the
+            class name.
+
+    Raises:
+        UserError: If an argument is out of its range.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        root: str | None = None,
+        validation_fraction: float = 0.1,
+        real_images_per_class: int = 64,
+        classes_per_step: int | None = None,
+        zca: float | None = None,
+        seed: int = 0,
+        batch_size: int = 1000,
+    ) -> None:
+        super().__init__()
+        if not 0 < validation_fraction < 1:
+            raise UserError(f"validation_fraction is {validation_fraction}, but must lie between 0 and 1, such as 0.1.")
+        if zca is not None:
+            check_reg(zca)
+        check_at_least("real_images_per_class", real_images_per_class, 1)
+        check_at_least("classes_per_step", classes_per_step, 1)
+        check_at_least("seed", seed, 0)
+        check_at_least("batch_size", batch_size, 1)
+        self.name = self.name or _snake_case(type(self).__name__)
+        self.root = root
+        self.validation_fraction = validation_fraction
+        self.real_images_per_class = real_images_per_class
+        self.classes_per_step = classes_per_step
+        self.zca = zca
+        self.seed = seed
+        self.batch_size = batch_size
+        self._normalisation: Normalisation | None = None
+        self._train_set: LabelledImages | None = None
+        self._validation_set: LabelledImages | None = None
+        self._test_set: LabelledImages | None = None
+
+    @property
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels (1 or 3), height and width in pixels."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @abstractmethod
+    def load(self, split: Split) -> LabelledImages:
+        """Read one of the official splits.
+
+        Args:
+            split: `"train"` or `"test"`.
+
+        Returns:
+            Images (n, C, H, W) uint8 and labels (n,) int64 in 0..num_classes-1, on the CPU.
+
+        Raises:
+            DataError: If files are missing or damaged.
+        """
+
+    @property
+    def data_root(self) -> Path:
+        """The folder of the data sets: `root`, or `$RTP_DATA_DIR`, or `./data`."""
+        return Path(self.root or os.environ.get("RTP_DATA_DIR") or "data").expanduser()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, split and normalise the training set, once; for the stage `"test"` the test set as well.
+
+        Args:
+            stage: `"fit"`, `"validate"`, `"test"` or `"predict"`.
+
+        Raises:
+            DataError: If the data are missing, damaged or not fit for a stratified split.
+        """
+        if self._train_set is None:
+            images, labels = self._load_checked("train")
+            train, validation = stratified_split(labels, self.validation_fraction, self.seed)
+            self._normalisation = self._fit_normalisation(images[train])
+            self._train_set = self._normalised(images[train], labels[train])
+            self._validation_set = self._normalised(images[validation], labels[validation])
+        if stage == "test" and self._test_set is None:
+            self._test_set = self._normalised(*self._load_checked("test"))
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The normalisation fitted on the training images."""
+        return self._ready(self._normalisation, "fit")
+
+    @property
+    def train_set(self) -> LabelledImages:
+        """Normalised training images (n, C, H, W) float32 and labels (n,) int64, on the training device."""
+        return self._ready(self._train_set, "fit")
+
+    @property
+    def validation_set(self) -> LabelledImages:
+        """Normalised validation images and labels, as `train_set`."""
+        return self._ready(self._validation_set, "fit")
+
+    @property
+    def test_set(self) -> LabelledImages:
+        """Normalised test images and labels, as `train_set`; only after `setup("test")`."""
+        return self._ready(self._test_set, "test")
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Normalise images.
+
+        Args:
+            images: (n, C, H, W) uint8.
+
+        Returns:
+            What networks see, (n, C, H, W) float32 on the device of `images`.
+        """
+        normalised = torch.empty(images.shape, device=images.device)
+        for target, chunk in zip(torch.split(normalised, CHUNK), torch.split(images, CHUNK), strict=True):
+            target.copy_(self.normalisation.apply(chunk.float() / 255))
+        return normalised
+
+    def to_pixels(self, images: Tensor) -> Tensor:
+        """Undo the normalisation, for display.
+
+        Args:
+            images: Normalised images, (n, C, H, W) floats.
+
+        Returns:
+            Pixels in [0, 1], (n, C, H, W) float32.
+        """
+        return self.normalisation.invert(images.float()).clamp(0, 1)
+
+    def train_dataloader(self) -> OuterBatches:
+        """One class-balanced batch of real images for each of `trainer.max_steps` outer steps, or endless."""
+        length = None
+        if self.trainer is not None and self.trainer.max_steps > 0:
+            length = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+        return OuterBatches(*self.train_set, self.real_images_per_class, self.classes_per_step, self.seed, length)
+
+    def val_dataloader(self) -> Batches[LabelledImages]:
+        """The validation set in order, `batch_size` images a batch."""
+        return self._in_order(self.validation_set)
+
+    def test_dataloader(self) -> Batches[LabelledImages]:
+        """The test set in order, `batch_size` images a batch."""
+        return self._in_order(self.test_set)
+
+    def predict_dataloader(self) -> Batches[Tensor]:
+        """One batch, the labels 0..num_classes-1: to predict is to recall the images of every class."""
+        return Batches([torch.arange(self.num_classes)])
+
+    def _load_checked(self, split: Split) -> LabelledImages:
+        images, labels = self.load(split)
+        what = f"The {split} split of {self.name}"
+        if images.dtype != torch.uint8 or labels.dtype != torch.int64:
+            raise DataError(f"{what} holds {images.dtype} images and {labels.dtype} labels, not uint8 and int64.")
+        if len(images) == 0 or images.shape[1:] != self.image_shape or labels.shape != images.shape[:1]:
+            raise DataError(
+                f"{what} holds images of shape {tuple(images.shape)} and labels of shape "
+                f"{tuple(labels.shape)}, not (n, {', '.join(map(str, self.image_shape))}) and (n,)."
+            )
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            raise DataError(
+                f"{what} holds labels from {labels.min()} to {labels.max()}, not from 0 to "
+                f"{self.num_classes - 1}: leave unlabelled images out."
+            )
+        counts = labels.bincount(minlength=self.num_classes)
+        if split == "train" and counts.min() < 2:
+            label = int(counts.argmin())
+            raise DataError(
+                f"{what} holds {counts[label]} images of class {self.class_names[label]!r}, but training and "
+                "validation need one each: add images or leave the class out."
+            )
+        return images, labels
+
+    def _fit_normalisation(self, images: Tensor) -> Normalisation:
+        if self.zca is None:
+            return fit_standardisation(images)
+        return load_or_fit_zca(images, self.zca, default_cache_dir())
+
+    def _normalised(self, images: Tensor, labels: Tensor) -> LabelledImages:
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        return self.preprocess(images).to(device), labels.to(device)
+
+    def _in_order(self, labelled: LabelledImages) -> Batches[LabelledImages]:
+        images, labels = (torch.split(tensor, self.batch_size) for tensor in labelled)
+        return Batches(list(zip(images, labels, strict=True)))
+
+    def _ready(self, value: Value | None, stage: str) -> Value:
+        if value is None:
+            raise RuntimeError(f"{self.name} has no data yet: call prepare_data() and setup({stage!r}) first.")
+        return value
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error of another library on one line, for use inside a DataError."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_at_least(argument: str, value: int | None, minimum: int) -> None:
+    """Refuse an argument that is too small; None is no value to check.
+
+    Args:
+        argument: Its name.
+        value: Its value.
+        minimum: The smallest value it may have.
+
+    Raises:
+        UserError: If the value is smaller.
+    """
+    if value is not None and value < minimum:
+        raise UserError(f"{argument} is {value}, but must be at least {minimum}.")
+
+
+def _snake_case(class_name: str) -> str:
+    """`CIFAR10` becomes `cifar10`, `FashionMNIST` becomes `fashion_mnist`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).lower()

@@ -1,0 +1,112 @@
+"""A user's own images in folders, one folder a class."""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+from rtp.datamodules.base import ImageDataModule, LabelledImages, check_at_least
+from rtp.datamodules.decoding import open_image, read_images, shape_of
+from rtp.datamodules.sampling import Split, fixed_split
+from rtp.errors import DataError
+
+
+class ImageFolder(ImageDataModule):
+    """Image files in `train/<class>/` and `test/<class>/`; the classes are sorted by their folders' names.
+
+    Without a `test` folder, a fixed, stratified 20 % of the images in `train` is the test set. If all
+    training images are grey, all images become grey ones (one channel), otherwise colour ones.
+
+    Args:
+        folder: Folder that holds `train`, absolute or relative to the data root.
+        image_size: Height and width in pixels: images are resized until they cover this square and cropped at
+            the centre. Null keeps them as they are, and then all must have one size.
+        root: Folder of the data sets; by default the environment variable RTP_DATA_DIR, or else `./data`.
+        validation_fraction: Part of the training images of each class kept for validation, in (0, 1).
+        real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the
+            authors' code).
+        classes_per_step: Classes sampled in an outer step (Y' of algorithm 1), null for all of them.
+        zca: Regularisation of ZCA, positive (the authors: 0.1 for CIFAR, 100 for SVHN); null standardises
+            each channel instead.
+        seed: Seed of the split and of the outer batches, at least 0.
+        batch_size: Images in one evaluation batch, at least 1.
+
+    Raises:
+        UserError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        image_size: int | None = None,
+        root: str | None = None,
+        validation_fraction: float = 0.1,
+        real_images_per_class: int = 64,
+        classes_per_step: int | None = None,
+        zca: float | None = None,
+        seed: int = 0,
+        batch_size: int = 1000,
+    ) -> None:
+        super().__init__(root, validation_fraction, real_images_per_class, classes_per_step, zca, seed, batch_size)
+        check_at_least("image_size", image_size, 1)
+        self.folder = folder
+        self.image_size = image_size
+        self.name = Path(folder).name.lower() or self.name
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the folders in `train`, sorted."""
+        names = self._classes(self._path("train"))
+        if len(names) == 1:
+            raise DataError(
+                f"{self._path('train')} holds one class, {names[0]!r}: put one folder for each class there."
+            )
+        return tuple(names)
+
+    @cached_property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width, from the headers of all training images."""
+        first_of: dict[tuple[int, int, int], str] = {}
+        for path, _ in self._samples("train"):
+            with open_image((path, Path(path))) as image:
+                first_of.setdefault(shape_of(image, self.image_size), path)
+        by_size = {(width, height): path for (_, height, width), path in first_of.items()}
+        if len(by_size) > 1:
+            (a, (w, h)), (b, (v, g)) = [(path, size) for size, path in by_size.items()][:2]
+            raise DataError(
+                f"{a} has {w}x{h} pixels, {b} has {v}x{g}: set image_size to resize and crop all images to one size."
+            )
+        return max(first_of)  # all the same, but colour before grey
+
+    def load(self, split: Split) -> LabelledImages:
+        """Read a split; see the base class."""
+        has_test = self._path("test").is_dir()
+        samples = self._samples(split if has_test else "train")
+        images = read_images(((path, Path(path)) for path, _ in samples), self.image_shape, self.image_size is not None)
+        labels = torch.tensor([label for _, label in samples])
+        return (images, labels) if has_test else fixed_split(images, labels, split)
+
+    def _path(self, split: Split) -> Path:
+        return self.data_root / Path(self.folder).expanduser() / split
+
+    def _classes(self, path: Path) -> list[str]:
+        try:
+            names: list[str] = find_classes(path)[0]
+            return names
+        except FileNotFoundError as error:
+            raise DataError(
+                f"There is no folder with images in {path}: make one for each class, such as {path / 'cat'}."
+            ) from error
+
+    def _samples(self, split: Split) -> list[tuple[str, int]]:
+        """Paths and labels of the image files of a split, sorted."""
+        path = self._path(split)
+        if unknown := set(self._classes(path)) - set(self.class_names):
+            raise DataError(f"{path} holds classes that are not in train: {', '.join(sorted(unknown))}.")
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        try:
+            samples: list[tuple[str, int]] = make_dataset(path, labels, IMG_EXTENSIONS, allow_empty=split == "test")
+            return samples
+        except FileNotFoundError as error:
+            raise DataError(f"In {path}: {error}.") from error

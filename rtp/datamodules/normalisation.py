@@ -1,0 +1,59 @@
+"""What is done to pixels before a network sees them, and how it is undone for display."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Normalisation(Protocol):
+    """A map of images fitted on training images, and its inverse. Images are floats, (n, C, H, W)."""
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Map images with pixels in [0, 1] to what networks are trained on; shape, dtype and device stay."""
+
+    def invert(self, images: Tensor) -> Tensor:
+        """Map normalised images back to pixels, which may lie a little outside [0, 1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standardisation:
+    """Subtract each channel's mean and divide by its standard deviation.
+
+    Args:
+        mean: Mean of each channel over images and pixels, (C,) float64, pixels in [0, 1].
+        std: Standard deviation of each channel, (C,) float64, positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Standardise images with pixels in [0, 1], (n, C, H, W); shape, dtype and device stay."""
+        return (images - self._like(images, self.mean)) / self._like(images, self.std)
+
+    def invert(self, images: Tensor) -> Tensor:
+        """Map standardised images (n, C, H, W) back to pixels, exactly."""
+        return images * self._like(images, self.std) + self._like(images, self.mean)
+
+    def _like(self, images: Tensor, statistic: Tensor) -> Tensor:
+        return statistic.to(images).view(1, -1, 1, 1)
+
+
+def fit_standardisation(images: Tensor) -> Standardisation:
+    """Measure the mean and the (population's) standard deviation of each channel.
+
+    Args:
+        images: Training images, (n, C, H, W) uint8.
+
+    Returns:
+        The standardisation; a channel in which every pixel has one value keeps its scale (std 1).
+    """
+    # How often each of the 256 values occurs says all, exactly and without a float copy of the images.
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    weights = counts / counts.sum(1, keepdim=True)  # (C, 256)
+    mean = weights @ values
+    std = (weights * (values - mean[:, None]).square()).sum(1).sqrt()
+    return Standardisation(mean, torch.where(std > 0, std, 1.0))

@@ -1,0 +1,160 @@
+"""Splits of a labelled image set and the batches that are drawn from it; nothing here knows Lightning."""
+
+from collections.abc import Iterator, Sequence
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtp.errors import UserError
+
+Split = Literal["train", "test"]
+Batch = TypeVar("Batch")
+
+# The share that tutorials use, and the first seed. Neither ever changes, or results could not be compared.
+TEST_FRACTION = 0.2
+TEST_SEED = 0
+
+
+def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split images into two parts that hold the same fraction of every class.
+
+    Args:
+        labels: Class of every image, (n,) integers.
+        fraction: Part of each class in the second part, in (0, 1). The number of images is rounded to the
+            nearest one, and both parts get at least one image of every class with two images or more; the
+            only image of a class goes to the first part.
+        seed: Seed of the draw; the same labels and the same seed give the same split.
+
+    Returns:
+        The indices of the first part and of the second, int64, each in ascending order.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    in_second = torch.zeros(len(labels), dtype=torch.bool)
+    for label in torch.unique(labels):
+        members = (labels == label).nonzero().squeeze(1)
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        in_second[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    return (~in_second).nonzero().squeeze(1), in_second.nonzero().squeeze(1)
+
+
+def fixed_split(images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
+    """One side of the stratified split for data without an official test set; always the same one.
+
+    Args:
+        images: All images, (n, C, H, W).
+        labels: Their classes, (n,) integers.
+        split: The side wanted.
+
+    Returns:
+        The images and labels of that side, in their original order.
+    """
+    train, test = stratified_split(labels, TEST_FRACTION, TEST_SEED)
+    chosen = train if split == "train" else test
+    return images[chosen], labels[chosen]
+
+
+class Batches(Generic[Batch]):
+    """A fixed sequence of batches as one data loader; Lightning takes a plain list for several loaders.
+
+    Args:
+        batches: The batches, in order.
+    """
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+class OuterBatches:
+    """Class-balanced batches of real images, one for each outer step (algorithm 1, lines 4 and 14).
+
+    Batch number `step` depends on `seed` and `step` alone. Iterating goes on where the last iteration
+    stopped, and `state_dict` tells where that is, so Lightning resumes a run with the batch that would have
+    come next.
+
+    Args:
+        images: Real images, (n, C, H, W), on any device.
+        labels: Their classes, (n,) int64 on the same device; 0 to the largest label all occur.
+        images_per_class: Images of each sampled class in a batch (m), at least 1. They are drawn without
+            replacement, from a class with fewer images with replacement.
+        classes_per_step: Classes in a batch (k), drawn without replacement; None takes all of them.
+        seed: Seed of the draws, at least 0.
+        length: Number of the batch to stop before; None goes on for ever.
+        start: Number of the first batch.
+
+    Raises:
+        UserError: If `classes_per_step` is not between 1 and the number of classes.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        images_per_class: int,
+        classes_per_step: int | None,
+        seed: int,
+        length: int | None = None,
+        start: int = 0,
+    ) -> None:
+        self._images = images
+        self._labels = labels
+        self._images_per_class = images_per_class
+        self._seed = seed
+        self._length = length
+        self._step = start
+        classes = labels.cpu().numpy()
+        self._members = [np.flatnonzero(classes == label) for label in range(classes.max() + 1)]
+        self._classes_per_step = len(self._members) if classes_per_step is None else classes_per_step
+        if not 1 <= self._classes_per_step <= len(self._members):
+            raise UserError(
+                f"classes_per_step is {classes_per_step}, but the data have {len(self._members)} classes: "
+                f"choose a number from 1 to {len(self._members)}."
+            )
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Draw batch number `step`.
+
+        Args:
+            step: Number of the batch, at least 0.
+
+        Returns:
+            Images (k * m, C, H, W) and labels (k * m,), the classes in ascending order.
+        """
+        # NumPy mixes both numbers into its 128-bit state; torch's CPU generator would keep 32 bits of a seed.
+        generator = np.random.default_rng([self._seed, step])
+        classes = np.sort(generator.choice(len(self._members), self._classes_per_step, replace=False))
+        m = self._images_per_class
+        chosen = (self._members[label] for label in classes)
+        drawn = [generator.choice(members, m, replace=len(members) < m) for members in chosen]
+        index = torch.from_numpy(np.concatenate(drawn)).to(self._images.device)
+        return self._images.index_select(0, index), self._labels.index_select(0, index)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while self._length is None or self._step < self._length:
+            self._step += 1
+            yield self.batch(self._step - 1)
+
+    def __len__(self) -> int:
+        """Number of batches of the whole run: Lightning counts those before `start` as fetched."""
+        if self._length is None:
+            raise TypeError("These batches never end: there is no length.")
+        return self._length
+
+    def state_dict(self) -> dict[str, int]:
+        """The number of the next batch, for Lightning's checkpoint."""
+        return {"step": self._step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on with the batch that a state names.
+
+        Args:
+            state: What `state_dict` returned.
+        """
+        self._step = state["step"]

@@ -1,0 +1,180 @@
+"""ZCA whitening of images as in KIP [1] and the code of "Remember the Past" [2], cached on disk.
+
+Each image x, a vector of d = C * H * W pixels in [0, 1], is reduced to u = (x - mean(x)) / |x - mean(x)| and
+mapped to W u, where C = sum_i u_i u_i^T / n over the training images, C = V E V^T and W = V (E + reg
+mean(E))^(-1/2) V^T. C is the second moment, as in both codes: the mean of the data set is not subtracted.
+
+[1] Nguyen et al., 2021, Dataset Distillation with Infinitely Wide Convolutional Networks,
+    https://arxiv.org/abs/2107.13034
+[2] Deng and Russakovsky, 2022, https://arxiv.org/abs/2206.02916
+"""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rtp.errors import DataError, UserError
+
+# Images whitened or summed at once: 4096 CIFAR images are 100 MB in float64.
+CHUNK = 4096
+# Half of the norm that one pixel one grey level away from the others has; a smaller norm is the rounding
+# error of an image that is constant, which becomes (nearly) zero instead of noise or NaN.
+MINIMUM_NORM = 0.5 / 255
+# Part of the cache's file names: raise it when the numbers or the tensors of the file change.
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ZCA:
+    """The whitening of one training set. All tensors are float64.
+
+    Args:
+        eigenvalues: E, the eigenvalues of the second moment, (d,), ascending, not negative.
+        eigenvectors: V, (d, d), one eigenvector a column.
+        mean: Mean of the training images' means, (), pixels in [0, 1].
+        norm: Mean of the training images' norms, ().
+        reg: Regularisation in units of the mean eigenvalue, positive.
+    """
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+    mean: Tensor
+    norm: Tensor
+    reg: float
+
+    @cached_property
+    def whitening(self) -> Tensor:
+        """W, (d, d) symmetric."""
+        return self._power(-0.5)
+
+    @cached_property
+    def colouring(self) -> Tensor:
+        """The inverse of W, (d, d) symmetric."""
+        return self._power(0.5)
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Whiten images with pixels in [0, 1], (n, C, H, W); shape, dtype and device stay."""
+        units, _, _ = _unit_images(images)
+        return (units @ self.whitening.to(units)).view_as(images)
+
+    def invert(self, images: Tensor) -> Tensor:
+        """Map whitened images (n, C, H, W) back to pixels.
+
+        `apply` loses the mean and the norm of each image, so all images get the mean ones of the training
+        images: patterns and colours come back, the brightness and the contrast of the single image do not.
+        """
+        pixels = images.flatten(1) @ self.colouring.to(images) * self.norm.to(images) + self.mean.to(images)
+        return pixels.view_as(images)
+
+    def _power(self, exponent: float) -> Tensor:
+        scale = (self.eigenvalues + self.reg * self.eigenvalues.mean()) ** exponent
+        return (self.eigenvectors * scale) @ self.eigenvectors.T
+
+
+def fit_zca(images: Tensor, reg: float) -> ZCA:
+    """Fit the whitening, on the CPU in float64.
+
+    Takes O(n d^2 + d^3) operations and O(d^2) memory beside the images: 3072 x 3072 for 32x32 colour images.
+
+    Args:
+        images: Training images with pixels in [0, 1], (n, C, H, W) floats on the CPU.
+        reg: Regularisation in units of the mean eigenvalue, positive; the authors take 0.1 for CIFAR, 100 for
+            SVHN.
+
+    Returns:
+        The fitted whitening.
+
+    Raises:
+        UserError: If `reg` is not positive.
+        DataError: If every image is constant.
+    """
+    check_reg(reg)
+    second_moment = torch.zeros(2 * [images[0].numel()], dtype=torch.float64)
+    mean, norm = torch.zeros(2, dtype=torch.float64)
+    for chunk in torch.split(images, CHUNK):
+        units, means, norms = _unit_images(chunk.double())
+        second_moment.addmm_(units.T, units, alpha=1 / len(images))
+        mean = mean + means.sum() / len(images)
+        norm = norm + norms.sum() / len(images)
+    if norm < MINIMUM_NORM:
+        raise DataError("Every training image has one constant colour, so ZCA has nothing to whiten: set zca to null.")
+    eigenvalues, eigenvectors = torch.linalg.eigh(second_moment)
+    # rounding makes some eigenvalues of 0 negative; eigh returns the vectors column after column
+    return ZCA(eigenvalues.clamp_min(0), eigenvectors.contiguous(), mean, norm, reg)
+
+
+def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
+    """Read the whitening of these images from the cache, or fit it and write it there.
+
+    A damaged file is fitted again and replaced.
+
+    Args:
+        images: Training images, (n, C, H, W) uint8 on the CPU.
+        reg: Regularisation in units of the mean eigenvalue, positive.
+        cache_dir: Folder of the cache; created if it is not there.
+
+    Returns:
+        The fitted whitening.
+
+    Raises:
+        UserError: If `reg` is not positive or the cache cannot be written.
+        DataError: If every image is constant.
+    """
+    check_reg(reg)
+    key = hashlib.sha256(f"{CACHE_VERSION} {tuple(images.shape)} {float(reg)}".encode())
+    key.update(images.contiguous().numpy().data)
+    path = cache_dir / f"zca-{key.hexdigest()}.safetensors"
+    try:
+        return ZCA(**load_file(path), reg=reg)
+    except (FileNotFoundError, SafetensorError, TypeError):  # TypeError: a tensor is missing from the file
+        zca = fit_zca(images.float() / 255, reg)
+    try:
+        _write(zca, path)
+    except OSError as error:
+        raise UserError(
+            f"The ZCA cache {path} cannot be written ({error.strerror}): set XDG_CACHE_HOME to a folder that can."
+        ) from error
+    return zca
+
+
+def default_cache_dir() -> Path:
+    """The folder of the cache: `$XDG_CACHE_HOME/rtp`, or `~/.cache/rtp`; data roots are often read-only."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rtp"
+
+
+def check_reg(reg: float) -> None:
+    """Refuse a regularisation that is not positive.
+
+    Args:
+        reg: Regularisation in units of the mean eigenvalue.
+
+    Raises:
+        UserError: If it is zero, negative or not a number.
+    """
+    if not reg > 0:
+        raise UserError(f"zca is {reg}, but must be positive (0.1 for CIFAR, 100 for SVHN), or null for no ZCA.")
+
+
+def _unit_images(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Images (n, C, H, W) as vectors of mean 0 and norm 1, (n, d), with their means and norms, (n, 1)."""
+    flat = images.flatten(1)
+    means = flat.mean(1, keepdim=True)
+    norms = (flat - means).norm(dim=1, keepdim=True)
+    return (flat - means) / norms.clamp_min(MINIMUM_NORM), means, norms
+
+
+def _write(zca: ZCA, path: Path) -> None:
+    """Write the file under another name first, so that nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        save_file({name: getattr(zca, name) for name in ("eigenvalues", "eigenvectors", "mean", "norm")}, unfinished)
+        os.replace(unfinished, path)

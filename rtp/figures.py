@@ -1,0 +1,87 @@
+"""Pictures of a memory as tensors: grids of recalled images and bases, and the similarity map of figure 3."""
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.functional import pil_to_tensor
+from torchvision.utils import make_grid
+
+# Smallest side of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size.
+_LEAST_SIDE = 32
+_CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
+
+
+def image_grid(rows: Sequence[Tensor]) -> Tensor:
+    """Lay images out, one row each.
+
+    Args:
+        rows: Each (n, C, H, W) of the same n, values in [0, 1].
+
+    Returns:
+        (3, height, width), values in [0, 1]; small images are enlarged by a whole factor.
+    """
+    images = torch.cat(list(rows))
+    factor = -(-_LEAST_SIDE // images.shape[-1])
+    enlarged = F.interpolate(images, scale_factor=factor, mode="nearest")
+    return make_grid(enlarged, nrow=len(rows[0]), padding=2, pad_value=1.0)
+
+
+def stretched(images: Tensor) -> Tensor:
+    """Stretch each image's values to [0, 1]: bases have no natural scale.
+
+    Args:
+        images: (n, C, H, W) of any range.
+    """
+    low = images.amin((1, 2, 3), keepdim=True)
+    high = images.amax((1, 2, 3), keepdim=True)
+    return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)
+
+
+def class_similarity(coefficients: Tensor) -> Tensor:
+    """Cosine similarity of the classes' mean coefficients, figure 3.
+
+    Args:
+        coefficients: (C, r, K): v = y^T A_i of each class and slot; the mean over slots is the paper's v-bar.
+
+    Returns:
+        (C, C) with values in [-1, 1].
+    """
+    mean = F.normalize(coefficients.mean(1), dim=1)
+    return mean @ mean.T
+
+
+def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
+    """Draw a similarity matrix with its class names: blue is -1, white 0, red 1.
+
+    Args:
+        similarity: (C, C) with values in [-1, 1].
+        class_names: C names, in the matrix's order.
+
+    Returns:
+        (3, height, width), values in [0, 1].
+    """
+    font = ImageFont.load_default(_FONT_SIZE)
+    side = _CELL * len(class_names)
+    width = max(int(font.getlength(name)) for name in class_names)
+    canvas = Image.new("RGB", (width + _MARGIN + side, width + _MARGIN + side), "white")
+    columns = Image.new("RGB", (width, side), "white")  # the names above the columns, still lying
+    for place, name in enumerate(class_names):
+        middle = place * _CELL + _CELL // 2
+        ImageDraw.Draw(canvas).text((width, width + _MARGIN + middle), name, "black", font, anchor="rm")
+        ImageDraw.Draw(columns).text((0, middle), name, "black", font, anchor="lm")
+    canvas.paste(columns.rotate(90, expand=True), (width + _MARGIN, 0))
+    colours = _diverging(similarity.clamp(-1, 1).cpu())
+    cells = F.interpolate(colours[None], scale_factor=_CELL, mode="nearest")[0]
+    picture = pil_to_tensor(canvas).float() / 255
+    picture[:, -side:, -side:] = cells
+    return picture
+
+
+def _diverging(values: Tensor) -> Tensor:
+    # (h, w) in [-1, 1] -> (3, h, w): from white to ColorBrewer's RdBu end colours
+    blue, red = torch.tensor([0.13, 0.40, 0.67]), torch.tensor([0.70, 0.09, 0.17])
+    end = torch.where(values[None] < 0, blue[:, None, None], red[:, None, None])
+    return 1 - values.abs() * (1 - end)

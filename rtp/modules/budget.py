@@ -1,0 +1,101 @@
+"""The storage budget of a memory: equation 4 of the paper, in floats."""
+
+import math
+from dataclasses import dataclass
+
+from rtp.errors import UserError
+
+
+@dataclass(frozen=True)
+class StorageBudget:
+    """What a budget of so many images a class buys.
+
+    The paper's equation 4, size(bases) + size(addressing matrices) <= N * C * size(image), "assuming the
+    numbers are stored as floats"; the number of addressing matrices is the integer lower bound.
+
+    Args:
+        images_per_class: The budget, in real images a class; any positive number (below 1 is allowed).
+        num_classes: Number of classes, which is also the width d_y of a one-hot query.
+        image_shape: (C, H, W) of a full-size image.
+        downsampling: Factor ds by which bases are smaller in height and width; divides H and W.
+
+    Raises:
+        UserError: If the budget is not positive or `downsampling` does not divide the image.
+    """
+
+    images_per_class: float
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    downsampling: int
+
+    def __post_init__(self) -> None:
+        """Check what can be wrong between the arguments."""
+        if not self.images_per_class > 0:
+            raise UserError(f"images_per_class must be positive, got {self.images_per_class}")
+        _, height, width = self.image_shape
+        if self.downsampling < 1 or height % self.downsampling or width % self.downsampling:
+            common = math.gcd(height, width)
+            fits = ", ".join(str(d) for d in range(1, common + 1) if common % d == 0)
+            raise UserError(
+                f"downsampling={self.downsampling} does not divide the image of {height}x{width} pixels: "
+                f"use one of {fits}"
+            )
+
+    @property
+    def floats(self) -> int:
+        """The budget in floats: images_per_class * num_classes * C * H * W, rounded down."""
+        return math.floor(self.images_per_class * self.num_classes * math.prod(self.image_shape))
+
+    @property
+    def basis_shape(self) -> tuple[int, int, int]:
+        """(C, H / ds, W / ds), the shape of one basis."""
+        channels, height, width = self.image_shape
+        return channels, height // self.downsampling, width // self.downsampling
+
+    @property
+    def basis_size(self) -> int:
+        """Floats of one basis."""
+        return math.prod(self.basis_shape)
+
+    def num_matrices(self, num_bases: int) -> int:
+        """Addressing matrices r that fit beside the bases, which is the number of images a class.
+
+        r = floor((ipc * C_cls * C * H * W - K * C * h * w) / (d_y * K)).
+
+        Args:
+            num_bases: Number of bases K, at least 1.
+
+        Raises:
+            UserError: If `num_bases` is below 1, or so large that r < 1; says which K or budget would fit.
+        """
+        if num_bases < 1:
+            raise UserError(f"num_bases must be at least 1, got {num_bases}")
+        rest = self.floats - num_bases * self.basis_size
+        matrices = rest // (self.num_classes * num_bases)
+        if matrices >= 1:
+            return matrices
+        # one matrix needs d_y * K floats beside the K bases
+        least = num_bases * (self.basis_size + self.num_classes)
+        most_bases = self.floats // (self.basis_size + self.num_classes)
+        images = math.ceil(100 * least / (self.num_classes * math.prod(self.image_shape))) / 100
+        fewer = f"num_bases <= {most_bases} or " if most_bases else ""
+        raise UserError(
+            f"num_bases={num_bases} does not fit a budget of {self.images_per_class:g} images a class "
+            f"({self.floats} floats): with one addressing matrix it takes {least}; "
+            f"use {fewer}images_per_class >= {images:g}"
+        )
+
+    def num_images(self) -> int:
+        """Images a class that fit when each is stored by itself at basis size (section 4.1's special case).
+
+        Raises:
+            UserError: If not one image a class fits.
+        """
+        images = self.floats // (self.num_classes * self.basis_size)
+        if images < 1:
+            least = math.ceil(100 * self.basis_size / math.prod(self.image_shape)) / 100
+            raise UserError(
+                f"images_per_class={self.images_per_class:g} holds no image of {self.basis_shape} a class: "
+                f"use images_per_class >= {least:g} or a larger downsampling than {self.downsampling}"
+            )
+        return images

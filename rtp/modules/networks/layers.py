@@ -1,0 +1,56 @@
+"""The pieces that the convolutional networks share."""
+
+from torch import nn
+
+from rtp.errors import UserError
+
+
+def instance_norm(width: int) -> nn.GroupNorm:
+    """InstanceNorm with a scale and a shift for each channel, as GroupNorm with one channel a group.
+
+    Both compute the same numbers; this is the form of the authors' code.
+    """
+    return nn.GroupNorm(width, width)
+
+
+def grey_margin(image_shape: tuple[int, int, int]) -> int:
+    """Pixels by which the first convolution widens the image on each side.
+
+    Grey 28-pixel images (MNIST, FashionMNIST) are padded to 32 as in the authors' code, which pads every grey
+    image by 2 pixels; here the others keep their size.
+    """
+    return 2 if image_shape == (1, 28, 28) else 0
+
+
+def pooled_area(image_shape: tuple[int, int, int], num_poolings: int, network: str, margin: int = 0) -> int:
+    """Count the pixels of the map that is left after some 2x2 poolings, each of which rounds down.
+
+    Args:
+        image_shape: (C, H, W) of the images, H and W in pixels.
+        num_poolings: How many times the map is halved.
+        network: The network's name and depth, for the error.
+        margin: Pixels added to each side before the first pooling.
+
+    Raises:
+        UserError: If nothing would be left.
+    """
+    _, height, width = image_shape
+    padded_height, padded_width = height + 2 * margin, width + 2 * margin
+    most_poolings = min(padded_height, padded_width).bit_length() - 1  # floor(log2)
+    if num_poolings > most_poolings:
+        raise UserError(
+            f"{network} halves the image {num_poolings} times, but {height}x{width} pixels can be halved "
+            f"{most_poolings} times at most; use a ConvNet of depth <= {most_poolings}, an MLP or larger "
+            "images"
+        )
+    return (padded_height >> num_poolings) * (padded_width >> num_poolings)
+
+
+def require_positive(name: str, *values: int) -> None:
+    """Check a network's widths or its depth.
+
+    Raises:
+        UserError: If a value is below 1.
+    """
+    if min(values) < 1:
+        raise UserError(f"{name} must be at least 1, got {', '.join(map(str, values))}")

@@ -1,0 +1,60 @@
+"""jsonargparse's errors, which list every alternative it tried, as one line that names the value and the fix."""
+
+import inspect
+import re
+from importlib import import_module
+
+_CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
+# What is said of the other members of a union, and the values, which repeat the configuration.
+_NOISE = re.compile(r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|$")
+
+
+def one_line(message: str) -> str:
+    """Condense an error message of jsonargparse.
+
+    Args:
+        message: As raised, with a line for each level of the configuration.
+
+    Returns:
+        The place in the configuration, what is wrong there and what would be right, in one line.
+    """
+    keys: list[str] = []
+    owner = ""
+    if "Problem with given class_path" not in message and "Does not validate" not in message:
+        return _said(" ".join(message.split()), owner)
+    for line in message.splitlines():
+        text = line.strip().removeprefix("- ")
+        context = _CONTEXT.match(text)
+        if context is not None:
+            keys += [context["key"]] if context["key"] else []
+            owner = context["cls"] or owner
+        elif not _NOISE.match(text):
+            place = ".".join(keys)
+            return f"{place}: {_said(text, owner)}" if place else _said(text, owner)
+    return " ".join(message.split())
+
+
+def _said(text: str, owner: str) -> str:
+    text = re.sub(r"^Type \S+\[.*?\] expects a function or a callable class: ", "", text)
+    class_path = re.search(r"Got value: Namespace\(class_path='([\w.]+)'", text)
+    owner = class_path[1] if class_path else owner
+    text = re.sub(r"\.? Got value: Namespace\(.*", "", text)
+    text = re.sub(r"(?:Expected a|Not of type) typing\.Literal\[(.*?)\]", r"expected one of \1", text)
+    text = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", text)
+    text = re.sub(r"\. Got value: ", ", got ", text)
+    if match := re.match(r"Expected a dot import path string: (\S+)", text):
+        return f"there is no class {match[1]!r}; use one of rtp's or the full path of your own, package.module.Class"
+    if text.startswith("No module named"):
+        return f"{text}; install it, or run `python -m rtp` in the folder that holds it"
+    if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:
+        return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {', '.join(_parameters(owner))}"
+    if "unrecognized arguments" in text or "does not accept option" in text:
+        return f"{text}; --help lists the options"
+    return text
+
+
+def _parameters(class_path: str) -> list[str]:
+    module, name = class_path.rsplit(".", 1)
+    signature = inspect.signature(getattr(import_module(module), name))
+    # the shape of the data is linked, not given
+    return [parameter for parameter in signature.parameters if parameter not in ("image_shape", "num_classes")]

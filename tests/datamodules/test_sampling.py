@@ -1,0 +1,124 @@
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor
+
+from rtp.datamodules.sampling import Batches, OuterBatches, fixed_split, stratified_split
+from rtp.errors import UserError
+
+# classes of 10, 20 and 3 images in an order that is not sorted
+LABELS = torch.tensor([0, 1, 1, 0, 1, 2] * 3 + [0, 1, 1] * 4 + [1, 1, 1])
+# the pixel is the image's number, so a batch tells which images it holds
+IMAGES = torch.arange(len(LABELS), dtype=torch.float64).view(-1, 1, 1, 1)
+
+
+def outer_batches(
+    classes_per_step: int | None = None, seed: int = 0, length: int | None = None, start: int = 0
+) -> OuterBatches:
+    return OuterBatches(IMAGES, LABELS, 5, classes_per_step, seed, length, start)
+
+
+def equal(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_split_is_disjoint_complete_sorted_and_stratified() -> None:
+    assert LABELS.bincount().tolist() == [10, 20, 3]
+    first, second = stratified_split(LABELS, 0.2, seed=0)
+    assert sorted(first.tolist() + second.tolist()) == list(range(33))
+    assert first.tolist() == sorted(first.tolist())
+    assert second.tolist() == sorted(second.tolist())
+    assert LABELS[second].bincount().tolist() == [2, 4, 1]  # 20 % of 3 is 0.6, rounded to 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction", "in_second"),
+    [((2, 2), 0.01, [1, 1]), ((2, 4), 0.99, [1, 3]), ((1, 4), 0.5, [0, 2])],
+)
+def test_split_leaves_an_image_of_each_class_in_both_parts(
+    sizes: tuple[int, int], fraction: float, in_second: list[int]
+) -> None:
+    labels = torch.tensor([0] * sizes[0] + [1] * sizes[1])
+    second = stratified_split(labels, fraction, seed=0)[1]
+    assert labels[second].bincount(minlength=2).tolist() == in_second
+
+
+def test_split_is_seeded() -> None:
+    assert equal(stratified_split(LABELS, 0.2, seed=3), stratified_split(LABELS, 0.2, seed=3))
+    assert not equal(stratified_split(LABELS, 0.2, seed=3), stratified_split(LABELS, 0.2, seed=4))
+
+
+def test_fixed_split_has_two_sides() -> None:
+    train_images, train_labels = fixed_split(IMAGES, LABELS, "train")
+    test_images, test_labels = fixed_split(IMAGES, LABELS, "test")
+    assert sorted(torch.cat([train_images, test_images]).flatten().tolist()) == list(range(33))
+    assert torch.equal(LABELS[test_images.flatten().long()], test_labels)
+    assert torch.equal(LABELS[train_images.flatten().long()], train_labels)
+    assert test_labels.bincount().tolist() == [2, 4, 1]
+
+
+def test_batches_are_given_in_order() -> None:
+    batches = Batches(["a", "b", "c"])
+    assert list(batches) == ["a", "b", "c"] == list(batches)
+    assert len(batches) == 3
+
+
+def test_outer_batch_is_balanced_and_labelled() -> None:
+    images, labels = outer_batches().batch(0)
+    assert images.shape == (15, 1, 1, 1)
+    assert labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert torch.equal(LABELS[images.flatten().long()], labels)
+
+
+def test_outer_batch_repeats_images_of_small_classes_only() -> None:
+    for images, labels in islice(outer_batches(), 20):
+        for label, distinct in ((0, {5}), (1, {5}), (2, {1, 2, 3})):
+            assert len(torch.unique(images[labels == label])) in distinct
+
+
+def test_outer_batches_draw_every_class_and_every_image() -> None:
+    drawn = list(islice(outer_batches(classes_per_step=2), 100))
+    assert all(len(torch.unique(labels)) == 2 for _, labels in drawn)
+    assert all(torch.equal(labels, labels.sort().values) for _, labels in drawn)
+    assert torch.unique(torch.cat([images for images, _ in drawn])).tolist() == list(range(33))
+    # 200 draws from 3 classes: 66.7 expected of each, standard deviation sqrt(100 * 2/3 * 1/3) = 4.7
+    counts = torch.cat([torch.unique(labels) for _, labels in drawn]).bincount()
+    assert (counts - 66.7).abs().max() < 4 * 4.7
+
+
+def test_outer_batch_depends_on_seed_and_step_alone() -> None:
+    batches = outer_batches()
+    later = batches.batch(7)
+    assert equal(later, batches.batch(7))
+    assert equal(later, list(islice(outer_batches(), 8))[7])
+    assert not equal(later, batches.batch(8))
+    assert not equal(later, outer_batches(seed=1).batch(7))
+    assert len({tuple(images.flatten().tolist()) for images, _ in islice(batches, 200)}) == 200
+
+
+def test_start_gives_the_tail_of_the_whole_iteration() -> None:
+    whole, tail = list(outer_batches(length=6)), list(outer_batches(length=6, start=4))
+    assert (len(whole), len(tail)) == (6, 2)
+    assert all(equal(a, b) for a, b in zip(whole[4:], tail, strict=True))
+
+
+def test_iteration_goes_on_where_it_stopped() -> None:
+    batches, whole = outer_batches(length=5), list(outer_batches(length=5))
+    parts = [*islice(batches, 2), *islice(batches, 1)]
+    resumed = outer_batches(length=5)
+    resumed.load_state_dict(batches.state_dict())
+    assert batches.state_dict() == {"step": 3}
+    assert all(equal(a, b) for a, b in zip(whole, [*parts, *resumed], strict=True))
+
+
+def test_length_is_that_of_the_whole_run() -> None:
+    assert len(outer_batches(length=6, start=4)) == 6
+    with pytest.raises(TypeError, match="never end"):
+        len(outer_batches())
+
+
+@pytest.mark.parametrize("classes_per_step", [0, 4])
+def test_impossible_number_of_classes_is_refused(classes_per_step: int) -> None:
+    with pytest.raises(UserError, match=f"classes_per_step is {classes_per_step}, .* from 1 to 3"):
+        outer_batches(classes_per_step)

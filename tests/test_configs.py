@@ -1,0 +1,66 @@
+"""Every shipped configuration builds what it says and keeps to its storage budget."""
+
+import math
+import re
+from pathlib import Path
+
+import lightning as L
+import pytest
+
+from rtp.cli import main
+from rtp.datamodules import HuggingFace, ImageDataModule
+from rtp.modules import MemoryDistillation
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
+TABLE_1 = {
+    *(f"{name}_ipc{images}" for name in ("mnist", "fashion_mnist", "svhn", "cifar10") for images in (1, 10, 50)),
+    *("cifar100_ipc1", "cifar100_ipc10", "tiny_imagenet_ipc1"),
+}
+
+
+@pytest.fixture(params=SHIPPED, ids=lambda path: str(path.relative_to(CONFIGS)))
+def config(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_the_15_rows_of_table_1_are_shipped() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} - {"digits_ipc1"} == TABLE_1
+
+
+def test_a_config_builds_a_memory_within_its_budget(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: None)
+    # its data set need not be here: the only one that is used this way is CIFAR-10
+    monkeypatch.setattr(HuggingFace, "image_shape", (3, 32, 32))
+    monkeypatch.setattr(HuggingFace, "class_names", tuple("abcdefghij"))
+
+    cli = main(["fit", "--config", str(config), "--run_dir", str(tmp_path / "run")])
+
+    assert isinstance(cli.model, MemoryDistillation)
+    assert isinstance(cli.datamodule, ImageDataModule)
+    match = re.fullmatch(r"(.+)_ipc(\d+)", config.stem)
+    assert match is not None
+    name, images_per_class = match[1], int(match[2])
+    assert cli.datamodule.name in (name, "hugging_face")
+    budget = images_per_class * cli.datamodule.num_classes * math.prod(cli.datamodule.image_shape)
+    assert 0.9 * budget < cli.model.memory.storage_floats <= budget
+    assert cli.trainer.gradient_clip_val == 2
+    assert cli.trainer.max_steps > 0
+
+
+def test_a_config_says_what_it_is_and_where_its_values_come_from(config: Path) -> None:
+    header = [line for line in config.read_text().splitlines() if line.startswith("#")]
+    assert len(header) >= 2
+    if config.stem in TABLE_1 and config.parent == CONFIGS:
+        assert re.search(r"Paper \(table 1, \"Ours\"\): \d\d\.\d \+- \d\.\d %", header[0])
+
+
+def test_cifar10_with_one_image_a_class_recalls_115_images_a_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: None)
+    cli = main(["fit", "--config", str(CONFIGS / "cifar10_ipc1.yaml"), "--run_dir", str(tmp_path / "run")])
+    assert cli.model.memory.num_slots == 115
+    assert cli.model.memory.storage_floats == 16 * 3 * 16 * 16 + 115 * 10 * 16
