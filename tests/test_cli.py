@@ -97,13 +97,9 @@ def test_test_json_has_the_documented_entries(finished: Path) -> None:
     assert content["results"][2]["epochs"] == 1
 
 
-def test_test_needs_no_configuration_but_takes_options(
-    finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = main(
-        ["test", "--ckpt_path", str(finished / "last.ckpt"), "--run_dir", "elsewhere", "--evaluation.networks", "1"]
-        + ["--evaluation.architectures", "[ConvNet, MLP]"]
-    )
+def test_test_needs_no_configuration_but_takes_options(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--evaluation.networks", "1", "--evaluation.architectures", "[ConvNet, MLP]"]
+    result = main(["test", "--ckpt_path", str(finished / "last.ckpt"), "--run_dir", "elsewhere", *options])
     assert result.model.unroll == HigherUnroll(2)
     assert result.model.trained_steps == 4
     rows = json.loads(Path("elsewhere/test.json").read_text())["results"]
@@ -170,7 +166,7 @@ def init(config: dict[str, Any], *names: str) -> dict[str, Any]:
     part = config["model"]["init_args"]
     for name in names:
         part = part[name]["init_args"]
-    return part  # type: ignore[no-any-return]
+    return part
 
 
 @pytest.mark.parametrize(
@@ -253,7 +249,8 @@ def at_step_3(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[torch.Tens
     """Let something happen to the meta-loss of step 3 of 4."""
 
     def install(happen: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        original, calls = HigherUnroll.meta_loss, []
+        original = HigherUnroll.meta_loss
+        calls: list[None] = []
 
         def meta_loss(self: HigherUnroll, *arguments: Any) -> torch.Tensor:
             calls.append(None)

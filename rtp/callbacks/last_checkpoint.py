@@ -40,9 +40,8 @@ class LastCheckpoint(Checkpoint):
         """Save when somebody stops the run."""
         if trainer.training and isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
             self._save(trainer)
-            print(
-                f"\nstopped at step {trainer.global_step}; continue with --ckpt_path {run_folder(trainer) / 'last.ckpt'}"
-            )
+            path = run_folder(trainer) / "last.ckpt"
+            print(f"\nstopped at step {trainer.global_step}; continue with --ckpt_path {path}")
 
     def _save(self, trainer: L.Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -216,8 +216,7 @@ class RetrainingEvaluation(L.Callback):
                 metric.update(network(images), labels)
 
     def _results(self, trainer: L.Trainer) -> list[Result]:
-        data = _datamodule(trainer)
-        whole = data.train_set[0].numel() + data.validation_set[0].numel()
+        whole = _datamodule(trainer).num_floats
         results = [
             Result(
                 training_set=candidate.training_set.name,

@@ -40,9 +40,8 @@ class RunRecord(SaveConfigCallback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the storage, which does not change during a run."""
         if isinstance(pl_module, MemoryDistillation) and trainer.logger is not None:
-            data = trainer.datamodule  # type: ignore[attr-defined]
             floats = pl_module.memory.storage_floats
-            percent = 100 * floats / (data.train_set[0].numel() + data.validation_set[0].numel())
+            percent = 100 * floats / trainer.datamodule.num_floats  # type: ignore[attr-defined]
             trainer.logger.log_metrics(
                 {"memory/storage_floats": floats, "memory/storage_percent": percent}, trainer.global_step
             )

@@ -156,6 +156,11 @@ class ImageDataModule(LightningDataModule, ABC):
         """Normalised test images and labels, as `train_set`; only after `setup("test")`."""
         return self._ready(self._test_set, "test")
 
+    @property
+    def num_floats(self) -> int:
+        """Floats of the whole training set, training and validation part together."""
+        return self.train_set[0].numel() + self.validation_set[0].numel()
+
     def preprocess(self, images: Tensor) -> Tensor:
         """Normalise images.
 

@@ -49,6 +49,4 @@ class Network(nn.Module, ABC):
 # Called with (image_shape, num_classes). By the first member a configuration names this package's networks
 # with the class name alone, without a clash with torchvision's AlexNet; by the second, any nn.Module by
 # dotted path.
-NetworkFactory = (
-    Callable[[tuple[int, int, int], int], Network] | Callable[[tuple[int, int, int], int], nn.Module]
-)
+NetworkFactory = Callable[[tuple[int, int, int], int], Network] | Callable[[tuple[int, int, int], int], nn.Module]

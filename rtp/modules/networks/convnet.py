@@ -22,9 +22,7 @@ class ConvNet(Network):
         UserError: If `width` or `depth` is below 1, or if the images cannot be halved `depth` times.
     """
 
-    def __init__(
-        self, image_shape: tuple[int, int, int], num_classes: int, width: int = 128, depth: int = 3
-    ) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, width: int = 128, depth: int = 3) -> None:
         super().__init__(image_shape, num_classes)
         require_positive("width", width)
         require_positive("depth", depth)

@@ -55,7 +55,5 @@ def test_images_of_one_pixel_after_the_last_pooling() -> None:
 
 
 def test_too_deep() -> None:
-    with pytest.raises(
-        UserError, match=r"^ConvNet of depth 4 halves .* 8x8 pixels .* ConvNet of depth <= 3,"
-    ):
+    with pytest.raises(UserError, match=r"^ConvNet of depth 4 halves .* 8x8 pixels .* ConvNet of depth <= 3,"):
         ConvNet((1, 8, 8), 10, depth=4)

@@ -35,7 +35,5 @@ def test_a_block_adds_its_shortcut() -> None:
 
 
 def test_too_small_images() -> None:
-    with pytest.raises(
-        UserError, match=r"^ResNet12 halves the image 4 times, but 8x8 pixels .* 3 times at most"
-    ):
+    with pytest.raises(UserError, match=r"^ResNet12 halves the image 4 times, but 8x8 pixels .* 3 times at most"):
         ResNet12((1, 8, 8), 10)

@@ -1,0 +1,145 @@
+"""Evaluation by retraining on data where the right answer is known."""
+
+import json
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rtp.callbacks import RetrainingEvaluation
+from rtp.datamodules import ImageDataModule
+from rtp.datamodules.sampling import Batches, Split
+from rtp.errors import UserError
+from rtp.evaluation import TrainingProtocol
+from rtp.modules import HigherUnroll, MemoryDistillation, PixelMemory
+
+PROTOCOL = TrainingProtocol(epochs=30, learning_rate=0.1)
+
+
+class Halves(ImageDataModule):
+    """Two classes: the upper or the lower half is bright. In the test set one image in four is mislabelled."""
+
+    class_names = ("upper", "lower")
+    image_shape = (1, 4, 4)
+
+    def load(self, split: Split) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(40) % 2
+        images = torch.zeros(40, 1, 4, 4, dtype=torch.uint8)
+        images[labels == 0, :, :2] = 255
+        images[labels == 1, :, 2:] = 255
+        if split == "test":
+            labels = torch.where(torch.arange(40) < 10, 1 - labels, labels)
+        return images, labels
+
+
+class Linear(nn.Sequential):
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(16, num_classes))
+
+
+class Deaf(nn.Module):
+    """Answers the first class whatever it sees."""
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.tensor([1.0, 0.0]) + 0 * self.bias + images.new_zeros(len(images), 1)
+
+
+def module() -> MemoryDistillation:
+    """A memory that holds one perfect image of each class."""
+    built = MemoryDistillation(
+        (1, 4, 4), 2, lambda shape, classes: PixelMemory(shape, classes, 1), Linear, HigherUnroll(1), 1
+    )
+    with torch.no_grad():
+        built.memory.bases[0, :, :2], built.memory.bases[0, :, 2:] = 1, -1
+        built.memory.bases[1, :, :2], built.memory.bases[1, :, 2:] = -1, 1
+    return built
+
+
+def trainer(folder: Path, callback: RetrainingEvaluation) -> L.Trainer:
+    return L.Trainer(
+        callbacks=[callback],
+        logger=False,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        inference_mode=False,
+        accelerator="cpu",
+    )
+
+
+def test_validation_measures_networks_trained_on_the_memory(tmp_path: Path) -> None:
+    runner = trainer(tmp_path, RetrainingEvaluation(validation_networks=2, protocol=PROTOCOL))
+    (metrics,) = runner.validate(module(), datamodule=Halves(batch_size=3), verbose=False)
+    assert metrics == {"val/accuracy": 1.0, "val/accuracy_std": 0.0}
+
+
+def test_test_measures_every_architecture_on_every_training_set(tmp_path: Path) -> None:
+    callback = RetrainingEvaluation(2, 1, PROTOCOL, architectures=[Linear, Deaf], baselines=True, real_epochs=20)
+    (metrics,) = trainer(tmp_path, callback).test(module(), datamodule=Halves(batch_size=7), verbose=False)
+
+    assert metrics["test/accuracy"] == pytest.approx(0.75)  # a quarter of the test labels are wrong
+    assert metrics["test/distilled_Deaf"] == pytest.approx(0.5)
+    content = json.loads((tmp_path / "test.json").read_text())
+    assert [(row["training_set"], row["architecture"]) for row in content["results"]] == [
+        (training_set, architecture)
+        for training_set in ("distilled", "random real", "all real")
+        for architecture in ("Linear", "Deaf")
+    ]
+    distilled, random_real, all_real = content["results"][::2]
+    assert [row["images"] for row in (distilled, random_real, all_real)] == [2, 2, 36]
+    assert [row["storage_floats"] for row in (distilled, random_real, all_real)] == [32, 32, 36 * 16]
+    assert [row["epochs"] for row in (distilled, random_real, all_real)] == [30, 30, 20]
+    assert distilled["storage_percent"] == pytest.approx(100 * 2 / 40)
+    assert all_real["accuracy_mean"] == pytest.approx(0.75)
+
+
+def test_its_random_numbers_are_its_own_and_the_same_every_time(tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+
+    class Recorded(Linear):
+        def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+            super().__init__(image_shape, num_classes)
+            seen.append(next(self.parameters()).detach().clone())
+
+    callback = RetrainingEvaluation(2, 1, PROTOCOL, architectures=[Recorded])
+    built, data = module(), Halves()
+    runner = trainer(tmp_path, callback)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    runner.test(built, datamodule=data, verbose=False)
+    assert torch.equal(torch.rand(1), expected)
+    runner.test(built, datamodule=data, verbose=False)
+    first, second, again, _ = seen
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_a_module_without_a_memory_is_refused(tmp_path: Path) -> None:
+    class Other(L.LightningModule):
+        def validation_step(self, batch: object, batch_idx: int) -> None:
+            raise AssertionError("never reached")
+
+    with pytest.raises(UserError, match="needs a module with a memory, such as MemoryDistillation, got Other"):
+        trainer(tmp_path, RetrainingEvaluation()).validate(Other(), datamodule=Halves(), verbose=False)
+
+
+def test_data_of_another_kind_are_refused(tmp_path: Path) -> None:
+    class Other(L.LightningDataModule):
+        def val_dataloader(self) -> Batches[tuple[Tensor, Tensor]]:
+            return Batches([(torch.zeros(1, 1, 4, 4), torch.zeros(1, dtype=torch.long))])
+
+    with pytest.raises(UserError, match="needs an ImageDataModule, got Other"):
+        trainer(tmp_path, RetrainingEvaluation(protocol=PROTOCOL)).validate(module(), datamodule=Other(), verbose=False)
+
+
+@pytest.mark.parametrize("name", ["networks", "validation_networks"])
+def test_no_networks_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
+        RetrainingEvaluation(**{name: 0})  # type: ignore[arg-type]
