@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -19,9 +19,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 import rtp.datamodules
 import rtp.modules
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
-from rtp.callbacks.run_record import CONFIG_KEY
+from rtp.callbacks.progress import OuterLoopBar
+from rtp.callbacks.run_record import CONFIG_KEY, run_folder
 from rtp.errors import UserError
 from rtp.parse_errors import one_line
+from rtp.report import format_table
 from rtp.version import __version__
 
 INTERRUPTED = 130
@@ -87,7 +89,9 @@ class RtpCLI(LightningCLI):
         folder = self._get(self.config, "run_dir")
         settings = self._get(self.config_init, "trainer")
         if settings.get("logger") is None:
-            kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+            # tests have a folder of their own: TensorBoard would take their steps for a restart of the training
+            version = "test" if self.subcommand == "test" else ""
+            kwargs["logger"] = TensorBoardLogger(folder, name="", version=version, default_hp_metric=False)
         kwargs.setdefault("default_root_dir", folder)
         # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
         ckpt_path = self._get(self.config, "ckpt_path")
@@ -96,7 +100,7 @@ class RtpCLI(LightningCLI):
         if settings.get("enable_progress_bar") is not False and not any(
             isinstance(callback, ProgressBar) for callback in callbacks
         ):
-            callbacks.append(TQDMProgressBar())  # Lightning takes rich where it is installed: one look for all
+            callbacks.append(OuterLoopBar())
         settings.callbacks = callbacks
         return super().instantiate_trainer(**kwargs)
 
@@ -106,7 +110,7 @@ class RtpCLI(LightningCLI):
         print(
             f"distilling {data.name} into {len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}, "
             f"{memory.num_slots} images a class, {memory.storage_floats:,} floats; on {device}; "
-            f"run folder {relative(self.trainer.log_dir or '.')}"
+            f"run folder {relative(run_folder(self.trainer))}"
         )
 
     def after_fit(self) -> None:
@@ -114,10 +118,23 @@ class RtpCLI(LightningCLI):
         best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
         if self.trainer.is_global_zero and best.best_model_path:
             print(
-                f"\nbest validation accuracy {float(best.best_model_score or 0):.4f}\n"
-                f"test it:   rtp test --ckpt_path {relative(best.best_model_path)}\n"
-                f"watch it:  tensorboard --logdir {relative(self.trainer.log_dir or '.')}"
+                f"best validation accuracy {float(best.best_model_score or 0):.4f}\n"
+                f"test it: rtp test --ckpt_path {relative(best.best_model_path)}"
             )
+            self._print_where_to_look()
+
+    def after_test(self) -> None:
+        """Print the table of results."""
+        if self.trainer.is_global_zero:
+            evaluation: RetrainingEvaluation = self._get(self.config_init, "evaluation")
+            print(f"\n{format_table(evaluation.results)}\n")
+            print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
+            self._print_where_to_look()
+
+    def _print_where_to_look(self) -> None:
+        folder = run_folder(self.trainer)
+        print(f"recalled images: {relative(folder / 'recalled.png')}")
+        print(f"curves and pictures: tensorboard --logdir {relative(folder)}")
 
 
 def best_checkpoint(folder: str) -> ModelCheckpoint:
@@ -191,7 +208,7 @@ def next_run_folder(name: str) -> Path:
     return parent / str(max(taken, default=-1) + 1)
 
 
-def relative(path: str) -> str:
+def relative(path: Path | str) -> str:
     """The path as seen from the current folder, where it lies below it."""
     full = Path(path).resolve()
     return str(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)

@@ -70,7 +70,6 @@ def test_tensorboard_has_the_curves_the_pictures_and_the_hyper_parameters(finish
         "memory/storage_percent",
         "val/accuracy",
         "val/accuracy_std",
-        "test/accuracy",
     } <= set(tags["scalars"])
     assert {"memory/recalled", "memory/bases", "memory/similarity"} <= set(tags["images"])
     # Lightning counts steps from 0
@@ -79,6 +78,9 @@ def test_tensorboard_has_the_curves_the_pictures_and_the_hyper_parameters(finish
     assert events.Scalars("memory/storage_floats")[0].value == 8 * 16 + 6 * 10 * 8  # 8 bases, r = 6
     assert events.Scalars("memory/storage_percent")[0].value == pytest.approx(100 * 608 / (1438 * 64), rel=1e-3)
     assert "_hparams_/session_start_info" in events.summary_metadata
+    test = EventAccumulator(str(finished / "test")).Reload()
+    assert len(test.Scalars("test/accuracy")) == 1
+    assert "_hparams_/session_start_info" in test.summary_metadata
 
 
 def test_test_json_has_the_documented_entries(finished: Path) -> None:

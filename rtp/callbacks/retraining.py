@@ -12,15 +12,15 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
-from tqdm import tqdm
 
+from rtp.callbacks.progress import retraining_bar
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
 from rtp.evaluation import TrainingProtocol, random_real_images, train_network
 from rtp.modules.distillation import MemoryDistillation
 from rtp.modules.networks import NetworkFactory
-from rtp.report import Result, format_table, write_json
+from rtp.report import Result, write_json
 from rtp.version import __version__
 
 
@@ -48,8 +48,8 @@ class RetrainingEvaluation(L.Callback):
     """Trains fresh networks on the recalled images and measures them on the validation or test batches.
 
     In validation it logs `val/accuracy` and `val/accuracy_std`, which ModelCheckpoint and EarlyStopping can
-    monitor; in `rtp test` it logs `test/...`, prints a table and writes `test.json` into the run's folder. The
-    random numbers it draws are its own: training goes on as if there had been no evaluation.
+    monitor; in `rtp test` it logs `test/...` and writes `test.json` into the run's folder. The random numbers it
+    draws are its own: training goes on as if there had been no evaluation.
 
     Args:
         networks: Networks of each architecture in `rtp test`; the paper uses 20 (5.1).
@@ -60,6 +60,12 @@ class RetrainingEvaluation(L.Callback):
             real images of the training split.
         real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
         seed: Seed of the networks and minibatches.
+
+    Attributes:
+        results: What the last evaluation found, the distilled images first.
+
+    Raises:
+        UserError: If a number of networks is below 1.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class RetrainingEvaluation(L.Callback):
             real_epochs, protocol.batch_size, protocol.learning_rate, protocol.momentum
         )
         self.seed = seed
+        self.results: list[Result] = []
         self._candidates: list[Candidate] = []
 
     # Validation ------------------------------------------------------------------------------------------------
@@ -93,7 +100,7 @@ class RetrainingEvaluation(L.Callback):
         module = _distillation(pl_module)
         with (
             self._own_randomness(),
-            progress(trainer, self.validation_networks * self.protocol.epochs) as advance,
+            retraining_bar(trainer, self.validation_networks * self.protocol.epochs) as advance,
         ):
             distilled = self._distilled(module)
             self._candidates = [self._train(module, distilled, module.network, self.validation_networks, advance)]
@@ -106,9 +113,9 @@ class RetrainingEvaluation(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log mean and standard deviation of the accuracy."""
-        (result,) = self._results(trainer)
-        pl_module.log("val/accuracy", result.mean, prog_bar=True)
-        pl_module.log("val/accuracy_std", result.std)
+        self._conclude(trainer)
+        pl_module.log("val/accuracy", self.results[0].mean, prog_bar=True)
+        pl_module.log("val/accuracy_std", self.results[0].std)
 
     # Test ------------------------------------------------------------------------------------------------------
 
@@ -121,7 +128,7 @@ class RetrainingEvaluation(L.Callback):
             if self.baselines:
                 training_sets += self._real(module, _datamodule(trainer))
             epochs = sum(training_set.protocol.epochs for training_set in training_sets)
-            with progress(trainer, epochs * self.networks * len(architectures)) as advance:
+            with retraining_bar(trainer, epochs * self.networks * len(architectures)) as advance:
                 self._candidates = [
                     self._train(module, training_set, architecture, self.networks, advance)
                     for training_set in training_sets
@@ -135,20 +142,18 @@ class RetrainingEvaluation(L.Callback):
         self._measure(batch)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the accuracies, print them as a table and write them to `test.json`."""
-        module = _distillation(pl_module)
-        results = self._results(trainer)
-        for result in results:
+        """Log the accuracies and write them to `test.json`."""
+        self._conclude(trainer)
+        for result in self.results:
             key = f"{result.training_set.replace(' ', '_')}_{result.architecture}"
             pl_module.log(f"test/{key}", result.mean)
-        pl_module.log("test/accuracy", results[0].mean)
-        pl_module.log("test/accuracy_std", results[0].std)
-        self._record(trainer, module, results)
+        pl_module.log("test/accuracy", self.results[0].mean)
+        pl_module.log("test/accuracy_std", self.results[0].std)
+        self._write(trainer, _distillation(pl_module))
 
     @rank_zero_only
-    def _record(self, trainer: L.Trainer, module: MemoryDistillation, results: list[Result]) -> None:
-        folder = run_folder(trainer)
-        content = results[0].as_dict() | {
+    def _write(self, trainer: L.Trainer, module: MemoryDistillation) -> None:
+        content = self.results[0].as_dict() | {
             "dataset": _datamodule(trainer).name,
             "split": "test",
             "steps": module.trained_steps,
@@ -157,10 +162,9 @@ class RetrainingEvaluation(L.Callback):
             "device": str(module.device),
             "rtp_version": __version__,
             "torch_version": torch.__version__,
-            "results": [result.as_dict() for result in results],
+            "results": [result.as_dict() for result in self.results],
         }
-        write_json(folder / "test.json", content)
-        print(f"\n{format_table(results)}\n\nwritten to {folder / 'test.json'}")
+        write_json(run_folder(trainer) / "test.json", content)
 
     # Both ------------------------------------------------------------------------------------------------------
 
@@ -215,9 +219,9 @@ class RetrainingEvaluation(L.Callback):
             for network, metric in zip(candidate.networks, candidate.metrics, strict=True):
                 metric.update(network(images), labels)
 
-    def _results(self, trainer: L.Trainer) -> list[Result]:
+    def _conclude(self, trainer: L.Trainer) -> None:
         whole = _datamodule(trainer).num_floats
-        results = [
+        self.results = [
             Result(
                 training_set=candidate.training_set.name,
                 architecture=type(candidate.networks[0]).__name__,
@@ -229,24 +233,7 @@ class RetrainingEvaluation(L.Callback):
             )
             for candidate in self._candidates
         ]
-        self._candidates = []
-        return results
-
-
-@contextmanager
-def progress(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], object]]:
-    """Show how far the retraining is, unless the trainer's own progress bar is off.
-
-    Args:
-        trainer: Says whether bars are wanted.
-        epochs: Epochs of all networks together.
-
-    Yields:
-        A function to call after each epoch.
-    """
-    hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
-    with tqdm(total=epochs, desc="retraining networks", unit="epoch", leave=False, disable=hidden) as bar:
-        yield bar.update
+        self._candidates = []  # the networks are not needed any more
 
 
 def _distillation(module: L.LightningModule) -> MemoryDistillation:

@@ -18,23 +18,24 @@ CONFIG_KEY = "rtp_config"
 class RunRecord(SaveConfigCallback):
     """Saves the resolved configuration as `config.yaml`, in every checkpoint, and as hyper-parameters.
 
-    TensorBoard's HPARAMS page shows the hyper-parameters with the last `val/accuracy` and `test/accuracy`.
-    The arguments are those of Lightning's SaveConfigCallback.
+    TensorBoard's HPARAMS page shows the hyper-parameters with the last `val/accuracy` and, in a line of its own, with
+    the last `test/accuracy`. The arguments are those of Lightning's SaveConfigCallback.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save, in `fit` alone: evaluating a run does not change what it was."""
+        """Save the configuration in `fit` alone: to evaluate a run does not change what it was."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+        if stage in ("fit", "test") and trainer.is_global_zero:
+            self._show_settings(trainer, "val/accuracy" if stage == "fit" else "test/accuracy")
 
-    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Write the hyper-parameters and the storage to TensorBoard."""
+    def _show_settings(self, trainer: L.Trainer, metric: str) -> None:
         if isinstance(trainer.logger, TensorBoardLogger):
             settings = flat_settings(yaml.safe_load(self._text()))
             trainer.logger.hparams.update(settings)
-            # log_hyperparams would add a first point to each metric; here they are names, values come from the curves
+            # log_hyperparams would add a first point to the curve; here it is a name, and values come from the curve
             writer = trainer.logger.experiment._get_file_writer()
-            for summary in hparams(settings, {"val/accuracy": 0.0, "test/accuracy": 0.0}):
+            for summary in hparams(settings, {metric: 0.0}):
                 writer.add_summary(summary)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -81,5 +82,5 @@ def flat_settings(config: dict[str, Any]) -> dict[str, bool | int | float | str]
 
 
 def run_folder(trainer: L.Trainer) -> Path:
-    """The folder that holds a run's checkpoints, curves, pictures and results."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    """The folder that holds a run's checkpoints, pictures and results."""
+    return Path(trainer.default_root_dir)

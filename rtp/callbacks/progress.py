@@ -1,0 +1,42 @@
+"""Progress bars: one for the outer loop, one for the networks that an evaluation trains."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from tqdm import tqdm
+
+
+class OuterLoopBar(TQDMProgressBar):
+    """Lightning's bar for the outer steps, without those for validation and test.
+
+    Nearly all the time of an evaluation goes into training networks, before its first batch; `retraining_bar` shows
+    that.
+    """
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """No bar."""
+        return Tqdm(disable=True)
+
+    def init_test_tqdm(self) -> Tqdm:
+        """No bar."""
+        return Tqdm(disable=True)
+
+
+@contextmanager
+def retraining_bar(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], Any]]:
+    """Show how far the retraining of networks is, unless the trainer's own progress bar is off.
+
+    Args:
+        trainer: Says whether bars are wanted.
+        epochs: Epochs of all networks together.
+
+    Yields:
+        A function to call after each epoch.
+    """
+    hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
+    with tqdm(total=epochs, desc="retraining networks", unit="epoch", leave=False, disable=hidden) as bar:
+        yield bar.update
