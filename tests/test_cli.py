@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,8 +133,8 @@ def test_evaluation_does_not_change_training() -> None:
     assert torch.equal(often.model.memory.bases, seldom.model.memory.bases)
 
 
-def test_a_run_goes_on_from_its_last_checkpoint(finished: Path) -> None:
-    shutil.copytree(finished, "run")
+def test_a_run_goes_on_from_its_last_checkpoint() -> None:
+    fit("run")
     options = ["--trainer.max_steps", "6", "--ckpt_path", "run/last.ckpt"]
     result = main(["fit", "--config", str(CONFIG), *options])
     assert result.trainer.global_step == 6

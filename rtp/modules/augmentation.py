@@ -85,8 +85,8 @@ class FlipOrRotate(Augmentation):
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Apply matrices, (n, 2, 2) or (1, 2, 2); see `Augmentation.apply`.
 
-        The gradient can itself be differentiated in reverse mode, but not in forward mode, for which PyTorch
-        has no rule: augment outside of functions given to `torch.func.jvp(torch.func.grad(...))`.
+        PyTorch differentiates grid_sample once, not twice (2.11) or not in forward mode (2.15): augment before the
+        inner loop, which is differentiated twice.
         """
         num, _, height, width = images.shape
         # Not affine_grid: its matrix product may run in TF32 or, under autocast, in bfloat16, which moves

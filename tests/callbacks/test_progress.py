@@ -1,0 +1,33 @@
+"""Who sees a progress bar."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rtp.callbacks.progress import OuterLoopBar, retraining_bar
+
+
+@pytest.mark.parametrize(("bar", "is_global_zero"), [(None, True), (object(), False)])
+def test_no_bar_where_none_is_wanted(bar: object, is_global_zero: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer: Any = SimpleNamespace(progress_bar_callback=bar, is_global_zero=is_global_zero)
+    with retraining_bar(trainer, 3) as advance:
+        advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_bar_counts_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer: Any = SimpleNamespace(progress_bar_callback=object(), is_global_zero=True)
+    with retraining_bar(trainer, 3) as advance:
+        for _ in range(3):
+            advance()
+    shown = capsys.readouterr().err
+    assert "retraining networks" in shown
+    assert "0/3" in shown
+
+
+def test_lightning_shows_no_bars_of_its_own_while_evaluating() -> None:
+    bar = OuterLoopBar()
+    assert bar.init_validation_tqdm().disable
+    assert bar.init_test_tqdm().disable
+    assert not bar.init_train_tqdm().disable
