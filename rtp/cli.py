@@ -264,12 +264,13 @@ def main(args: list[str] | None = None) -> RtpCLI:
 
 def entry_point() -> None:
     """Run the command line as a program: errors a user can mend are one line, without a traceback."""
-    # Lightning's remarks on the machine and on other products; what it warns of is kept, less two that mean nothing
-    # here: the run folder is made before its checkpoints, and torch 2.15 deprecates what lightning 2.6 uses inside
+    # Lightning's remarks on the machine and on other products; what it warns of is kept, less what means nothing
+    # here: the run folder is made before its checkpoints, and torch 2.15 deprecates what it and lightning 2.6 use
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
+    warnings.filterwarnings("ignore", ".torch.jit.script. is deprecated")
     try:
         main()
     except UserError as error:

@@ -63,7 +63,6 @@ def test_logits_for_every_image_shape(
 
 
 # torch itself uses it, at the first jvp
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_second_derivatives(network: Network) -> None:
     """Hessian-vector products, both orders of differentiation against central differences of the gradient."""
     network = network.double()

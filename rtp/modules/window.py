@@ -1,0 +1,74 @@
+"""Which steps of the inner loop are differentiated: truncated back-propagation through time."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+
+from rtp.errors import UserError
+
+
+class Window(ABC):
+    """W consecutive steps; the loop ends with the last of them, and only they are differentiated.
+
+    Attributes:
+        size: W.
+    """
+
+    size: int
+
+    @abstractmethod
+    def end(self, num_steps: int) -> int:
+        """The last step of the window.
+
+        Args:
+            num_steps: T, at least W.
+
+        Returns:
+            A step in [W, T], counted from 1.
+        """
+
+
+@dataclass(frozen=True)
+class LastSteps(Window):
+    """The last W of the T steps.
+
+    Args:
+        size: W, at least 1.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        _check_size(self.size)
+
+    def end(self, num_steps: int) -> int:
+        """T."""
+        return num_steps
+
+
+@dataclass(frozen=True)
+class RandomWindow(Window):
+    """W steps that end at a random one, uniform in [W, T]: RaT-BPTT's truncation.
+
+    Feng et al., "Embarrassingly Simple Dataset Distillation", ICLR 2024.
+
+    Args:
+        size: W, at least 1.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        _check_size(self.size)
+
+    def end(self, num_steps: int) -> int:
+        """A random step, from torch's global generator."""
+        return int(torch.randint(self.size, num_steps + 1, ()))
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise UserError(f"the size of a window must be at least 1, got {size}")

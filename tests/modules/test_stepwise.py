@@ -1,0 +1,195 @@
+"""The stepwise engine against `HigherUnroll`, finite differences and truncation written out."""
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rtp.errors import UserError
+from rtp.modules import MLP, AddressableMemory, AlexNet, ConvNet, FlipOrRotate, Memory, PixelMemory, ResNet12
+from rtp.modules.augmentation import Augmentation
+from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
+from rtp.modules.stepwise import StepwiseUnroll
+from rtp.modules.unroll import Episode, HigherUnroll, Unroll
+from rtp.modules.window import LastSteps, RandomWindow
+
+SHAPE, CLASSES, STEPS = (1, 8, 8), 3, 6
+
+OPTIMIZERS = {
+    "none": InnerSGD(0.2, 0.9, "none"),
+    "forward_only": InnerSGD(0.2, 0.9, "forward_only"),
+    "full": InnerSGD(0.2, 0.9, "full"),
+    "adam": InnerAdam(0.01),
+}
+MEMORIES: dict[str, Callable[[], Memory]] = {
+    "addressable": lambda: AddressableMemory(SHAPE, CLASSES, images_per_class=2, num_bases=2),
+    "pixel": lambda: PixelMemory(SHAPE, CLASSES, images_per_class=2),
+}
+
+
+def episode_of(memory: Memory, augmentation: Augmentation | None = None) -> Episode:
+    """Recalled images of two of the three classes, drawn the same way at every call."""
+    torch.manual_seed(3)
+    classes = torch.tensor([0, 2])
+    images = memory.recall(classes).flatten(0, 1)
+    real = torch.randn(6, *SHAPE, dtype=torch.float64).to(images.dtype)
+    if augmentation is not None:
+        siamese = augmentation.sample(1, "cpu")
+        images, real = augmentation.apply(images, siamese), augmentation.apply(real, siamese)
+    minibatches = torch.randint(len(images), (STEPS, 5))
+    labels = classes.repeat_interleave(memory.num_slots)
+    return Episode(images, labels, minibatches, real, torch.tensor([0, 2, 0, 2, 0, 2]))
+
+
+def gradients(
+    unroll: Unroll,
+    memory: Memory,
+    network: nn.Module,
+    optimizer: InnerOptimizer,
+    augmentation: Augmentation | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The meta-loss and its gradient as one vector."""
+    memory.zero_grad()
+    loss = unroll.meta_loss(network, optimizer, episode_of(memory, augmentation))
+    loss.backward()
+    return loss.detach(), torch.cat([p.grad.flatten() for p in memory.parameters() if p.grad is not None])
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    return float((value - reference).norm() / reference.norm())
+
+
+@pytest.mark.parametrize("augmentation", [None, FlipOrRotate()], ids=["plain", "augmented"])
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_gradient_is_that_of_higher(optimizer: str, memory: str, augmentation: Augmentation | None) -> None:
+    torch.manual_seed(0)
+    stored, network = MEMORIES[memory]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=2).double()
+    rule = OPTIMIZERS[optimizer]
+    loss, gradient = gradients(StepwiseUnroll(STEPS, compile=False), stored, network, rule, augmentation)
+    expected_loss, expected = gradients(HigherUnroll(STEPS), stored, network, rule, augmentation)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
+    assert relative_error(gradient, expected) < 1e-10
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        MLP((1, 16, 16), CLASSES, hidden_width=8),
+        AlexNet((1, 16, 16), CLASSES, widths=(3, 3, 3, 3, 3)),
+        ResNet12((1, 16, 16), CLASSES, widths=(2, 2, 2, 2)),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_every_network_has_the_gradient_of_higher(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(f"{__name__}.SHAPE", (1, 16, 16))
+    memory = PixelMemory((1, 16, 16), CLASSES, images_per_class=2).double()
+    network.double()
+    _, gradient = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, InnerSGD(0.1))
+    _, expected = gradients(HigherUnroll(STEPS), memory, network, InnerSGD(0.1))
+    assert relative_error(gradient, expected) < 1e-10
+
+
+@pytest.mark.parametrize("optimizer", ["full", "adam"])
+def test_the_gradient_equals_central_differences(optimizer: str) -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["addressable"]().double(), ConvNet(SHAPE, CLASSES, width=3, depth=1).double()
+    unroll, rule = StepwiseUnroll(STEPS, compile=False), OPTIMIZERS[optimizer]
+    _, gradient = gradients(unroll, memory, network, rule)
+    direction = torch.randn(len(gradient), dtype=torch.float64)
+    values = nn.utils.parameters_to_vector(memory.parameters()).detach()
+    step = 1e-6  # truncation error O(step^2), rounding error O(1e-16 / step)
+
+    def at(distance: float) -> float:
+        nn.utils.vector_to_parameters(values + distance * direction, memory.parameters())
+        return unroll.meta_loss(network, rule, episode_of(memory)).item()
+
+    difference = (at(step) - at(-step)) / (2 * step)
+    torch.testing.assert_close(float(gradient @ direction), difference, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
+def test_compiled_float32_is_close_to_higher_in_float64() -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["addressable"](), ConvNet(SHAPE, CLASSES, width=4, depth=2)
+    unroll = StepwiseUnroll(STEPS, compile=True)
+    loss, gradient = gradients(unroll, memory, network, InnerSGD(0.05))
+    again, _ = gradients(unroll, memory, ConvNet(SHAPE, CLASSES, width=4, depth=2), InnerSGD(0.05))
+    assert not torch.equal(loss, again)  # another network, not the one that was compiled
+    _, expected = gradients(HigherUnroll(STEPS), memory.double(), network.double(), InnerSGD(0.05))
+    assert relative_error(gradient.double(), expected) < 1e-4
+
+
+def test_without_a_compiler_it_says_so_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def compile_nothing(function: Callable[..., Tensor], dynamic: bool) -> Callable[..., Tensor]:
+        def refuse(*_: Tensor) -> Tensor:
+            raise RuntimeError("No working C++ compiler found\nand much more")
+
+        return refuse
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    torch.manual_seed(0)
+    memory, network = MEMORIES["pixel"]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=1).double()
+    loss, gradient = gradients(StepwiseUnroll(STEPS), memory, network, InnerSGD(0.1))
+    expected = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, InnerSGD(0.1))
+    assert torch.equal(loss, expected[0])
+    assert torch.equal(gradient, expected[1])
+    assert [record.message for record in caplog.records] == [
+        "not compiled, so slower: No working C++ compiler found"
+    ] * 3  # one for each function of a step
+
+
+def test_a_window_as_long_as_the_loop_is_no_window() -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["pixel"]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=1).double()
+    whole = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, InnerSGD(0.1))
+    for window in (LastSteps(STEPS), RandomWindow(STEPS)):
+        windowed = gradients(StepwiseUnroll(STEPS, window, compile=False), memory, network, InnerSGD(0.1))
+        assert all(torch.equal(a, b) for a, b in zip(windowed, whole, strict=True))
+
+
+def test_a_window_differentiates_its_steps_alone() -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["pixel"]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=1).double()
+    _, gradient = gradients(StepwiseUnroll(STEPS, LastSteps(2), compile=False), memory, network, InnerSGD(0.1, 0.9))
+
+    memory.zero_grad()
+    episode = episode_of(memory)
+    names = [name for name, _ in network.named_parameters()]
+    theta = [parameter.detach() for parameter in network.parameters()]
+    momentum = [torch.zeros_like(p) for p in theta]
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        weights = dict(zip(names, theta, strict=True))
+        return F.cross_entropy(torch.func.functional_call(network, weights, (images,)), labels)
+
+    for t, batch in enumerate(episode.minibatches):
+        inside = t >= STEPS - 2
+        theta = [p if inside and t > STEPS - 2 else p.detach().requires_grad_() for p in theta]
+        momentum = [m if inside and t > STEPS - 2 else m.detach() for m in momentum]
+        images = episode.images[batch] if inside else episode.images[batch].detach()
+        slopes = torch.autograd.grad(loss(images, episode.labels[batch]), theta, create_graph=inside)
+        momentum = [0.9 * m + g for m, g in zip(momentum, slopes, strict=True)]
+        theta = [p - 0.1 * m for p, m in zip(theta, momentum, strict=True)]
+    loss(episode.real_images, episode.real_labels).backward()
+    assert memory.bases.grad is not None
+    assert relative_error(gradient, memory.bases.grad.flatten()) < 1e-12
+
+
+def test_networks_with_running_statistics_are_refused() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, CLASSES))
+    with pytest.raises(UserError, match=r"does not support Sequential, whose buffers change .* or HigherUnroll"):
+        StepwiseUnroll(STEPS).meta_loss(network, InnerSGD(), episode_of(MEMORIES["pixel"]()))
+
+
+def test_impossible_loops_are_refused() -> None:
+    with pytest.raises(UserError, match="num_steps must be at least 1, got 0"):
+        StepwiseUnroll(0)
+    with pytest.raises(UserError, match=r"a window of 7 steps does not fit into num_steps=6: use a size <= 6"):
+        StepwiseUnroll(6, LastSteps(7))
