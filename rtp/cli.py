@@ -16,8 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 # These imports let classes be named without their module: `class_path: ConvNet`, `--data CIFAR10`.
-import rtp.datamodules
-import rtp.modules
+import rtp.datamodules  # noqa: F401
+import rtp.modules  # noqa: F401
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
 from rtp.callbacks.progress import OuterLoopBar
 from rtp.callbacks.run_record import CONFIG_KEY, run_folder
@@ -28,6 +28,18 @@ from rtp.version import __version__
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+DESCRIPTION = (
+    "Distil an image data set into a few kilobytes of addressable memory, and train networks from it. For example: "
+    "rtp fit --config configs/digits_ipc1.yaml; rtp test --ckpt_path logs/digits_ipc1/0/best.ckpt"
+)
+COMMANDS = {
+    "fit": "Distil a data set into a memory",
+    "validate": "Measure a checkpoint's memory on the validation split, by training a few networks on it",
+    "test": "Measure it on the test set, with 20 networks and any architectures, beside baselines if wanted",
+    "predict": "Write the images that a checkpoint's memory recalls, as PNG",
+}
 
 
 class RtpCLI(LightningCLI):
@@ -53,6 +65,14 @@ class RtpCLI(LightningCLI):
         """Parse, with the checkpoint's own configuration where a checkpoint and no file is given."""
         # not through super(), which warns where a caller inside another program passes arguments
         self.config = parser.parse_args(with_checkpoint_config(sys.argv[1:] if args is None else args))
+
+    def setup_parser(self, *args: Any) -> None:
+        """Say what the commands do with memories; Lightning's sentences are about models."""
+        super().setup_parser(*args)
+        commands = self.parser._subcommands_action
+        assert commands is not None  # they have just been added
+        for command in commands._choices_actions:
+            command.help = COMMANDS[command.dest]
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Let errors be raised, so that `main` can put them in one line."""
@@ -248,7 +268,8 @@ def main(args: list[str] | None = None) -> RtpCLI:
             parser_kwargs={
                 "version": __version__,
                 "prog": "rtp",
-                "description": rtp.__doc__.strip().splitlines()[0],
+                "description": DESCRIPTION,
+                **{command: {"description": description} for command, description in COMMANDS.items()},
             },
             args=args,
         )

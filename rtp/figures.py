@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import pil_to_tensor
 from torchvision.utils import make_grid
 
-# Smallest side of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size.
-_LEAST_SIDE = 32
+# Least side of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size.
+_LEAST_SIDE = 48
 _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
 
 
@@ -38,6 +38,20 @@ def stretched(images: Tensor) -> Tensor:
     low = images.amin((1, 2, 3), keepdim=True)
     high = images.amax((1, 2, 3), keepdim=True)
     return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)
+
+
+def within_range(images: Tensor) -> Tensor:
+    """Reduce the contrast of images that leave [0, 1], each as far as it takes: learned images have no bounds.
+
+    Args:
+        images: (n, C, H, W), pixels that may lie outside [0, 1].
+
+    Returns:
+        Images in [0, 1]. Each is compressed towards mid-grey until 98 % of its values fit, and the rest is cut off;
+        an image that fits already stays as it is.
+    """
+    distance = (images - 0.5).flatten(1).abs().quantile(0.98, dim=1) / 0.5
+    return ((images - 0.5) / distance.clamp_min(1).view(-1, 1, 1, 1) + 0.5).clamp(0, 1)
 
 
 def class_similarity(coefficients: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rtp.figures import class_similarity, image_grid, similarity_map, stretched
+from rtp.figures import class_similarity, image_grid, similarity_map, stretched, within_range
 
 
 def test_similarity_is_the_cosine_of_mean_coefficients() -> None:
@@ -32,11 +32,20 @@ def test_similarity_map_draws_cells_row_by_row_below_and_right_of_the_names() ->
 def test_a_grid_enlarges_small_images_by_a_whole_factor() -> None:
     rows = [torch.zeros(3, 1, 8, 8), torch.ones(3, 1, 8, 8)]
     grid = image_grid(rows)
-    assert grid.shape == (3, 2 * 34 + 2, 3 * 34 + 2)
+    assert grid.shape == (3, 2 * 50 + 2, 3 * 50 + 2)
     assert grid[0, 10, 10] == 0
-    assert grid[0, 50, 10] == 1
+    assert grid[0, 70, 10] == 1
 
 
 def test_stretched_images_fill_the_range() -> None:
     images = torch.tensor([[[[1.0, 3.0]]], [[[-5.0, -5.0]]]])
     assert stretched(images).flatten().tolist() == pytest.approx([0.0, 1.0, 0.0, 0.0])
+
+
+def test_images_within_the_range_stay_and_others_lose_contrast() -> None:
+    inside = torch.tensor([0.0, 0.2, 0.5, 1.0]).view(1, 1, 2, 2)
+    torch.testing.assert_close(within_range(inside), inside)
+    # 99 of 100 values are 0.5 +- 1, one is an outlier: halved, and the outlier is cut off
+    outside = torch.cat([torch.full((50,), 1.5), torch.full((49,), -0.5), torch.tensor([-9.0])]).view(1, 1, 10, 10)
+    expected = torch.cat([torch.ones(50), torch.zeros(50)]).view(1, 1, 10, 10)
+    torch.testing.assert_close(within_range(outside), expected)

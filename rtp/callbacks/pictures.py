@@ -12,14 +12,15 @@ from torchvision.utils import save_image
 
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
-from rtp.figures import class_similarity, image_grid, similarity_map, stretched
+from rtp.figures import class_similarity, image_grid, similarity_map, stretched, within_range
 from rtp.modules.distillation import MemoryDistillation
 
 
 class MemoryPictures(L.Callback):
     """After every evaluation shows recalled images, bases and the coefficient similarity map (figures 3, 7, 8).
 
-    Images are shown as the data set's pixels: normalisation and ZCA are inverted. The files `recalled.png`,
+    Images are shown as the data set's pixels: normalisation and ZCA are inverted, and the contrast of images that
+    leave the range of pixels is reduced. The files `recalled.png`,
     `bases.png` and `similarity.png` always show the memory that was evaluated last.
 
     Args:
@@ -47,7 +48,9 @@ class MemoryPictures(L.Callback):
         folder = run_folder(trainer) / "recalled"
         folder.mkdir(parents=True, exist_ok=True)
         for label, images in zip(batch.tolist(), outputs, strict=True):
-            save_image(data.to_pixels(images), folder / f"{label:03d}.png", nrow=self.max_images)
+            save_image(
+                within_range(data.normalisation.invert(images)), folder / f"{label:03d}.png", nrow=self.max_images
+            )
         print(f"recalled images of {len(batch)} classes are in {folder}")
 
     @rank_zero_only
@@ -71,7 +74,7 @@ class MemoryPictures(L.Callback):
         bases = stretched(data.normalisation.invert(bases))
         similarity = class_similarity(memory.coefficients())
         return {
-            "recalled": image_grid([data.to_pixels(row) for row in recalled]),
+            "recalled": image_grid([within_range(data.normalisation.invert(row)) for row in recalled]),
             "bases": image_grid(_rows(bases, self.max_images)),
             "similarity": similarity_map(similarity, data.class_names),
         }
