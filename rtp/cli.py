@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 # These imports let classes be named without their module: `class_path: ConvNet`, `--data CIFAR10`.
-import rtp.datamodules  # noqa: F401
+import rtp.datamodules
 import rtp.modules  # noqa: F401
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
 from rtp.callbacks.progress import OuterLoopBar
