@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-# These imports let classes be named without their module: `class_path: ConvNet`, `--data CIFAR10`.
-import rtp.datamodules
-import rtp.modules  # noqa: F401
+# This and the import of rtp.modules let classes be named without their module: `--data CIFAR10`.
+import rtp.datamodules  # noqa: F401
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
 from rtp.callbacks.progress import OuterLoopBar
-from rtp.callbacks.run_record import CONFIG_KEY, run_folder
+from rtp.callbacks.run_record import run_folder
+from rtp.checkpoints import checkpoint_config, read_checkpoint
 from rtp.errors import UserError
+from rtp.modules import MemoryDistillation
 from rtp.parse_errors import one_line
 from rtp.report import format_table
 from rtp.version import __version__
@@ -65,6 +64,8 @@ class RtpCLI(LightningCLI):
         """Parse, with the checkpoint's own configuration where a checkpoint and no file is given."""
         # not through super(), which warns where a caller inside another program passes arguments
         self.config = parser.parse_args(with_checkpoint_config(sys.argv[1:] if args is None else args))
+        if ckpt_path := self.config[self.config.subcommand].get("ckpt_path"):
+            read_checkpoint(Path(ckpt_path))  # a damaged one is reported now, in a line
 
     def setup_parser(self, *args: Any) -> None:
         """Say what the commands do with memories; Lightning's sentences are about models."""
@@ -92,8 +93,6 @@ class RtpCLI(LightningCLI):
         """Decide on the run's folder before anything is built."""
         config = self.config[self.subcommand]
         ckpt_path = config.get("ckpt_path")
-        if ckpt_path and not Path(ckpt_path).is_file():
-            raise UserError(f"there is no checkpoint {ckpt_path!r}: give the path of a .ckpt file of a run")
         if config.run_dir is None:
             config.run_dir = str(
                 Path(ckpt_path).parent if ckpt_path else next_run_folder(config_name(config.get("config")))
@@ -126,11 +125,13 @@ class RtpCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Say what is going to be distilled into what, and where."""
-        memory, data, device = self.model.memory, self.datamodule, self.trainer.strategy.root_device
+        if not isinstance(self.model, MemoryDistillation):
+            return
+        memory, device = self.model.memory, self.trainer.strategy.root_device
+        bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
         print(
-            f"distilling {data.name} into {len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}, "
-            f"{memory.num_slots} images a class, {memory.storage_floats:,} floats; on {device}; "
-            f"run folder {relative(run_folder(self.trainer))}"
+            f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a class, "
+            f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"
         )
 
     def after_fit(self) -> None:
@@ -189,31 +190,6 @@ def with_checkpoint_config(args: Sequence[str]) -> list[str]:
     if not args or args[0] not in ("validate", "test", "predict") or known.config or not known.ckpt_path:
         return list(args)
     return [args[0], "--config", checkpoint_config(Path(known.ckpt_path)), *args[1:]]
-
-
-def checkpoint_config(path: Path) -> str:
-    """Read the configuration that a checkpoint carries, less what belongs to the machine it was written on.
-
-    Args:
-        path: A checkpoint that `rtp fit` wrote.
-
-    Returns:
-        YAML text with the seed, model, data and evaluation.
-
-    Raises:
-        UserError: If the file is missing, truncated or not from rtp.
-    """
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {str(path)!r}: give the path of a .ckpt file of a run")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the unpickler or the zip reader stumbles over
-        raise UserError(f"{path} is damaged or not a checkpoint ({type(error).__name__}): use another one") from error
-    if not isinstance(checkpoint, dict) or CONFIG_KEY not in checkpoint:
-        raise UserError(f"{path} was not written by `rtp fit`: give its configuration with --config")
-    config = yaml.safe_load(checkpoint[CONFIG_KEY])
-    kept = ("seed_everything", "model", "data", "evaluation", "pictures")
-    return yaml.safe_dump({key: config[key] for key in kept})
 
 
 def config_name(config: Sequence[Any] | None) -> str:
@@ -280,7 +256,9 @@ def main(args: list[str] | None = None) -> RtpCLI:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):
             cause = cause.__cause__ or cause.__context__
-        raise cause or error from None
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def entry_point() -> None:

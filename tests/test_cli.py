@@ -240,6 +240,10 @@ def test_a_damaged_and_a_foreign_checkpoint_are_refused(finished: Path) -> None:
     torch.save({"state_dict": {}}, "foreign.ckpt")
     with pytest.raises(UserError, match=r"foreign.ckpt was not written by `rtp fit`"):
         main(["test", "--ckpt_path", "foreign.ckpt"])
+    torch.save(torch.zeros(3), "tensor.ckpt")
+    for name in ("cut.ckpt", "tensor.ckpt"):
+        with pytest.raises(UserError, match=rf"{name} is (damaged or )?not a checkpoint"):
+            fit("run", "--ckpt_path", name)
 
 
 # What stops a run -------------------------------------------------------------------------------------------------
