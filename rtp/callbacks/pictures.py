@@ -62,7 +62,7 @@ class MemoryPictures(L.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in self._pictures(pl_module, data).items():
             save_image(picture, folder / f"{name}.png")
-            if isinstance(trainer.logger, TensorBoardLogger):
+            if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:  # its curve is the training's
                 trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
 
     @torch.no_grad()
