@@ -8,14 +8,23 @@ import torch
 from rtp.errors import UserError
 
 
+@dataclass(frozen=True)
 class Window(ABC):
     """W consecutive steps; the loop ends with the last of them, and only they are differentiated.
 
-    Attributes:
-        size: W.
+    Args:
+        size: W, at least 1.
+
+    Raises:
+        UserError: If `size` is below 1.
     """
 
     size: int
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.size < 1:
+            raise UserError(f"the size of a window must be at least 1, got {self.size}")
 
     @abstractmethod
     def end(self, num_steps: int) -> int:
@@ -29,7 +38,6 @@ class Window(ABC):
         """
 
 
-@dataclass(frozen=True)
 class LastSteps(Window):
     """The last W of the T steps.
 
@@ -37,18 +45,11 @@ class LastSteps(Window):
         size: W, at least 1.
     """
 
-    size: int
-
-    def __post_init__(self) -> None:
-        """Check the range."""
-        _check_size(self.size)
-
     def end(self, num_steps: int) -> int:
         """T."""
         return num_steps
 
 
-@dataclass(frozen=True)
 class RandomWindow(Window):
     """W steps that end at a random one, uniform in [W, T]: RaT-BPTT's truncation.
 
@@ -58,17 +59,6 @@ class RandomWindow(Window):
         size: W, at least 1.
     """
 
-    size: int
-
-    def __post_init__(self) -> None:
-        """Check the range."""
-        _check_size(self.size)
-
     def end(self, num_steps: int) -> int:
         """A random step, from torch's global generator."""
         return int(torch.randint(self.size, num_steps + 1, ()))
-
-
-def _check_size(size: int) -> None:
-    if size < 1:
-        raise UserError(f"the size of a window must be at least 1, got {size}")

@@ -23,4 +23,4 @@ def test_a_random_window_ends_anywhere_it_fits_with_equal_chance() -> None:
 @pytest.mark.parametrize("window", [LastSteps, RandomWindow])
 def test_an_empty_window_is_refused(window: type[Window]) -> None:
     with pytest.raises(UserError, match="the size of a window must be at least 1, got 0"):
-        window(0)  # type: ignore[call-arg]
+        window(0)
