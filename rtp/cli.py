@@ -269,7 +269,7 @@ def entry_point() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
-    warnings.filterwarnings("ignore", ".torch.jit.script. is deprecated")
+    warnings.filterwarnings("ignore", ".torch.jit.script.* is deprecated")
     try:
         main()
     except UserError as error:
