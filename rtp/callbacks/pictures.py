@@ -20,8 +20,8 @@ class MemoryPictures(L.Callback):
     """After every evaluation shows recalled images, bases and the coefficient similarity map (figures 3, 7, 8).
 
     Images are shown as the data set's pixels: normalisation and ZCA are inverted, and the contrast of images that
-    leave the range of pixels is reduced. The files `recalled.png`,
-    `bases.png` and `similarity.png` always show the memory that was evaluated last.
+    leave the range of pixels is reduced. The files `recalled.png`, `bases.png` and `similarity.png` always show the
+    memory that was evaluated last; TensorBoard shows how it developed, so a test adds nothing there.
 
     Args:
         max_classes: Classes shown at most in the grid of recalled images, a row each.
@@ -48,9 +48,7 @@ class MemoryPictures(L.Callback):
         folder = run_folder(trainer) / "recalled"
         folder.mkdir(parents=True, exist_ok=True)
         for label, images in zip(batch.tolist(), outputs, strict=True):
-            save_image(
-                within_range(data.normalisation.invert(images)), folder / f"{label:03d}.png", nrow=self.max_images
-            )
+            save_image(_shown(images, data), folder / f"{label:03d}.png", nrow=self.max_images)
         print(f"recalled images of {len(batch)} classes are in {folder}")
 
     @rank_zero_only
@@ -62,7 +60,7 @@ class MemoryPictures(L.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in self._pictures(pl_module, data).items():
             save_image(picture, folder / f"{name}.png")
-            if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:  # its curve is the training's
+            if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:
                 trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
 
     @torch.no_grad()
@@ -74,10 +72,15 @@ class MemoryPictures(L.Callback):
         bases = stretched(data.normalisation.invert(bases))
         similarity = class_similarity(memory.coefficients())
         return {
-            "recalled": image_grid([within_range(data.normalisation.invert(row)) for row in recalled]),
+            "recalled": image_grid([_shown(row, data) for row in recalled]),
             "bases": image_grid(_rows(bases, self.max_images)),
             "similarity": similarity_map(similarity, data.class_names),
         }
+
+
+def _shown(images: Tensor, data: ImageDataModule) -> Tensor:
+    # recalled images (n, C, H, W) as pixels in [0, 1]
+    return within_range(data.normalisation.invert(images))
 
 
 def _rows(images: Tensor, width: int) -> list[Tensor]:
