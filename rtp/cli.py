@@ -22,6 +22,7 @@ from rtp.checkpoints import checkpoint_config, read_checkpoint
 from rtp.errors import UserError
 from rtp.modules import MemoryDistillation
 from rtp.parse_errors import one_line
+from rtp.process import keep_compilations, keep_freed_memory, show_log
 from rtp.report import format_table
 from rtp.version import __version__
 
@@ -270,6 +271,9 @@ def entry_point() -> None:
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
     warnings.filterwarnings("ignore", ".torch.jit.script.* is deprecated")
+    keep_compilations()
+    keep_freed_memory()
+    show_log()
     try:
         main()
     except UserError as error:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from rtp.datamodules.normalisation import Normalisation, fit_standardisation
 from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
-from rtp.datamodules.zca import check_reg, default_cache_dir, load_or_fit_zca
+from rtp.datamodules.zca import check_reg, load_or_fit_zca
 from rtp.errors import DataError, UserError
+from rtp.process import cache_dir
 
 # Images normalised at once: 4096 CIFAR images are 50 MB in float32.
 CHUNK = 4096
@@ -232,7 +233,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def _fit_normalisation(self, images: Tensor) -> Normalisation:
         if self.zca is None:
             return fit_standardisation(images)
-        return load_or_fit_zca(images, self.zca, default_cache_dir())
+        return load_or_fit_zca(images, self.zca, cache_dir())
 
     def _normalised(self, images: Tensor, labels: Tensor) -> LabelledImages:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

@@ -145,11 +145,6 @@ def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
     return zca
 
 
-def default_cache_dir() -> Path:
-    """The folder of the cache: `$XDG_CACHE_HOME/rtp`, or `~/.cache/rtp`; data roots are often read-only."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rtp"
-
-
 def check_reg(reg: float) -> None:
     """Refuse a regularisation that is not positive.
 

@@ -1,70 +1,22 @@
 """The exact engine that keeps one step in memory: store the weights, then walk back through the steps."""
 
+import functools
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, grad_and_value
-from torch.nn import functional as F
 
 from rtp.errors import UserError
-from rtp.modules.inner_optimizer import InnerOptimizer, State
+from rtp.modules.inner_optimizer import InnerOptimizer
+from rtp.modules.step_functions import Precision, StepFunctions, matrix_products, step_functions
+from rtp.modules.trajectory import Trajectory, fits, free_memory
 from rtp.modules.unroll import Episode, Unroll
 from rtp.modules.window import Window
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StepFunctions:
-    """The two functions of (theta, ...) that the engine calls at every step, for one kind of network.
-
-    Attributes:
-        gradient: (theta, images, labels) -> g, the gradient of the mean cross-entropy, (P,).
-        second_order: (theta, direction, images, labels) -> (H direction (P,), M direction (b, C, H, W)) with
-            H = d2l / dtheta2 and M = d2l / (dx dtheta).
-        judge: (theta, images, labels) -> (dl / dtheta, l).
-    """
-
-    gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
-    second_order: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    judge: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-def step_functions(network: nn.Module) -> StepFunctions:
-    """Write a network's loss as a function of one flat vector of weights, and derive it.
-
-    Args:
-        network: Its architecture alone is used.
-    """
-    names = [name for name, _ in network.named_parameters()]
-    shapes = [parameter.shape for parameter in network.parameters()]
-    sizes = [shape.numel() for shape in shapes]
-
-    def loss(theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        parts = theta.split(sizes)
-        weights = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
-        return F.cross_entropy(functional_call(network, weights, (images,)), labels)
-
-    def gradient(theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        return grad(loss)(theta, images, labels)
-
-    def second_order(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        # <dl/dtheta, v> has the derivatives H v and M v: one reverse pass over the gradient's own. On a CPU it took
-        # 0.8 of the time of the other way, jvp of both gradients (docs/log.md)
-        def along(theta: Tensor, images: Tensor) -> Tensor:
-            return torch.dot(grad(loss)(theta, images, labels), direction)
-
-        return grad(along, argnums=(0, 1))(theta, images)
-
-    def judge(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return grad_and_value(loss)(theta, images, labels)
-
-    return StepFunctions(gradient, second_order, judge)
 
 
 @dataclass(frozen=True)
@@ -84,16 +36,19 @@ class StepwiseUnroll(Unroll):
     Args:
         num_steps: Inner steps T, at least 1.
         window: Which steps are differentiated; null for all of them.
-        compile: Whether the functions of a step are compiled. It takes about two minutes at the first step of a run,
-            seconds where it has been done before.
+        compile: Whether the functions of a step are compiled. It takes about a minute at the first step of a run,
+            less where it has been done before.
+        precision: How convolutions and linear layers round what they multiply: "fp32" not at all, "tf32" to 10 bits
+            (a GPU's matrix products alone), "bf16" to 7 bits. Weights, norms, losses and sums stay float32.
 
     Raises:
-        UserError: If `num_steps` is below 1 or less than the window's size.
+        UserError: If `num_steps` is below 1 or less than the window's size, or if `precision` is none of the three.
     """
 
     num_steps: int
     window: Window | None = None
     compile: bool = True
+    precision: Precision = "fp32"
     _cache: dict[str, StepFunctions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -105,12 +60,21 @@ class StepwiseUnroll(Unroll):
                 f"a window of {self.window.size} steps does not fit into num_steps={self.num_steps}: "
                 f"use a size <= {self.num_steps} or more steps"
             )
+        if self.precision not in get_args(Precision):
+            raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
 
     def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
-        """See `Unroll.meta_loss`."""
+        """See `Unroll.meta_loss`.
+
+        Raises:
+            UserError: If the network has buffers, or if the precision is "tf32" on a CPU.
+        """
         functions = self._functions(network)
         theta_0 = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
-        loss: Tensor = _Solved.apply(episode.images, lambda: self._solve(functions, optimizer, theta_0, episode))
+        if self.precision == "tf32" and not theta_0.is_cuda:
+            raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
+        with matrix_products(self.precision):
+            loss: Tensor = _Solved.apply(episode.images, lambda: self._solve(functions, optimizer, theta_0, episode))
         return loss
 
     @torch.no_grad()
@@ -123,16 +87,19 @@ class StepwiseUnroll(Unroll):
         first = 1 if self.window is None else end - self.window.size + 1
 
         theta, state = theta_0, optimizer.initial_state(theta_0)
-        trajectory: list[tuple[Tensor, State]] = []  # theta_{t-1} and what the adjoint of step t needs
+        trajectory: Trajectory | None = None
         for t in range(1, end + 1):
             batch = episode.minibatches[t - 1]
             gradient = functions.gradient(theta, images[batch], episode.labels[batch])
             before = theta
             theta, state, known = optimizer.step(t, theta, state, gradient)
             if t >= first:
-                trajectory.append((before, known))
+                if trajectory is None:
+                    trajectory = self._trajectory(theta, end - first + 1, 1 + len(known))
+                trajectory.push(before, known)
+        assert trajectory is not None  # a window has at least one step
 
-        theta_bar, loss = functions.judge(theta, episode.real_images, episode.real_labels)
+        theta_bar, loss = judged(functions, theta, episode)
         state_bar = tuple(torch.zeros_like(moment) for moment in state)
         images_bar = torch.zeros_like(images)
         for t in range(end, first - 1, -1):
@@ -155,9 +122,47 @@ class StepwiseUnroll(Unroll):
             )
         key = repr(network)
         if key not in self._cache:
-            functions = step_functions(network)
-            self._cache[key] = compiled(functions) if self.compile else functions
+            functions = step_functions(network, self.precision)
+            self._cache[key] = functions.compiled() if self.compile else functions
         return self._cache[key]
+
+    def _trajectory(self, theta: Tensor, steps: int, tensors_per_step: int) -> Trajectory:
+        on_host = theta.is_cuda and not fits(steps, tensors_per_step, theta, free_memory(theta.device))
+        if on_host:
+            size = steps * tensors_per_step * theta.nbytes / 1e9
+            _say_once(f"the weights of {steps} steps ({size:.1f} GB) are kept in the host's memory: no room on the GPU")
+        return Trajectory(on_host)
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    log.info(message)
+
+
+def judged(functions: StepFunctions, theta: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
+    """(dJ / dtheta_T, J), part by part of the real images: there are often many times an inner minibatch (640)."""
+    size = part_size(len(episode.real_labels), episode.minibatches.shape[1])
+    theta_bar, loss = torch.zeros_like(theta), theta.new_zeros(())
+    parts = list(zip(episode.real_images.split(size), episode.real_labels.split(size), strict=True))
+    for images, labels in parts:
+        slope, part = functions.judge(theta, images, labels)
+        theta_bar += slope / len(parts)
+        loss += part / len(parts)
+    return theta_bar, loss
+
+
+def part_size(num: int, most: int) -> int:
+    """Cut images into equal parts, so that one compiled function does for all.
+
+    Args:
+        num: Number of images.
+        most: What a part may have.
+
+    Returns:
+        The largest divisor of `num` up to `most`; or `num` where that is below half of `most`.
+    """
+    divisor = max(size for size in range(1, min(num, most) + 1) if num % size == 0)
+    return divisor if 2 * divisor >= most else num
 
 
 class _Solved(torch.autograd.Function):
@@ -173,38 +178,3 @@ class _Solved(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
         (images_bar,) = ctx.saved_tensors
         return upstream[0] * images_bar, None
-
-
-def compiled(functions: StepFunctions) -> StepFunctions:
-    """Compile the functions of a step, for the shapes they are first called with.
-
-    Transforms of torch.func stay inside and no graph crosses the boundary, so nothing is differentiated through
-    compiled code, which torch.compile refuses.
-    """
-    return StepFunctions(
-        gradient=_compiled_or_eager(functions.gradient),
-        second_order=_compiled_or_eager(functions.second_order),
-        judge=_compiled_or_eager(functions.judge),
-    )
-
-
-def _compiled_or_eager(function: Callable[..., Any]) -> Callable[..., Any]:
-    chosen = torch.compile(function, dynamic=False)
-    started = False
-
-    def call(*arguments: Tensor) -> Any:
-        nonlocal chosen, started
-        if started:
-            return chosen(*arguments)
-        begin = time.perf_counter()
-        try:
-            result = chosen(*arguments)
-            log.info("compiled %s of a step in %.0f s", function.__name__, time.perf_counter() - begin)
-        except Exception as error:  # whatever a missing or broken compiler makes torch.compile raise
-            log.warning("not compiled, so slower: %s", str(error).strip().splitlines()[0])
-            chosen = function
-            result = function(*arguments)
-        started = True
-        return result
-
-    return call

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.datamodules import zca as zca_file
-from rtp.datamodules.zca import default_cache_dir, fit_zca, load_or_fit_zca
+from rtp.datamodules.zca import fit_zca, load_or_fit_zca
 from rtp.errors import DataError, UserError
 
 REG = 0.1
@@ -138,10 +138,3 @@ def test_cache_that_cannot_be_written_is_a_user_error(images: Tensor, tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot be written \(Not a directory\): set XDG_CACHE_HOME"):
         load_or_fit_zca(images, REG, tmp_path / "file" / "rtp")
-
-
-def test_default_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_cache_dir() == tmp_path / "cache" / "rtp"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_cache_dir() == Path("/home/somebody/.cache/rtp")

@@ -1,5 +1,6 @@
 """The stepwise engine against `HigherUnroll`, finite differences and truncation written out."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 
@@ -12,7 +13,8 @@ from rtp.errors import UserError
 from rtp.modules import MLP, AddressableMemory, AlexNet, ConvNet, FlipOrRotate, Memory, PixelMemory, ResNet12
 from rtp.modules.augmentation import Augmentation
 from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
-from rtp.modules.stepwise import StepwiseUnroll
+from rtp.modules.step_functions import step_functions
+from rtp.modules.stepwise import StepwiseUnroll, judged, part_size
 from rtp.modules.unroll import Episode, HigherUnroll, Unroll
 from rtp.modules.window import LastSteps, RandomWindow
 
@@ -76,21 +78,22 @@ def test_the_gradient_is_that_of_higher(optimizer: str, memory: str, augmentatio
 
 
 @pytest.mark.parametrize(
-    "network",
+    "build",
     [
-        MLP((1, 16, 16), CLASSES, hidden_width=8),
-        AlexNet((1, 16, 16), CLASSES, widths=(3, 3, 3, 3, 3)),
-        ResNet12((1, 16, 16), CLASSES, widths=(2, 2, 2, 2)),
+        lambda: MLP((1, 16, 16), CLASSES, hidden_width=8),
+        lambda: AlexNet((1, 16, 16), CLASSES, widths=(3, 3, 3, 3, 3)),
+        lambda: ResNet12((1, 16, 16), CLASSES, widths=(2, 2, 2, 2)),
     ],
-    ids=lambda network: type(network).__name__,
+    ids=["MLP", "AlexNet", "ResNet12"],
 )
-def test_every_network_has_the_gradient_of_higher(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_network_has_the_gradient_of_higher(
+    build: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     monkeypatch.setattr(f"{__name__}.SHAPE", (1, 16, 16))
-    memory = PixelMemory((1, 16, 16), CLASSES, images_per_class=2).double()
-    network.double()
-    _, gradient = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, InnerSGD(0.1))
-    _, expected = gradients(HigherUnroll(STEPS), memory, network, InnerSGD(0.1))
+    memory, network = PixelMemory((1, 16, 16), CLASSES, images_per_class=2).double(), build().double()
+    _, gradient = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, InnerSGD(0.02))
+    _, expected = gradients(HigherUnroll(STEPS), memory, network, InnerSGD(0.02))
     assert relative_error(gradient, expected) < 1e-10
 
 
@@ -124,25 +127,35 @@ def test_compiled_float32_is_close_to_higher_in_float64() -> None:
     assert relative_error(gradient.double(), expected) < 1e-4
 
 
-def test_without_a_compiler_it_says_so_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def compile_nothing(function: Callable[..., Tensor], dynamic: bool) -> Callable[..., Tensor]:
-        def refuse(*_: Tensor) -> Tensor:
-            raise RuntimeError("No working C++ compiler found\nand much more")
-
-        return refuse
-
-    monkeypatch.setattr(torch, "compile", compile_nothing)
+def test_real_images_are_judged_in_parts_as_in_one() -> None:
+    assert part_size(640, 100) == 80
+    assert part_size(640, 1000) == 640
+    assert part_size(641, 100) == 641  # a prime number
     torch.manual_seed(0)
     memory, network = MEMORIES["pixel"]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=1).double()
-    loss, gradient = gradients(StepwiseUnroll(STEPS), memory, network, InnerSGD(0.1))
-    expected = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, InnerSGD(0.1))
-    assert torch.equal(loss, expected[0])
-    assert torch.equal(gradient, expected[1])
-    assert [record.message for record in caplog.records] == [
-        "not compiled, so slower: No working C++ compiler found"
-    ] * 3  # one for each function of a step
+    episode = episode_of(memory)  # six real images
+    few = dataclasses.replace(episode, minibatches=episode.minibatches[:, :3])
+    functions = step_functions(network)
+    theta = nn.utils.parameters_to_vector(network.parameters()).detach()
+    expected = functions.judge(theta, episode.real_images, episode.real_labels)
+    for value, whole in zip(judged(functions, theta, few), expected, strict=True):
+        torch.testing.assert_close(value, whole, rtol=1e-13, atol=1e-15)
+
+
+def test_bfloat16_is_near_float32_and_not_equal() -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["pixel"](), ConvNet(SHAPE, CLASSES, width=4, depth=2)
+    _, exact = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, InnerSGD(0.05))
+    _, rounded = gradients(StepwiseUnroll(STEPS, compile=False, precision="bf16"), memory, network, InnerSGD(0.05))
+    assert 1e-4 < relative_error(rounded, exact) < 0.2  # bfloat16 has 8 significant bits
+
+
+def test_tensor_float_needs_a_gpu() -> None:
+    unroll = StepwiseUnroll(STEPS, precision="tf32")
+    with pytest.raises(UserError, match="precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16"):
+        unroll.meta_loss(ConvNet(SHAPE, CLASSES, width=4, depth=1), InnerSGD(), episode_of(MEMORIES["pixel"]()))
+    with pytest.raises(UserError, match="precision must be one of fp32, tf32, bf16, got 'fp64'"):
+        StepwiseUnroll(STEPS, precision="fp64")  # type: ignore[arg-type]
 
 
 def test_a_window_as_long_as_the_loop_is_no_window() -> None:

@@ -1,0 +1,67 @@
+"""Compilation of functions of tensors with torch.compile, and what happens where it cannot be done."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+log = logging.getLogger(__name__)
+
+TensorFunction = Callable[..., Any]
+"""Takes tensors, returns a tensor or a tuple of them; draws no random numbers and changes nothing."""
+
+
+class Compiler:
+    """Compiles functions for the shapes they are called with; where that fails once, all of them run as they are.
+
+    A function is traced into a graph of PyTorch's basic operations first: transforms of torch.func, autograd
+    functions and torch-function modes are gone from it, which torch.compile takes only in part. Nothing may be
+    differentiated through a compiled function. On a GPU its kernels are launched as one CUDA graph.
+    """
+
+    def __init__(self) -> None:
+        self._works = True
+
+    def __call__(self, function: TensorFunction) -> TensorFunction:
+        """The compiled function, with one compilation for every combination of shapes, types and devices."""
+        compiled: dict[tuple[Any, ...], TensorFunction] = {}
+
+        def call(*arguments: Tensor) -> Any:
+            key = tuple((argument.shape, argument.dtype, argument.device) for argument in arguments)
+            if self._works and key not in compiled:
+                compiled[key] = self._compiled(function, arguments)
+            return compiled[key](*arguments) if self._works else function(*arguments)
+
+        return call
+
+    def _compiled(self, function: TensorFunction, arguments: tuple[Tensor, ...]) -> TensorFunction:
+        begin = time.perf_counter()
+        log.info("compiling %s of a step (up to a minute; it is kept for the next run)", function.__name__)
+        on_gpu = arguments[0].is_cuda
+        try:
+            graph = make_fx(function, tracing_mode="fake")(*arguments)
+            fast = torch.compile(graph, dynamic=False, mode="reduce-overhead" if on_gpu else None)
+            result = _outside_of_cuda_graphs(fast) if on_gpu else fast
+            for _ in range(3 if on_gpu else 1):  # a CUDA graph is warmed up, captured and replayed
+                result(*arguments)
+        except Exception as error:  # whatever a missing or broken compiler makes torch.compile raise
+            log.warning("not compiled, so slower: %s", str(error).strip().splitlines()[0])
+            self._works = False
+            return function
+        log.info("compiled %s of a step in %.0f s", function.__name__, time.perf_counter() - begin)
+        return result
+
+
+def _outside_of_cuda_graphs(function: TensorFunction) -> TensorFunction:
+    """Copy the results of a CUDA graph, which its next launch writes over."""
+
+    def call(*arguments: Tensor) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        result = function(*arguments)
+        return result.clone() if isinstance(result, Tensor) else tuple(part.clone() for part in result)
+
+    return call

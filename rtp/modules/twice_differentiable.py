@@ -1,0 +1,166 @@
+"""Layers written so that their second derivatives cost as little as can be, with the results of PyTorch's own.
+
+The gradient of a gradient is where the stepwise engine spends its time. PyTorch's own formulas for it turn a weight's
+gradient into a convolution whose kernel is as large as the image, and an average pooling's into index arithmetic for
+each pixel; both are several times slower on a CPU than the forms here (docs/performance.md).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+Pair = tuple[int, int]
+
+
+class TwiceDifferentiable(TorchFunctionMode):
+    """Within it, `conv2d` and `avg_pool2d` are those of this module, whatever network calls them.
+
+    A call that they do not cover (padding by name, overlapping or ragged pooling) goes to PyTorch's own.
+
+    Args:
+        dtype: Type in which convolutions and linear layers compute, bfloat16 for instance; their inputs are rounded to
+            it and their results returned in the inputs' type, so that norms and losses keep theirs. None: no rounding.
+    """
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Replace a call."""
+        replacement: Callable[..., Tensor] | None = None
+        if func is torch.conv2d:
+            replacement = conv2d
+        elif func is F.avg_pool2d:
+            return avg_pool2d(*args, **(kwargs or {}))
+        elif func is F.linear and self.dtype is not None:
+            replacement = F.linear
+        if replacement is None:
+            return func(*args, **(kwargs or {}))
+        if self.dtype is None:
+            return replacement(*args, **(kwargs or {}))
+        image, *rounded = (a.to(self.dtype) if isinstance(a, Tensor) else a for a in args)
+        return replacement(image, *rounded, **(kwargs or {})).to(args[0].dtype)
+
+
+def conv2d(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Pair = 1,
+    padding: int | Pair | str = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """`torch.conv2d`, all of whose derivatives, of any order, are the same three products of a convolution.
+
+    With y = conv(x, w): <dx, y'> and <dw, y'> are bilinear again, so the derivatives of the input's gradient are
+    a convolution and a weight's gradient, and those of the weight's gradient a convolution and an input's gradient.
+    """
+    if isinstance(padding, str):
+        return torch.conv2d(images, weight, bias, stride, padding, dilation, groups)
+    geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    result: Tensor = _Convolution.apply(images, weight, bias, geometry)
+    return result
+
+
+def avg_pool2d(
+    images: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, *args: Any, **kw: Any
+) -> Tensor:
+    """`torch.nn.functional.avg_pool2d`; whole windows side by side are a mean over two dimensions of their own."""
+    height, width = _pair(kernel_size)
+    if args or kw or _pair(stride or kernel_size) != (height, width):
+        return F.avg_pool2d(images, kernel_size, stride, *args, **kw)
+    if images.shape[-2] % height or images.shape[-1] % width:
+        return F.avg_pool2d(images, kernel_size, stride)
+    return images.unflatten(-1, (-1, width)).unflatten(-3, (-1, height)).mean((-3, -1))
+
+
+def _pair(value: int | Pair) -> Pair:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+Geometry = tuple[Pair, Pair, Pair, int]
+"""Stride, padding, dilation, groups."""
+
+
+class _Product(torch.autograd.Function):
+    """One of the three products in which image, weight and result take part: two are given, the third is computed."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], inputs[1])
+        ctx.geometry = inputs[-1]
+
+
+class _Convolution(_Product):
+    """y = conv(x, w) + b."""
+
+    @staticmethod
+    def forward(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+        stride, padding, dilation, groups = geometry
+        return torch.ops.aten.convolution(images, weight, bias, stride, padding, dilation, False, (0, 0), groups)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        images, weight = ctx.saved_tensors
+        for_images, for_weight, for_bias, _ = ctx.needs_input_grad
+        return (
+            _ImageGradient.apply(upstream[0], weight, images.shape, ctx.geometry) if for_images else None,
+            _WeightGradient.apply(upstream[0], images, weight.shape, ctx.geometry) if for_weight else None,
+            upstream[0].sum((0, 2, 3)) if for_bias else None,
+            None,
+        )
+
+
+class _ImageGradient(_Product):
+    """dx of <y', conv(x, w)>: linear in y' and in w."""
+
+    @staticmethod
+    def forward(upstream: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
+        return _convolution_backward(upstream, upstream.new_empty(shape), weight, geometry, 0)
+
+    @staticmethod
+    def backward(ctx: Any, *direction: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        upstream, weight = ctx.saved_tensors
+        return (
+            _Convolution.apply(direction[0], weight, None, ctx.geometry),
+            _WeightGradient.apply(upstream, direction[0], weight.shape, ctx.geometry),
+            None,
+            None,
+        )
+
+
+class _WeightGradient(_Product):
+    """dw of <y', conv(x, w)>: linear in y' and in x."""
+
+    @staticmethod
+    def forward(upstream: Tensor, images: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
+        return _convolution_backward(upstream, images, images.new_empty(shape), geometry, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *direction: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        upstream, images = ctx.saved_tensors
+        return (
+            _Convolution.apply(images, direction[0], None, ctx.geometry),
+            _ImageGradient.apply(upstream, direction[0], images.shape, ctx.geometry),
+            None,
+            None,
+        )
+
+
+def _convolution_backward(upstream: Tensor, images: Tensor, weight: Tensor, geometry: Geometry, which: int) -> Tensor:
+    """The gradient of the images (0) or of the weight (1), whose own argument gives its shape alone."""
+    stride, padding, dilation, groups = geometry
+    wanted = [which == 0, which == 1, False]
+    gradients = torch.ops.aten.convolution_backward(
+        upstream, images, weight, None, stride, padding, dilation, False, (0, 0), groups, wanted
+    )
+    result: Tensor = gradients[which]
+    return result
