@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install demo test bench lint format
+.PHONY: help install demo test bench bench-quick lint format
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -23,8 +23,11 @@ demo: install  ## Distil real digit images into 640 floats and test what they ar
 test: install  ## Run the tests (under 10 minutes on two cores)
 	$(BIN)/python -m pytest --numprocesses 2
 
-bench: install  ## Time an outer step with each engine, about 5 minutes on two cores
-	$(BIN)/python benchmarks/unroll.py
+bench: install  ## Measure speed and memory on this machine, about 25 minutes on two cores
+	$(BIN)/python -m benchmarks
+
+bench-quick: install  ## The same at a smaller size, in under 5 minutes
+	$(BIN)/python -m benchmarks --quick
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check

@@ -1,7 +1,6 @@
 """Evaluation of a memory by training fresh networks on what it recalls (section 5.1)."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -17,7 +15,14 @@ from rtp.callbacks.progress import retraining_bar
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
-from rtp.evaluation import TrainingProtocol, random_real_images, train_network
+from rtp.evaluation import (
+    Trainee,
+    TrainingProtocol,
+    derived_seed,
+    own_randomness,
+    random_real_images,
+    train_networks,
+)
 from rtp.modules.distillation import MemoryDistillation
 from rtp.modules.networks import NetworkFactory
 from rtp.report import Result, write_json
@@ -49,7 +54,8 @@ class RetrainingEvaluation(L.Callback):
 
     In validation it logs `val/accuracy` and `val/accuracy_std`, which ModelCheckpoint and EarlyStopping can
     monitor; in `rtp test` it logs `test/...` and writes `test.json` into the run's folder. The random numbers it
-    draws are its own: training goes on as if there had been no evaluation.
+    draws are its own: training goes on as if there had been no evaluation. Each network has its own stream of them,
+    which follows from `seed` and the numbers of its training set, its architecture and the network.
 
     Args:
         networks: Networks of each architecture in `rtp test`; the paper uses 20 (5.1).
@@ -60,6 +66,9 @@ class RetrainingEvaluation(L.Callback):
             real images of the training split.
         real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
         seed: Seed of the networks and minibatches.
+        together: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
+            null takes what is faster: one loop for 8 networks or more with at most 32 images a minibatch. On a GPU,
+            where that was not measured, true may pay for more.
 
     Attributes:
         results: What the last evaluation found, the distilled images first.
@@ -77,6 +86,7 @@ class RetrainingEvaluation(L.Callback):
         baselines: bool = False,
         real_epochs: int = 30,
         seed: int = 0,
+        together: bool | None = None,
     ) -> None:
         for name, value in (("networks", networks), ("validation_networks", validation_networks)):
             if value < 1:
@@ -90,6 +100,7 @@ class RetrainingEvaluation(L.Callback):
             real_epochs, protocol.batch_size, protocol.learning_rate, protocol.momentum
         )
         self.seed = seed
+        self.together = together
         self.results: list[Result] = []
         self._candidates: list[Candidate] = []
 
@@ -98,12 +109,10 @@ class RetrainingEvaluation(L.Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Train the networks that the validation batches are going to judge."""
         module = _distillation(pl_module)
-        with (
-            self._own_randomness(),
-            retraining_bar(trainer, self.validation_networks * self.protocol.epochs) as advance,
-        ):
-            distilled = self._distilled(module)
-            self._candidates = [self._train(module, distilled, module.network, self.validation_networks, advance)]
+        distilled = self._distilled(module)
+        with retraining_bar(trainer, self.validation_networks * self.protocol.epochs) as advance:
+            trainees = self._trainees(module, distilled, module.network, self.validation_networks, (0, 0))
+            self._candidates = [self._train(module, distilled, trainees, advance)]
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
@@ -123,17 +132,16 @@ class RetrainingEvaluation(L.Callback):
         """Train the networks of every architecture on every training set."""
         module = _distillation(pl_module)
         architectures = self.architectures or [module.network]
-        with self._own_randomness():
-            training_sets = [self._distilled(module)]
-            if self.baselines:
-                training_sets += self._real(module, _datamodule(trainer))
-            epochs = sum(training_set.protocol.epochs for training_set in training_sets)
-            with retraining_bar(trainer, epochs * self.networks * len(architectures)) as advance:
-                self._candidates = [
-                    self._train(module, training_set, architecture, self.networks, advance)
-                    for training_set in training_sets
-                    for architecture in architectures
-                ]
+        training_sets = [self._distilled(module)]
+        if self.baselines:
+            training_sets += self._real(module, _datamodule(trainer))
+        epochs = sum(training_set.protocol.epochs for training_set in training_sets)
+        self._candidates = []
+        with retraining_bar(trainer, epochs * self.networks * len(architectures)) as advance:
+            for row, training_set in enumerate(training_sets):
+                for column, architecture in enumerate(architectures):
+                    trainees = self._trainees(module, training_set, architecture, self.networks, (row, column))
+                    self._candidates.append(self._train(module, training_set, trainees, advance))
 
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
@@ -168,12 +176,6 @@ class RetrainingEvaluation(L.Callback):
 
     # Both ------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        with isolate_rng():
-            torch.manual_seed(self.seed)
-            yield
-
     def _distilled(self, module: MemoryDistillation) -> TrainingSet:
         memory = module.memory
         with torch.no_grad():
@@ -197,21 +199,32 @@ class RetrainingEvaluation(L.Callback):
             TrainingSet("all real", lambda: (images, labels), self.real_protocol, images.numel()),
         ]
 
-    def _train(
+    def _trainees(
         self,
         module: MemoryDistillation,
         training_set: TrainingSet,
         architecture: NetworkFactory,
         count: int,
+        place: tuple[int, int],
+    ) -> list[Trainee]:
+        trainees = []
+        for number in range(count):
+            seed = derived_seed(self.seed, *place, number)
+            with own_randomness(seed):
+                images, labels = training_set.draw()
+                trainees.append(Trainee(module.fresh_network(architecture), images, labels, seed))
+        return trainees
+
+    def _train(
+        self,
+        module: MemoryDistillation,
+        training_set: TrainingSet,
+        trainees: list[Trainee],
         advance: Callable[[], object],
     ) -> Candidate:
-        networks = []
-        for _ in range(count):
-            images, labels = training_set.draw()
-            network = module.fresh_network(architecture)
-            networks.append(train_network(network, images, labels, training_set.protocol, module.augmentation, advance))
+        networks = train_networks(trainees, training_set.protocol, module.augmentation, self.together, advance)
         metrics = [MulticlassAccuracy(module.memory.query_dim, average="micro").to(module.device) for _ in networks]
-        return Candidate(training_set, len(labels), networks, metrics)
+        return Candidate(training_set, len(trainees[0].labels), networks, metrics)
 
     def _measure(self, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch

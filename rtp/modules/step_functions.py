@@ -37,13 +37,27 @@ class StepFunctions:
         return StepFunctions(compiler(self.gradient), compiler(self.second_order), compiler(self.judge))
 
 
-def step_functions(network: nn.Module, precision: Precision = "fp32") -> StepFunctions:
-    """Write a network's loss as a function of one flat vector of weights, and derive it.
+_MADE: dict[tuple[type[nn.Module], str, Precision, bool], StepFunctions] = {}
+"""By architecture: each network of a run is a new one of the same kind, and compilation takes long."""
+
+
+def step_functions(network: nn.Module, precision: Precision = "fp32", compile: bool = False) -> StepFunctions:
+    """The functions for a network's architecture, which are made once in a process.
 
     Args:
-        network: Its architecture alone is used.
+        network: Its type and what it prints are its architecture.
         precision: "bf16" rounds what goes into convolutions and linear layers to bfloat16.
+        compile: Whether they are compiled at their first call.
     """
+    key = type(network), repr(network), precision, compile
+    if key not in _MADE:
+        functions = _derived(network, precision)
+        _MADE[key] = functions.compiled() if compile else functions
+    return _MADE[key]
+
+
+def _derived(network: nn.Module, precision: Precision) -> StepFunctions:
+    """Write a network's loss as a function of one flat vector of weights, and derive it."""
     names = [name for name, _ in network.named_parameters()]
     shapes = [parameter.shape for parameter in network.parameters()]
     sizes = [shape.numel() for shape in shapes]

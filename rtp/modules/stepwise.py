@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
@@ -49,7 +49,6 @@ class StepwiseUnroll(Unroll):
     window: Window | None = None
     compile: bool = True
     precision: Precision = "fp32"
-    _cache: dict[str, StepFunctions] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -114,17 +113,12 @@ class StepwiseUnroll(Unroll):
         return loss, images_bar
 
     def _functions(self, network: nn.Module) -> StepFunctions:
-        """The functions of a network's architecture: each network of a run is a new one of the same kind."""
         if any(True for _ in network.buffers()):
             raise UserError(
                 f"StepwiseUnroll does not support {type(network).__name__}, whose buffers change while it is trained: "
                 "use InstanceNorm in place of BatchNorm, or HigherUnroll"
             )
-        key = repr(network)
-        if key not in self._cache:
-            functions = step_functions(network, self.precision)
-            self._cache[key] = functions.compiled() if self.compile else functions
-        return self._cache[key]
+        return step_functions(network, self.precision, self.compile)
 
     def _trajectory(self, theta: Tensor, steps: int, tensors_per_step: int) -> Trajectory:
         on_host = theta.is_cuda and not fits(steps, tensors_per_step, theta, free_memory(theta.device))

@@ -121,6 +121,28 @@ def test_its_random_numbers_are_its_own_and_the_same_every_time(tmp_path: Path) 
     assert not torch.equal(first, second)
 
 
+def test_a_network_has_its_own_random_numbers(tmp_path: Path) -> None:
+    def trained(count: int, together: bool | None) -> list[Tensor]:
+        networks: list[nn.Module] = []
+
+        class Recorded(Linear):
+            def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+                super().__init__(image_shape, num_classes)
+                networks.append(self)
+
+        callback = RetrainingEvaluation(
+            count, 1, PROTOCOL, architectures=[Linear, Recorded], baselines=True, real_epochs=2, together=together
+        )
+        trainer(tmp_path, callback).test(module(), datamodule=Halves(), verbose=False)
+        return [next(network.parameters()).detach() for network in networks]
+
+    few, many = trained(2, together=False), trained(3, together=True)  # for three training sets
+    assert len({tuple(weight.flatten().tolist()) for weight in many}) == 9
+    for training_set in range(3):
+        for number in range(2):
+            torch.testing.assert_close(many[3 * training_set + number], few[2 * training_set + number])
+
+
 def test_a_module_without_a_memory_is_refused(tmp_path: Path) -> None:
     class Other(L.LightningModule):
         def validation_step(self, batch: object, batch_idx: int) -> None:

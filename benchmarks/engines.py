@@ -1,0 +1,117 @@
+"""An outer step with each engine, against the machine's own matrix product; and its memory."""
+
+import dataclasses
+import gc
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.machine import interleaved, medians, peak_bytes, product_rate, seconds
+from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
+from rtp.modules.unroll import Episode, draw_minibatches
+from rtp.process import keep_compilations, keep_freed_memory
+
+SHAPE = (3, 32, 32)
+STEP_PASSES = 9
+"""Forward passes' worth of arithmetic that a step is charged: 3 for its gradient, 6 for the second derivatives."""
+JUDGE_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """The size of an outer step.
+
+    Attributes:
+        steps: Inner steps T.
+        width: Channels of the ConvNet's three blocks; 128 in the paper.
+        images: Recalled images in an inner minibatch.
+        real: Real images that judge the network. The authors' 640 would be a fifth of the work at T 10, and are
+            a hundredth of it at T 150; as many as an inner minibatch keep the proportions.
+        bases: Bases of the memory, of 16x16 pixels.
+        classes: Classes of the data set.
+    """
+
+    steps: int = 10
+    width: int = 128
+    images: int = 100
+    real: int = 100
+    bases: int = 16
+    classes: int = 10
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations that the outer step is charged: its convolutions', nearly all there are."""
+        channels = (32**2 * SHAPE[0] + 16**2 * self.width + 8**2 * self.width) * self.width
+        forward = 2 * 9 * channels  # of one image: a multiplication and an addition for each of 3x3 pixels
+        return forward * (STEP_PASSES * self.steps * self.images + JUDGE_PASSES * self.real)
+
+
+def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[], object]:
+    """A function that recalls images, unrolls the inner loop and differentiates down to the memory."""
+    with device:
+        slots = max(1, case.images // case.classes)
+        floats = case.bases * (SHAPE[0] * 16 * 16 + slots * case.classes)  # bases and one matrix for each slot
+        budget = (floats + 0.5) / (case.classes * SHAPE[0] * 32 * 32)
+        memory = AddressableMemory(SHAPE, case.classes, images_per_class=budget, num_bases=case.bases)
+        real = torch.randn(case.real, *SHAPE)
+        real_labels = torch.arange(case.real) % case.classes
+        labels = torch.arange(case.classes).repeat_interleave(memory.num_slots)
+
+    def run() -> None:
+        with device:
+            network = ConvNet(SHAPE, case.classes, case.width)
+        images = memory.recall(torch.arange(case.classes, device=device)).flatten(0, 1)
+        minibatches = draw_minibatches(case.classes, memory.num_slots, slots, case.steps).to(device)
+        episode = Episode(images, labels, minibatches, real, real_labels)
+        engine.meta_loss(network, InnerSGD(), episode).backward()
+
+    return run
+
+
+def compare(case: Case, rounds: int, device: torch.device) -> dict[str, object]:
+    """Time the engines in turn, with the machine's matrix product between them."""
+    engines: dict[str, Unroll] = {
+        "higher": HigherUnroll(case.steps),
+        "stepwise_eager": StepwiseUnroll(case.steps, compile=False),
+        "stepwise_compiled": StepwiseUnroll(case.steps),
+        "stepwise_compiled_bf16": StepwiseUnroll(case.steps, precision="bf16"),
+    }
+    if device.type == "cuda":
+        engines["stepwise_compiled_tf32"] = StepwiseUnroll(case.steps, precision="tf32")
+    functions = {name: outer_step(case, engine, device) for name, engine in engines.items()}
+    first = {name: seconds(function, device) for name, function in functions.items()}
+    rates: list[float] = []
+    functions = {"product": lambda: rates.append(product_rate(device)), **functions}
+    times = interleaved(functions, rounds, device)
+    del times["product"]
+    middle = medians(times)
+    compiled = middle["stepwise_compiled"]
+    rate = sorted(rates)[len(rates) // 2]
+    return {
+        "case": vars(case),
+        "seconds": times,
+        "seconds_first_time": first,
+        "product_gflops": rate / 1e9,
+        "seconds_at_product_rate": case.operations / rate,
+        "speedup_vs_higher": middle["higher"] / compiled,
+        "speedup_compiled_vs_eager": middle["stepwise_eager"] / compiled,
+        "speedup_bf16": compiled / middle["stepwise_compiled_bf16"],
+        "fraction_of_peak": case.operations / rate / compiled,
+        "outer_steps_per_second": 1 / compiled,
+    }
+
+
+def peak_megabytes(case: Case, device: torch.device) -> float:
+    """The most memory that a compiled outer step takes, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (case, device)) / 1e6
+
+
+def _peak(case: Case, device: torch.device) -> int:
+    keep_compilations()
+    outer_step(dataclasses.replace(case, steps=1), engine := StepwiseUnroll(1), device)()  # compiles
+    gc.collect()
+    keep_freed_memory()  # now, as what the compiler has used could be used again otherwise
+    return peak_bytes(outer_step(case, dataclasses.replace(engine, num_steps=case.steps), device), device)
