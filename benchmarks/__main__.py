@@ -42,7 +42,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "torch_version": torch.__version__.split("+")[0],
         "quick": quick,
         **{key: engines.pop(key) for key in list(engines) if key.startswith(("speedup", "fraction", "outer"))},
-        "evaluation_speedup": evaluation["images=10,width=32"]["evaluation_speedup"],
+        "evaluation_speedup": evaluation["8x8 pixels, 10 images, width 32"]["evaluation_speedup"],
         "peak_memory_mb": {f"T={steps}": value for steps, value in memory.items()}
         | {"weights of 90 steps": 90 * weights_megabytes(case)},
         "rates": rates,
@@ -67,6 +67,11 @@ def table(result: dict[str, Any]) -> str:
         *(
             (f"outer step, {name.replace('_', ' ')}", f"{sorted(times)[len(times) // 2]:.2f} s")
             for name, times in engines["seconds"].items()
+        ),
+        *(
+            (f"relative error of the gradient, {name.replace('_', ' ')}", f"{error:.1e}")
+            for name, error in engines["relative_error_of_gradient"].items()
+            if name != "higher"
         ),
         ("the same arithmetic as a matrix product", f"{engines['seconds_at_product_rate']:.2f} s"),
         *((key.replace("_", " "), f"{result[key]:.2f}") for key in result if key.startswith(("speedup", "fraction"))),

@@ -3,10 +3,14 @@
 import dataclasses
 import gc
 import multiprocessing
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.machine import interleaved, medians, peak_bytes, product_rate, seconds
 from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
@@ -17,6 +21,8 @@ SHAPE = (3, 32, 32)
 STEP_PASSES = 9
 """Forward passes' worth of arithmetic that a step is charged: 3 for its gradient, 6 for the second derivatives."""
 JUDGE_PASSES = 3
+KEPT = 1.0
+"""Gigabytes of activations that one of the engines keeps: those of ten steps of the paper's ConvNet."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,9 @@ class Case:
         return forward * (STEP_PASSES * self.steps * self.images + JUDGE_PASSES * self.real)
 
 
-def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[], object]:
-    """A function that recalls images, unrolls the inner loop and differentiates down to the memory."""
+def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[], Tensor]:
+    """A function that recalls images, unrolls the inner loop and returns the gradient with respect to the bases."""
+    torch.manual_seed(0)
     with device:
         slots = max(1, case.images // case.classes)
         floats = case.bases * (SHAPE[0] * 16 * 16 + slots * case.classes)  # bases and one matrix for each slot
@@ -59,48 +66,91 @@ def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[],
         real_labels = torch.arange(case.real) % case.classes
         labels = torch.arange(case.classes).repeat_interleave(memory.num_slots)
 
-    def run() -> None:
+    def run() -> Tensor:
+        torch.manual_seed(1)
         with device:
             network = ConvNet(SHAPE, case.classes, case.width)
         images = memory.recall(torch.arange(case.classes, device=device)).flatten(0, 1)
         minibatches = draw_minibatches(case.classes, memory.num_slots, slots, case.steps).to(device)
         episode = Episode(images, labels, minibatches, real, real_labels)
-        engine.meta_loss(network, InnerSGD(), episode).backward()
+        return torch.autograd.grad(engine.meta_loss(network, InnerSGD(), episode), memory.bases)[0]
 
     return run
 
 
-def compare(case: Case, rounds: int, device: torch.device) -> dict[str, object]:
-    """Time the engines in turn, with the machine's matrix product between them."""
-    engines: dict[str, Unroll] = {
+def engines(case: Case, device: torch.device) -> dict[str, Callable[[], Tensor]]:
+    """An outer step with each engine."""
+    unrolls: dict[str, Unroll] = {
         "higher": HigherUnroll(case.steps),
         "stepwise_eager": StepwiseUnroll(case.steps, compile=False),
         "stepwise_compiled": StepwiseUnroll(case.steps),
+        "stepwise_compiled_kept": StepwiseUnroll(case.steps, kept_gigabytes=KEPT),
         "stepwise_compiled_bf16": StepwiseUnroll(case.steps, precision="bf16"),
     }
     if device.type == "cuda":
-        engines["stepwise_compiled_tf32"] = StepwiseUnroll(case.steps, precision="tf32")
-    functions = {name: outer_step(case, engine, device) for name, engine in engines.items()}
-    first = {name: seconds(function, device) for name, function in functions.items()}
+        unrolls["stepwise_compiled_tf32"] = StepwiseUnroll(case.steps, precision="tf32")
+    return {name: outer_step(case, unroll, device) for name, unroll in unrolls.items()}
+
+
+def compare(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
+    """Time the engines in turn, with the machine's matrix product between them.
+
+    On a CPU `higher` also runs in a process that gives freed memory back to the system, as Python does by itself; rtp
+    keeps it, which helps `higher` as well.
+    """
+    functions = engines(case, device)
+    gradients = {name: function() for name, function in functions.items()}  # compiles
     rates: list[float] = []
-    functions = {"product": lambda: rates.append(product_rate(device)), **functions}
-    times = interleaved(functions, rounds, device)
+    with plain_process(case, device) as plain_higher:
+        times: dict[str, list[float]] = {}
+        timed = {"product": lambda: rates.append(product_rate(device)), **functions}
+        for _ in range(rounds):
+            for name, values in interleaved(timed, 1, device).items():
+                times.setdefault(name, []).extend(values)
+            times.setdefault("higher_in_plain_process", []).append(plain_higher())
     del times["product"]
     middle = medians(times)
-    compiled = middle["stepwise_compiled"]
-    rate = sorted(rates)[len(rates) // 2]
+    rate = statistics.median(rates)
+    compiled, kept = middle["stepwise_compiled"], middle["stepwise_compiled_kept"]
     return {
         "case": vars(case),
         "seconds": times,
-        "seconds_first_time": first,
         "product_gflops": rate / 1e9,
         "seconds_at_product_rate": case.operations / rate,
-        "speedup_vs_higher": middle["higher"] / compiled,
+        "relative_error_of_gradient": {
+            name: relative_error(gradient, gradients["higher"]) for name, gradient in gradients.items()
+        },
+        "speedup_vs_higher": middle["higher_in_plain_process"] / compiled,
+        "speedup_vs_higher_with_memory_kept": middle["higher"] / compiled,
         "speedup_compiled_vs_eager": middle["stepwise_eager"] / compiled,
         "speedup_bf16": compiled / middle["stepwise_compiled_bf16"],
         "fraction_of_peak": case.operations / rate / compiled,
+        "speedup_kept_vs_higher": middle["higher_in_plain_process"] / kept,
+        "speedup_kept_vs_higher_with_memory_kept": middle["higher"] / kept,
+        "speedup_kept_vs_eager": middle["stepwise_eager"] / kept,
+        "fraction_of_peak_kept": case.operations / rate / kept,
         "outer_steps_per_second": 1 / compiled,
     }
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    """||value - reference|| / ||reference||."""
+    return float((value - reference).norm() / reference.norm())
+
+
+@contextmanager
+def plain_process(case: Case, device: torch.device) -> Iterator[Callable[[], float]]:
+    """A function that times an outer step of `higher` in a process without `keep_freed_memory`; a GPU has no need."""
+    if device.type == "cuda":
+        step = outer_step(case, HigherUnroll(case.steps), device)
+        yield lambda: seconds(step, device)
+        return
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield lambda: pool.apply(_seconds_of_higher, (case, device))
+
+
+def _seconds_of_higher(case: Case, device: torch.device) -> float:
+    return seconds(outer_step(case, HigherUnroll(case.steps), device), device)
 
 
 def peak_megabytes(case: Case, device: torch.device) -> float:
@@ -111,7 +161,7 @@ def peak_megabytes(case: Case, device: torch.device) -> float:
 
 def _peak(case: Case, device: torch.device) -> int:
     keep_compilations()
-    outer_step(dataclasses.replace(case, steps=1), engine := StepwiseUnroll(1), device)()  # compiles
+    outer_step(dataclasses.replace(case, steps=1), StepwiseUnroll(1), device)()  # compiles
     gc.collect()
     keep_freed_memory()  # now, as what the compiler has used could be used again otherwise
-    return peak_bytes(outer_step(case, dataclasses.replace(engine, num_steps=case.steps), device), device)
+    return peak_bytes(outer_step(case, StepwiseUnroll(case.steps), device), device)

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 
-from benchmarks.engines import SHAPE
 from benchmarks.machine import interleaved, medians
 from rtp.evaluation import Trainee, TrainingProtocol, pays_together, train_networks
 from rtp.modules import ConvNet
@@ -13,18 +12,20 @@ from rtp.modules import ConvNet
 CLASSES, NETWORKS = 10, 20  # the paper evaluates 20 networks
 
 
-def trainees(images: int, width: int, device: torch.device) -> list[Trainee]:
-    """Fresh networks and random images."""
+def trainees(side: int, images: int, width: int, device: torch.device) -> list[Trainee]:
+    """Fresh networks, of depth 1 for Digits' 8 pixels as in its configuration, and random images."""
     with device:
-        inputs, labels = torch.randn(images, *SHAPE), torch.arange(images) % CLASSES
-        return [Trainee(ConvNet(SHAPE, CLASSES, width), inputs, labels, seed) for seed in range(NETWORKS)]
+        inputs, labels = torch.randn(images, 3, side, side), torch.arange(images) % CLASSES
+        depth = 1 if side == 8 else 3
+        networks = [ConvNet((3, side, side), CLASSES, width, depth) for _ in range(NETWORKS)]
+    return [Trainee(network, inputs, labels, seed) for seed, network in enumerate(networks)]
 
 
 def together_or_alone(rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
-    """Time both for few and for many images, and say what rtp's own rule chooses."""
+    """Time both for small and large networks, few and many images, and say what rtp's own rule chooses."""
     results = {}
-    for images, width, epochs in ((10, 32, 8), (10, 128, 2), (100, 32, 2)):
-        networks, protocol = trainees(images, width, device), TrainingProtocol(epochs)
+    for side, images, width, epochs in ((8, 10, 32, 50), (8, 60, 32, 20), (32, 10, 32, 8), (32, 100, 32, 2)):
+        networks, protocol = trainees(side, images, width, device), TrainingProtocol(epochs)
         ways = {"alone": False, "together": True}
         functions = {
             name: partial(train_networks, networks, protocol, together=together) for name, together in ways.items()
@@ -35,7 +36,7 @@ def together_or_alone(rounds: int, device: torch.device) -> dict[str, dict[str, 
         middle = medians(times)
         ratios = [alone / together for alone, together in zip(times["alone"], times["together"], strict=True)]
         chosen = "together" if pays_together(networks, protocol) else "alone"
-        results[f"images={images},width={width}"] = {
+        results[f"{side}x{side} pixels, {images} images, width {width}"] = {
             "seconds_an_epoch_alone": middle["alone"] / epochs,
             "seconds_an_epoch_together": middle["together"] / epochs,
             "together_is_faster_by": statistics.median(ratios),

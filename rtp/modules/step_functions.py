@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, grad_and_value
 from torch.nn import functional as F
 
 from rtp.modules.compilation import Compiler
+from rtp.modules.kept_activations import KeptActivations
 from rtp.modules.twice_differentiable import TwiceDifferentiable
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -25,16 +26,13 @@ class StepFunctions:
         second_order: (theta, direction, images, labels) -> (H direction (P,), M direction (b, C, H, W)) with
             H = d2l / dtheta2 and M = d2l / (dx dtheta).
         judge: (theta, images, labels) -> (dl / dtheta, l).
+        keeping: `gradient` and `second_order` for steps whose activations are kept in between.
     """
 
     gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
     second_order: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     judge: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-
-    def compiled(self) -> "StepFunctions":
-        """The same, compiled at their first call."""
-        compiler = Compiler()
-        return StepFunctions(compiler(self.gradient), compiler(self.second_order), compiler(self.judge))
+    keeping: KeptActivations
 
 
 _MADE: dict[tuple[type[nn.Module], str, Precision, bool], StepFunctions] = {}
@@ -51,12 +49,11 @@ def step_functions(network: nn.Module, precision: Precision = "fp32", compile: b
     """
     key = type(network), repr(network), precision, compile
     if key not in _MADE:
-        functions = _derived(network, precision)
-        _MADE[key] = functions.compiled() if compile else functions
+        _MADE[key] = _derived(network, precision, Compiler() if compile else None)
     return _MADE[key]
 
 
-def _derived(network: nn.Module, precision: Precision) -> StepFunctions:
+def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None) -> StepFunctions:
     """Write a network's loss as a function of one flat vector of weights, and derive it."""
     names = [name for name, _ in network.named_parameters()]
     shapes = [parameter.shape for parameter in network.parameters()]
@@ -83,7 +80,18 @@ def _derived(network: nn.Module, precision: Precision) -> StepFunctions:
     def judge(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return grad_and_value(loss)(theta, images, labels)
 
-    return StepFunctions(gradient, second_order, judge)
+    def joint(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def along(theta: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+            slope = grad(loss)(theta, images, labels)
+            return torch.dot(slope, direction), slope
+
+        (through_theta, through_images), slope = grad(along, argnums=(0, 1), has_aux=True)(theta, images)
+        return slope, through_theta, through_images
+
+    keeping = KeptActivations(joint, compiler)
+    if compiler is None:
+        return StepFunctions(gradient, second_order, judge, keeping)
+    return StepFunctions(compiler(gradient), compiler(second_order), compiler(judge), keeping)
 
 
 def _as_stored(tensor: Tensor) -> Tensor:

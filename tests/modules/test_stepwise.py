@@ -77,6 +77,21 @@ def test_the_gradient_is_that_of_higher(optimizer: str, memory: str, augmentatio
     assert relative_error(gradient, expected) < 1e-10
 
 
+@pytest.mark.parametrize("steps_kept", [2, STEPS])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_kept_activations_give_the_same_gradient(optimizer: str, steps_kept: int) -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["addressable"]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=2).double()
+    theta = nn.utils.parameters_to_vector(network.parameters()).detach()
+    images = torch.zeros(5, *SHAPE, dtype=torch.float64)
+    one = step_functions(network).keeping.num_bytes(theta, images, torch.zeros(5, dtype=torch.long))
+    room = StepwiseUnroll(STEPS, compile=False, kept_gigabytes=(steps_kept + 0.5) * one / 1e9)
+    loss, gradient = gradients(room, memory, network, OPTIMIZERS[optimizer])
+    expected_loss, expected = gradients(HigherUnroll(STEPS), memory, network, OPTIMIZERS[optimizer])
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
+    assert relative_error(gradient, expected) < 1e-10
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -204,5 +219,7 @@ def test_networks_with_running_statistics_are_refused() -> None:
 def test_impossible_loops_are_refused() -> None:
     with pytest.raises(UserError, match="num_steps must be at least 1, got 0"):
         StepwiseUnroll(0)
+    with pytest.raises(UserError, match="kept_gigabytes must be at least 0, got -1"):
+        StepwiseUnroll(6, kept_gigabytes=-1)
     with pytest.raises(UserError, match=r"a window of 7 steps does not fit into num_steps=6: use a size <= 6"):
         StepwiseUnroll(6, LastSteps(7))
