@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from rtp.modules.compilation import Compiler
@@ -62,7 +63,10 @@ class KeptActivations:
         key = tuple((argument.shape, argument.dtype, argument.device) for argument in arguments)
         if key not in self._halves:
             theta, images, labels = arguments
-            graph = make_fx(self._joint, tracing_mode="fake")(theta, torch.zeros_like(theta), images, labels)
+            inputs = theta, torch.zeros_like(theta), images, labels
+            graph = make_fx(self._joint, tracing_mode="fake")(*inputs)
+            # some of PyTorch's own derivatives write in place, which a graph that is cut must not
+            graph = make_fx(functionalize(graph), tracing_mode="fake")(*inputs)
             first, second, size = split(graph)
             if self._compiler is not None:
                 self._halves[key] = self._compiler(first), self._compiler(second), size

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from rtp.modules.kept_activations import PRODUCTS, KeptActivations, split
@@ -53,7 +54,9 @@ def test_no_product_is_done_twice() -> None:
 
     theta, direction, images, labels = arguments()
     keeping = step_functions(NETWORK).keeping
-    whole = make_fx(keeping._joint)(theta, direction, images, labels)
+    whole = make_fx(functionalize(make_fx(keeping._joint)(theta, direction, images, labels)))(
+        theta, direction, images, labels
+    )
     halves = split(whole)[:2]
     # forward 2 convolutions and a linear layer; backward their weights' gradients and two of their inputs'
     assert count(halves[0]) == 3 + 3 + 2
