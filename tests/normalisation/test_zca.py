@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtp.datamodules import zca as zca_file
-from rtp.datamodules.zca import fit_zca, load_or_fit_zca
 from rtp.errors import DataError, UserError
+from rtp.normalisation import zca as zca_file
+from rtp.normalisation.zca import fit_zca, load_or_fit_zca
 
 REG = 0.1
 

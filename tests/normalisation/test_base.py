@@ -1,6 +1,6 @@
 import torch
 
-from rtp.datamodules.normalisation import fit_standardisation
+from rtp.normalisation.base import fit_standardisation
 
 
 def test_statistics_by_hand() -> None:

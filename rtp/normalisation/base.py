@@ -1,10 +1,13 @@
-"""What is done to pixels before a network sees them, and how it is undone for display."""
+"""The interface of a normalisation, and the plain one: each channel standardised."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+# Images normalised at once: 4096 CIFAR images are 50 MB in float32.
+CHUNK = 4096
 
 
 class Normalisation(Protocol):
@@ -39,6 +42,22 @@ class Standardisation:
 
     def _like(self, images: Tensor, statistic: Tensor) -> Tensor:
         return statistic.to(images).view(1, -1, 1, 1)
+
+
+def normalised(images: Tensor, normalisation: Normalisation) -> Tensor:
+    """Normalise raw images, a chunk at a time.
+
+    Args:
+        images: (n, C, H, W) uint8.
+        normalisation: As fitted on the training images.
+
+    Returns:
+        What networks see, (n, C, H, W) float32 on the device of `images`.
+    """
+    result = torch.empty(images.shape, device=images.device)
+    for target, chunk in zip(torch.split(result, CHUNK), torch.split(images, CHUNK), strict=True):
+        target.copy_(normalisation.apply(chunk.float() / 255))
+    return result
 
 
 def fit_standardisation(images: Tensor) -> Standardisation:

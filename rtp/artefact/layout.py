@@ -1,0 +1,265 @@
+"""What an artefact says about itself: a checked record, and its form as JSON in the file's header."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from rtp.errors import DataError
+
+FORMAT = "rtp.memory"
+FORMAT_VERSION = 1
+"""Raised when a reader of the older version would misunderstand the file; new entries alone do not raise it."""
+
+MAX_RECALLED = 2**30
+"""Numbers of all recalled images together, 4 GiB in float32: five times those of `configs/tiny_imagenet_ipc1.yaml`."""
+MAX_SIDE = 2**14
+"""Height and width of an image in pixels; with it and `MAX_RECALLED` no product of sizes is out of reach."""
+
+Kind = Literal["addressable", "pixel"]
+StoredType = Literal["float32", "float16", "int8"]
+STORED_TYPES: tuple[StoredType, ...] = get_args(StoredType)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How networks were trained on the recalled images when they were evaluated: SGD, constant learning rate.
+
+    Attributes:
+        networks: Networks that the test trains, each from new random weights.
+        epochs: Passes over the recalled images.
+        batch_size: Images in a minibatch at most.
+        learning_rate: Of SGD.
+        momentum: Of SGD.
+        architecture: The network with its arguments, such as "ConvNet(width=32, depth=1)".
+        augmentation: What is done to the images of a minibatch, such as "FlipOrRotate(max_degrees=15.0)", or None.
+    """
+
+    networks: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    architecture: str
+    augmentation: str | None
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What networks that were trained on the recalled images reached, before the memory was stored.
+
+    Attributes:
+        split: The real images it was measured on, "validation" or "test".
+        mean: Fraction of images classified correctly, mean over the networks.
+        std: Standard deviation over the networks, None where it is not known.
+        networks: Number of networks.
+        epochs: Epochs that each was trained for.
+        architecture: Their class.
+    """
+
+    split: Literal["validation", "test"]
+    mean: float
+    std: float | None
+    networks: int
+    epochs: int
+    architecture: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that an artefact holds beside its tensors.
+
+    Attributes:
+        kind: "addressable" (bases and addressing matrices) or "pixel" (one image a slot).
+        stored_as: Type of the numbers in the file.
+        image_shape: (C, H, W) of a recalled image, C 1 or 3.
+        downsampling: Factor by which what is stored is smaller in height and width.
+        class_names: Names of the classes, in the order of the labels. Anything that somebody typed.
+        num_slots: Images recalled of each class.
+        zca_reg: Regularisation of ZCA, None where each channel is standardised instead.
+        dataset: Name of the data set.
+        steps: Outer steps that the memory was trained for.
+        protocol: How networks are trained on it.
+        accuracies: What was measured of the memory in float32, before it was stored as `stored_as`.
+        config: The seed, model, data and evaluation of the run, as in its `config.yaml`, without folders.
+        rtp_version: Version of rtp that wrote the file.
+    """
+
+    kind: Kind
+    stored_as: StoredType
+    image_shape: tuple[int, int, int]
+    downsampling: int
+    class_names: tuple[str, ...]
+    num_slots: int
+    zca_reg: float | None
+    dataset: str
+    steps: int
+    protocol: Protocol
+    accuracies: tuple[Accuracy, ...]
+    config: dict[str, Any]
+    rtp_version: str
+
+    def __post_init__(self) -> None:
+        """Check what has to fit together.
+
+        Raises:
+            DataError: If a size is out of its range.
+        """
+        channels, height, width = self.image_shape
+        if channels not in (1, 3) or not 1 <= height <= MAX_SIDE or not 1 <= width <= MAX_SIDE:
+            raise DataError(f"image_shape is {self.image_shape}, not 1 or 3 channels of 1 to {MAX_SIDE} pixels a side")
+        if self.downsampling < 1 or height % self.downsampling or width % self.downsampling:
+            raise DataError(f"downsampling is {self.downsampling}, which does not divide {height}x{width} pixels")
+        if not self.class_names or self.num_slots < 1:
+            raise DataError(f"{len(self.class_names)} classes of {self.num_slots} images are none")
+        recalled = len(self.class_names) * self.num_slots * math.prod(self.image_shape)
+        if recalled > MAX_RECALLED:
+            raise DataError(f"the recalled images are {recalled:,} numbers, more than {MAX_RECALLED:,}")
+        if self.zca_reg is not None and not self.zca_reg > 0:
+            raise DataError(f"zca_reg is {self.zca_reg}, but must be positive")
+
+
+def to_json(description: Description) -> str:
+    """Write a description as one line of JSON, ASCII alone."""
+    content = {"format": FORMAT, "version": FORMAT_VERSION} | asdict(description)
+    return json.dumps(_plain(content), ensure_ascii=True, allow_nan=False)
+
+
+def from_json(text: str) -> Description:
+    """Read a description back, believing nothing.
+
+    Args:
+        text: As `to_json` wrote it, or anything else.
+
+    Raises:
+        DataError: If an entry is missing, of another type or out of its range, or if another version is needed.
+    """
+    try:
+        content = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, NaN, an integer of thousands of digits
+        raise DataError(f"its description is not JSON ({type(error).__name__})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError("it is no memory of rtp")
+    if content.get("version") != FORMAT_VERSION:
+        raise DataError(
+            f"it has version {_shown(content.get('version'))} of the format, and this rtp reads {FORMAT_VERSION}: "
+            "use the rtp that wrote it"
+        )
+    entry = _Entries(content)
+    shape = entry.integers("image_shape")
+    if len(shape) != 3:
+        raise DataError(f"image_shape has {len(shape)} entries, not 3")
+    return Description(
+        kind=entry.one_of("kind", get_args(Kind)),
+        stored_as=entry.one_of("stored_as", STORED_TYPES),
+        image_shape=(shape[0], shape[1], shape[2]),
+        downsampling=entry.integer("downsampling"),
+        class_names=tuple(entry.texts("class_names")),
+        num_slots=entry.integer("num_slots"),
+        zca_reg=None if content.get("zca_reg", 0) is None else entry.number("zca_reg"),
+        dataset=entry.text("dataset"),
+        steps=entry.integer("steps"),
+        protocol=_protocol(entry.record("protocol")),
+        accuracies=tuple(_accuracy(record) for record in entry.records("accuracies")),
+        config=entry.record("config").content,
+        rtp_version=entry.text("rtp_version"),
+    )
+
+
+class _Entries:
+    """Entries of a JSON object, each asked for by its type."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+
+    def integer(self, name: str) -> int:
+        return self._checked(name, _is_count, "a count")
+
+    def integers(self, name: str) -> list[int]:
+        return self._checked(name, lambda value: _all(value, _is_count), "a list of counts")
+
+    def number(self, name: str) -> float:
+        # an integer may be too large for a float
+        def is_number(value: Any) -> bool:
+            return type(value) in (int, float) and abs(value) <= 1e300 and math.isfinite(value)
+
+        return float(self._checked(name, is_number, "a finite number"))
+
+    def text(self, name: str) -> str:
+        return self._checked(name, lambda value: isinstance(value, str), "a text")
+
+    def texts(self, name: str) -> list[str]:
+        return self._checked(name, lambda value: _all(value, lambda item: isinstance(item, str)), "a list of texts")
+
+    def one_of(self, name: str, values: tuple[Any, ...]) -> Any:
+        return self._checked(name, lambda value: isinstance(value, str) and value in values, " or ".join(values))
+
+    def record(self, name: str) -> "_Entries":
+        return _Entries(self._checked(name, lambda value: isinstance(value, dict), "an object"))
+
+    def records(self, name: str) -> list["_Entries"]:
+        values = self._checked(name, lambda v: _all(v, lambda item: isinstance(item, dict)), "a list of objects")
+        return [_Entries(value) for value in values]
+
+    def _checked(self, name: str, holds: Any, what: str) -> Any:
+        if name not in self.content:
+            raise DataError(f"its description has no {name}")
+        value = self.content[name]
+        if not holds(value):
+            raise DataError(f"{name} of its description is {_shown(value)}, not {what}")
+        return value
+
+
+def _protocol(entry: _Entries) -> Protocol:
+    return Protocol(
+        networks=entry.integer("networks"),
+        epochs=entry.integer("epochs"),
+        batch_size=entry.integer("batch_size"),
+        learning_rate=entry.number("learning_rate"),
+        momentum=entry.number("momentum"),
+        architecture=entry.text("architecture"),
+        augmentation=None if entry.content.get("augmentation", 0) is None else entry.text("augmentation"),
+    )
+
+
+def _accuracy(entry: _Entries) -> Accuracy:
+    return Accuracy(
+        split=entry.one_of("split", ("validation", "test")),
+        mean=entry.number("mean"),
+        std=None if entry.content.get("std", 0) is None else entry.number("std"),
+        networks=entry.integer("networks"),
+        epochs=entry.integer("epochs"),
+        architecture=entry.text("architecture"),
+    )
+
+
+def _is_count(value: Any) -> bool:
+    # JSON's own integers end at 2**53, and True is one of Python's
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _all(value: Any, holds: Any) -> bool:
+    return isinstance(value, list) and all(map(holds, value))
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _plain(value: Any) -> Any:
+    # what YAML can say and JSON cannot, in a configuration: dates, infinite numbers
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    known = value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
+    return value if known else str(value)
+
+
+def _shown(value: Any) -> str:
+    # never longer than a line, whatever is in the file
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        text = type(value).__name__
+    return text if len(text) <= 40 else f"{text[:40]}..."

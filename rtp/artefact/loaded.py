@@ -1,0 +1,230 @@
+"""`rtp.load`: a distilled memory in any PyTorch program."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rtp.artefact import files, tensors
+from rtp.artefact.layout import Accuracy, Description, Protocol, StoredType
+from rtp.errors import UserError
+from rtp.figures import within_range
+from rtp.modules.memory import Memory
+from rtp.normalisation import ZCA, Normalisation, Standardisation, normalised
+
+
+@dataclass(frozen=True, eq=False)
+class RecalledImages(Dataset[tuple[Tensor, int]]):
+    """Recalled images with their labels, class by class, as an ordinary data set.
+
+    Attributes:
+        images: All of them, (n, C, H, W) float32.
+        labels: Their classes, (n,) int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], int(self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledMemory:
+    """A memory with what it takes to use it: recalled images, and the preprocessing that real ones need beside them.
+
+    A network is trained on `dataset()` and then given `preprocess(raw)`. Everything is on the CPU.
+
+    Attributes:
+        description: Class names, sizes, evaluation protocol, measured accuracies, configuration, versions.
+        memory: The bases and addressing matrices, or images, as a module; float32, without gradients.
+        normalisation: The map from pixels to what networks see, and its inverse.
+    """
+
+    description: Description
+    memory: Memory
+    normalisation: Standardisation | ZCA
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return self.description.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.description.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a recalled image."""
+        return self.description.image_shape
+
+    @property
+    def images_per_class(self) -> int:
+        """Images r that are recalled of each class; more than the storage would hold as they are."""
+        return self.description.num_slots
+
+    @property
+    def storage_floats(self) -> int:
+        """Numbers that are stored, of any type: the left-hand side of equation 4."""
+        return self.memory.storage_floats
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes of these numbers as they are stored, with the scales of 8-bit ones; without the normalisation."""
+        return tensors.num_bytes(tensors.memory_specs(self.description, len(self.memory.bases)))
+
+    @property
+    def normalisation_bytes(self) -> int:
+        """Bytes of the normalisation in the file; for ZCA 4 (C H W)^2 and a little more."""
+        return tensors.num_bytes(tensors.normalisation_specs(self.description))
+
+    @property
+    def protocol(self) -> Protocol:
+        """How networks were trained on the recalled images when they were evaluated."""
+        return self.description.protocol
+
+    @property
+    def accuracies(self) -> tuple[Accuracy, ...]:
+        """What such networks reached, on the memory in float32."""
+        return self.description.accuracies
+
+    @property
+    def rtp_version(self) -> str:
+        """Version of rtp that wrote the file."""
+        return self.description.rtp_version
+
+    def recall(self, labels: Tensor) -> Tensor:
+        """Recall all images of some classes.
+
+        Args:
+            labels: (n,) integers in [0, num_classes).
+
+        Returns:
+            (n, r, C, H, W) float32, as networks are trained on them: normalised, without bounds.
+
+        Raises:
+            UserError: If a label is none of a class.
+        """
+        if labels.dim() != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
+            raise UserError(f"labels are {_kind(labels)}, not (n,) integers")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise UserError(f"labels lie between {labels.min()} and {labels.max()}, not 0 and {self.num_classes - 1}")
+        return self.memory.recall(labels.long().cpu())
+
+    def dataset(self) -> RecalledImages:
+        """All recalled images with their labels, class by class: the training set.
+
+        Returns:
+            A data set of `num_classes * images_per_class` pairs of an image, (C, H, W) float32, and its label.
+        """
+        classes = torch.arange(self.num_classes)
+        return RecalledImages(self.recall(classes).flatten(0, 1), classes.repeat_interleave(self.images_per_class))
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Make real images what networks that were trained on recalled ones must be given.
+
+        Args:
+            images: (n, C, H, W) uint8, as the data set has them.
+
+        Returns:
+            (n, C, H, W) float32 on the device of `images`.
+
+        Raises:
+            UserError: If the images have another type or shape.
+        """
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.image_shape:
+            raise UserError(f"images are {_kind(images)}, not (n, {', '.join(map(str, self.image_shape))}) uint8")
+        return normalised(images, self.normalisation)
+
+    def to_pixels(self, images: Tensor) -> Tensor:
+        """Map recalled or preprocessed images back to pixels, for display.
+
+        Args:
+            images: (n, C, H, W) floats.
+
+        Returns:
+            (n, 3, H, W) float32 in [0, 1]; the contrast of images that leave this range is reduced. After ZCA all
+            images have the mean brightness and contrast of the data set.
+
+        Raises:
+            UserError: If the images have another shape.
+        """
+        if not images.is_floating_point() or images.dim() != 4 or images.shape[1:] != self.image_shape:
+            raise UserError(f"images are {_kind(images)}, not (n, {', '.join(map(str, self.image_shape))}) floats")
+        return within_range(self.normalisation.invert(images.float())).expand(-1, 3, -1, -1)
+
+    def stored_as(self, dtype: StoredType) -> "DistilledMemory":
+        """The memory that a file of this type would hold: rounded, in float32 again.
+
+        Args:
+            dtype: "float32", "float16" or "int8".
+
+        Raises:
+            UserError: If a number does not fit float16.
+        """
+        description = replace(self.description, stored_as=dtype)
+        stored = tensors.stored_memory(self.memory, description)
+        return replace(self, description=description, memory=tensors.build_memory(description, stored))
+
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write the one file that `rtp.load` opens: a safetensors file with the numbers in `description.stored_as`.
+
+        Args:
+            path: The file.
+            overwrite: Whether a file that is there is replaced.
+
+        Raises:
+            UserError: If there is a file already, or it cannot be written.
+        """
+        stored = tensors.stored_memory(self.memory, self.description)
+        stored |= tensors.stored_normalisation(self.normalisation)
+        files.write(Path(path), self.description, stored, overwrite)
+
+
+def load(path: str | Path) -> DistilledMemory:
+    """Open a memory that `rtp export` wrote. Nothing in a file can run, whoever made it.
+
+    Args:
+        path: The `.safetensors` file.
+
+    Returns:
+        The memory, ready to recall images from.
+
+    Raises:
+        DataError: If the file is missing, damaged, not from rtp or of another version; a `UserError`, in one line.
+    """
+    path = Path(path)
+    description, stored = files.read(path)
+    with files.naming(path):
+        memory = tensors.build_memory(description, stored)
+        return DistilledMemory(description, memory, tensors.build_normalisation(description, stored))
+
+
+def assemble(description: Description, stored: dict[str, Tensor], normalisation: Normalisation) -> DistilledMemory:
+    """Put a memory together from its parts, as it would come back from a file.
+
+    Args:
+        description: What it says of itself, `stored_as` "float32".
+        stored: The memory's tensors, by their names in a file.
+        normalisation: Standardisation or ZCA.
+
+    Raises:
+        UserError: If the normalisation is neither.
+        DataError: If a tensor has another shape than described, or its numbers are none to recall images from.
+    """
+    scaled = tensors.stored_normalisation(normalisation)
+    num_bases = len(stored["bases"]) if "bases" in stored else 0
+    tensors.check_specs(tensors.memory_specs(description, num_bases), tensors.specs_of(stored))
+    memory = tensors.build_memory(description, stored)
+    return DistilledMemory(description, memory, tensors.build_normalisation(description, scaled))
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

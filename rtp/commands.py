@@ -1,0 +1,35 @@
+"""The commands that are no methods of Lightning's Trainer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command beside `fit`, `validate`, `test` and `predict`.
+
+    Attributes:
+        summary: What `rtp --help` says of it.
+        function: Where it is, "module:name"; it takes what follows the command's name, and is imported when it runs.
+    """
+
+    summary: str
+    function: str
+
+    def __call__(self, args: Sequence[str]) -> None:
+        """Run it.
+
+        Raises:
+            UserError: If something that the user gave is not usable.
+        """
+        module, _, name = self.function.partition(":")
+        function: Callable[[Sequence[str]], None] = getattr(import_module(module), name)
+        function(args)
+
+
+OTHER_COMMANDS = {
+    "export": Command("Write a checkpoint's memory as one file, or its recalled images as PNG", "rtp.export:export"),
+    "info": Command("Say what a memory's file or a checkpoint holds", "rtp.info:info"),
+    "list": Command("Show the data sets, memories, networks, ... that a configuration can name", "rtp.listing:show"),
+}

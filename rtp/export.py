@@ -1,0 +1,219 @@
+"""`rtp export`: a checkpoint's memory as a file that needs neither the checkpoint nor the data."""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import yaml
+from torch import Tensor
+
+from rtp.artefact import Accuracy, Description, DistilledMemory, Protocol, load
+from rtp.artefact.layout import STORED_TYPES, Kind
+from rtp.artefact.loaded import assemble
+from rtp.artefact.rendering import CONTACT_SHEET, write_png, write_pt
+from rtp.artefact.tensors import STATE
+from rtp.checkpoints import checkpoint_config, read_checkpoint
+from rtp.datamodules import ImageDataModule
+from rtp.errors import DataError, UserError
+from rtp.normalisation import ZCA
+from rtp.parse_errors import Parser, user_errors
+from rtp.version import __version__
+
+SUFFIX = ".safetensors"
+SUMMARY = "Write a checkpoint's memory as one file for any PyTorch program, or its recalled images as PNG or tensors"
+
+
+def export(args: Sequence[str]) -> None:
+    """Run `rtp export`.
+
+    Args:
+        args: What follows `export` on the command line.
+
+    Raises:
+        UserError: If something that the user gave is not usable.
+    """
+    options, data_options = _options(args)
+    out = Path(options.out)
+    if options.dtype != "float32" and options.format != "safetensors":
+        raise UserError(f"--dtype {options.dtype} is how a .safetensors file stores a memory: leave out --format")
+    suffix = {"safetensors": SUFFIX, "pt": ".pt", "png": out.suffix}[options.format]
+    if out.suffix != suffix:
+        raise UserError(f"{str(out)!r} is not a name of a {options.format} file: call it {out.stem}{suffix}")
+    memory = opened(Path(options.source), data_options)
+    if options.format == "safetensors":
+        memory = memory.stored_as(options.dtype)
+        memory.save(out, options.overwrite)
+        print(f"wrote {out}, {out.stat().st_size:,} bytes")
+    elif options.format == "png":
+        write_png(memory, out, options.overwrite)
+        print(f"wrote {memory.num_classes * memory.images_per_class:,} images; all classes: {out / CONTACT_SHEET}")
+    else:
+        write_pt(memory, out, options.overwrite)
+        print(f"wrote {out}, {out.stat().st_size:,} bytes")
+    print(storage_line(memory))
+
+
+def storage_line(memory: DistilledMemory) -> str:
+    """What a memory takes, as a line of text."""
+    return (
+        f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
+        f"{memory.storage_bytes / memory.num_classes:,.1f} bytes a class; "
+        f"{memory.images_per_class} images of each of {memory.num_classes} classes"
+    )
+
+
+def opened(path: Path, data_options: Sequence[str]) -> DistilledMemory:
+    """The memory of a checkpoint, whose normalisation is fitted to the data again, or of an earlier export.
+
+    Args:
+        path: A checkpoint of `rtp fit`, or a file of `rtp export`.
+        data_options: Changes of the checkpoint's data set, as on the command line: `["--data.root", "elsewhere"]`.
+
+    Raises:
+        UserError: If the file is neither, the data are missing, or the memory is of the user's own class.
+    """
+    if path.suffix == SUFFIX:
+        if data_options:
+            raise UserError(f"{data_options[0]}: {path} needs no data set, leave the option out")
+        return load(path)
+    config = yaml.safe_load(checkpoint_config(path))
+    with user_errors():
+        parser = jsonargparse.ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(ImageDataModule, "data")
+        parser.set_defaults({"data": config["data"]})
+        parsed = parser.parse_args(list(data_options))
+        config["data"] = yaml.safe_load(parser.dump(parsed, skip_none=False))["data"]
+        data: ImageDataModule = parser.instantiate_classes(parsed).data
+    data.prepare_data()
+    data.setup("fit")
+    return from_checkpoint(path, data, config)
+
+
+def from_checkpoint(path: Path, data: ImageDataModule, config: dict[str, Any]) -> DistilledMemory:
+    """The memory that a checkpoint holds, with what its data set knows.
+
+    Args:
+        path: A checkpoint of `rtp fit`.
+        data: The run's data set, set up.
+        config: The run's configuration: `seed_everything`, `model`, `data`, `evaluation`.
+
+    Raises:
+        UserError: If the file is no checkpoint, or its memory does not suit the data set or is of the user's own class.
+    """
+    checkpoint = read_checkpoint(path)
+    state = {name.removeprefix("memory."): value for name, value in checkpoint["state_dict"].items()}
+    kind = next((kind for kind, names in STATE.items() if set(names.values()) == set(state)), None)
+    if kind is None:
+        raise UserError(
+            f"{path} holds {', '.join(state)}: a file holds the tensors of an AddressableMemory or a PixelMemory alone"
+        )
+    tensors = {name: state[key] for name, key in STATE[kind].items()}
+    try:
+        return assemble(_description(path, data, config, checkpoint, kind, tensors), tensors, data.normalisation)
+    except (DataError, LookupError, TypeError, ArithmeticError) as error:
+        reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__} {error}"
+        raise UserError(f"{path} does not fit the data set {data.name} ({reason}): change it with --data") from error
+
+
+def _description(
+    path: Path,
+    data: ImageDataModule,
+    config: dict[str, Any],
+    checkpoint: dict[str, Any],
+    kind: Kind,
+    tensors: dict[str, Tensor],
+) -> Description:
+    evaluation, model = config["evaluation"], config["model"]["init_args"]
+    stored = tensors["bases" if kind == "addressable" else "images"]
+    protocol = Protocol(
+        networks=evaluation["networks"],
+        **evaluation["protocol"],
+        architecture=_call(model["network"]),
+        augmentation=_call(model["augmentation"]) if model.get("augmentation") else None,
+    )
+    return Description(
+        kind=kind,
+        stored_as="float32",
+        image_shape=data.image_shape,
+        downsampling=data.image_shape[1] // stored.shape[2],
+        class_names=tuple(data.class_names),
+        num_slots=len(tensors["addressing"]) if kind == "addressable" else len(stored) // data.num_classes,
+        zca_reg=data.normalisation.reg if isinstance(data.normalisation, ZCA) else None,
+        dataset=data.name,
+        steps=checkpoint["global_step"],
+        protocol=protocol,
+        accuracies=tuple(_accuracies(path, checkpoint, evaluation, protocol)),
+        # a folder of one computer means nothing on another, and may say more than its owner wants to
+        config={**config, "data": {**config["data"], "init_args": _without_root(config["data"]["init_args"])}},
+        rtp_version=__version__,
+    )
+
+
+def _accuracies(
+    path: Path, checkpoint: dict[str, Any], evaluation: dict[str, Any], protocol: Protocol
+) -> Iterator[Accuracy]:
+    """What is known of this checkpoint: its score where it is the best one, and the test beside it."""
+    network = protocol.architecture.partition("(")[0]
+    for name, state in checkpoint.get("callbacks", {}).items():
+        # last.ckpt knows the best score too, but it is another memory's
+        if name.startswith("ModelCheckpoint") and Path(state["best_model_path"]).name == path.name:
+            score = float(state["best_model_score"])
+            yield Accuracy("validation", score, None, evaluation["validation_networks"], protocol.epochs, network)
+    report = path.with_name("test.json")
+    if report.is_file():
+        try:
+            test = json.loads(report.read_text(encoding="utf-8"))
+            if test["checkpoint"] == path.name and test["steps"] == checkpoint["global_step"]:
+                numbers = (test["accuracy_mean"], test["accuracy_std"], test["networks"], test["epochs"])
+                yield Accuracy("test", *numbers, architecture=test["architecture"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UserError(f"{report} is damaged ({type(error).__name__}): repeat the test or remove it") from error
+
+
+def _without_root(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if name == "root" else value for name, value in arguments.items()}
+
+
+def _call(part: dict[str, Any]) -> str:
+    """A class with its arguments, for people: `ConvNet(width=32, depth=1)`."""
+    arguments = ", ".join(f"{name}={value}" for name, value in (part.get("init_args") or {}).items())
+    return f"{part['class_path'].rpartition('.')[2]}({arguments})"
+
+
+def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Rtp's own options, and those of the data set."""
+    parser = Parser(
+        prog="rtp export",
+        description=f"{SUMMARY}.",
+        epilog="Options --data.NAME VALUE change the data set of the checkpoint, which its normalisation (or ZCA) is "
+        "read from, such as --data.root; `rtp fit --help` lists them.",
+    )
+    parser.add_argument("source", metavar="CKPT", help="checkpoint of a run, or an earlier .safetensors export")
+    parser.add_argument("out", metavar="OUT", help="file (.safetensors, .pt) or folder (png) to write")
+    parser.add_argument(
+        "--format",
+        choices=("safetensors", "png", "pt"),
+        default="safetensors",
+        help="safetensors: everything in one file, for rtp.load; png: a folder of images for each class; "
+        "pt: a dict of images and labels, for torch.load (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=STORED_TYPES,
+        default="float32",
+        help="type of the numbers in a .safetensors file (default: %(default)s)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote")
+    own: list[str] = []
+    data: list[str] = []
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        is_data = word.partition("=")[0].partition(".")[0] == "--data"
+        (data if is_data else own).append(word)
+        if is_data and "=" not in word and rest:
+            data.append(rest.pop(0))
+    return parser.parse_args(own), data

@@ -1,0 +1,58 @@
+"""`rtp test --memory`: the memory of a file in place of a checkpoint's."""
+
+from pathlib import Path
+
+import lightning as L
+
+from rtp.artefact import load
+from rtp.datamodules import ImageDataModule
+from rtp.errors import UserError
+from rtp.foreign_config import config_for_test
+from rtp.modules.distillation import MemoryDistillation, Origin
+
+
+def memory_config(path: Path) -> str:
+    """The configuration that a file carries, as far as a test needs it.
+
+    Args:
+        path: A file of `rtp export`.
+
+    Returns:
+        YAML text with the seed, model, data and evaluation.
+
+    Raises:
+        UserError: If the file is no memory, or its configuration names classes that are not rtp's own.
+    """
+    return config_for_test(load(path).description.config)
+
+
+def use_memory(path: Path, module: L.LightningModule, data: L.LightningDataModule) -> None:
+    """Give a module the memory of a file, and a data set its normalisation: what is tested is the file alone.
+
+    Args:
+        path: A file of `rtp export`.
+        module: The module that is going to be tested.
+        data: Its data set, not set up yet.
+
+    Raises:
+        UserError: If the file is no memory, or of other classes or images than the data set's.
+    """
+    stored = load(path)
+    if not isinstance(module, MemoryDistillation) or not isinstance(data, ImageDataModule):
+        raise UserError(f"--memory needs a MemoryDistillation and an ImageDataModule, got {type(module).__name__}")
+    for what, theirs, ours in (
+        ("images of the shape", stored.image_shape, data.image_shape),
+        ("the classes", stored.class_names, tuple(data.class_names)),
+    ):
+        if theirs != ours:
+            given = f"the data set {data.name} {_short(ours)}"
+            raise UserError(f"{path} has {what} {_short(theirs)}, {given}: change --data")
+    module.memory = stored.memory
+    module.trained_steps = stored.description.steps
+    module.origin = Origin(path.name, stored.description.stored_as, stored.storage_bytes)
+    data.normalisation = stored.normalisation
+
+
+def _short(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

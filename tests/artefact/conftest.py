@@ -1,0 +1,54 @@
+"""Memories that nobody trained: files need numbers, not good ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from rtp.artefact import Accuracy, Description, DistilledMemory, Protocol
+from rtp.artefact.loaded import assemble
+from rtp.normalisation import Normalisation, fit_standardisation, fit_zca
+
+MakeMemory = Callable[..., DistilledMemory]
+
+
+@pytest.fixture
+def make_memory() -> MakeMemory:
+    """A function that makes a memory of three classes, two images each; arguments change its description."""
+
+    def make(zca: float | None = None, **changes: Any) -> DistilledMemory:
+        generator = torch.Generator().manual_seed(0)
+        entries: dict[str, Any] = {
+            "kind": "addressable",
+            "stored_as": "float32",
+            "image_shape": (3, 8, 8),
+            "downsampling": 2,
+            "class_names": ("cat", "dog", "../cow"),
+            "num_slots": 2,
+            "zca_reg": zca,
+            "dataset": "animals",
+            "steps": 7,
+            "protocol": Protocol(20, 300, 640, 0.01, 0.9, "ConvNet(width=32)", None),
+            "accuracies": (Accuracy("test", 0.5, 0.01, 20, 300, "ConvNet"),),
+            "config": {"seed_everything": 0},
+            "rtp_version": "0.1.0",
+        }
+        description = Description(**(entries | changes))
+        channels, height, width = description.image_shape
+        factor, classes = description.downsampling, len(description.class_names)
+        basis = (channels, height // factor, width // factor)
+
+        def randn(*shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=generator)
+
+        stored = (
+            {"bases": randn(5, *basis), "addressing": randn(description.num_slots, classes, 5)}
+            if description.kind == "addressable"
+            else {"images": randn(classes * description.num_slots, *basis)}
+        )
+        raw = torch.randint(256, (40, *description.image_shape), generator=generator, dtype=torch.uint8)
+        normalisation: Normalisation = fit_standardisation(raw) if zca is None else fit_zca(raw / 255, zca)
+        return assemble(description, stored, normalisation)
+
+    return make

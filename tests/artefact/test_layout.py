@@ -1,0 +1,87 @@
+"""The description: it comes back as it was, and nothing else is believed."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from rtp.artefact.layout import from_json, to_json
+from rtp.errors import DataError
+
+
+def test_a_description_comes_back_as_it_was(make_memory: Any) -> None:
+    names = ("", "../x", "\ud800", "\x1b[31m", "naïve", "名" * 300)
+    for description in (make_memory().description, make_memory(zca=0.1, class_names=names, accuracies=()).description):
+        assert from_json(to_json(description)) == description
+        assert to_json(description).isascii()
+
+
+def test_a_configuration_may_hold_what_json_has_no_word_for(make_memory: Any) -> None:
+    config = {"model": {"init_args": {"eps": math.inf, "betas": (0.9, 0.999), 3: None}}}
+    again = from_json(to_json(make_memory(config=config).description)).config
+    assert again == {"model": {"init_args": {"eps": "inf", "betas": [0.9, 0.999], "3": None}}}
+
+
+def without(name: str) -> Any:
+    return lambda content: content.pop(name)
+
+
+def changed(**changes: Any) -> Any:
+    return lambda content: content.update(changes)
+
+
+PROTOCOL = {"networks": 1, "epochs": 1, "batch_size": 1, "learning_rate": 1, "momentum": 0, "architecture": ""}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("format"), "it is no memory of rtp"),
+        (changed(format="other"), "it is no memory of rtp"),
+        (changed(version=2), "it has version 2 of the format, and this rtp reads 1: use the rtp that wrote it"),
+        (changed(version="1" * 99), "it has version '111"),
+        (without("version"), "it has version None"),
+        (without("kind"), "its description has no kind"),
+        (changed(kind="pickle"), "kind of its description is 'pickle', not addressable or pixel"),
+        (changed(kind=["pixel"]), r"kind of its description is \['pixel'\]"),
+        (changed(stored_as="float64"), "not float32 or float16 or int8"),
+        (changed(image_shape=[1, 8]), "image_shape has 2 entries"),
+        (changed(image_shape=[2, 8, 8]), "not 1 or 3 channels"),
+        (changed(image_shape=[3, 8, 2**40]), "16384 pixels a side"),
+        (changed(image_shape=[3, 8, 8.0]), "not a list of counts"),
+        (changed(image_shape=[3, 8, True]), "not a list of counts"),
+        (changed(image_shape=8), "not a list of counts"),
+        (changed(downsampling=3), "does not divide"),
+        (changed(downsampling=0), "does not divide"),
+        (changed(class_names=[]), "0 classes of 2 images are none"),
+        (changed(class_names=["a", 3]), "not a list of texts"),
+        (changed(num_slots=0), "3 classes of 0 images are none"),
+        (changed(num_slots=-1), "num_slots of its description is -1, not a count"),
+        (changed(num_slots=2**53), "not a count"),
+        (changed(num_slots=2**30), "more than 1,073,741,824"),
+        (changed(zca_reg=0), "zca_reg is 0.0, but must be positive"),
+        (changed(zca_reg="big"), "not a finite number"),
+        (changed(zca_reg=10**400), "not a finite number"),
+        (without("zca_reg"), "has no zca_reg"),
+        (changed(dataset=None), "not a text"),
+        (changed(protocol=[]), "not an object"),
+        (changed(protocol=PROTOCOL), "its description has no augmentation"),
+        (changed(accuracies=[3]), "not a list of objects"),
+        (changed(accuracies=[{"split": "train"}]), "not validation or test"),
+        (changed(config="import os"), "not an object"),
+    ],
+)
+def test_a_wrong_entry_is_named_in_a_line(make_memory: Any, change: Any, message: str) -> None:
+    content = json.loads(to_json(make_memory().description))
+    change(content)
+    with pytest.raises(DataError, match=message) as error:
+        from_json(json.dumps(content))
+    assert len(str(error.value)) < 200
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": NaN}', "9" * 5000, "null", "[]", '"rtp.memory"'])
+def test_what_is_no_description_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"its description is not JSON|it is no memory of rtp"):
+        from_json(text)

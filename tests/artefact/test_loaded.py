@@ -1,0 +1,109 @@
+"""`rtp.load` gives back what was stored, and its users need nothing else of rtp."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import rtp
+import rtp.modules
+from rtp.errors import UserError
+from rtp.figures import within_range
+from rtp.normalisation import normalised
+
+
+@pytest.mark.parametrize("zca", [None, 0.1])
+@pytest.mark.parametrize("kind", ["addressable", "pixel"])
+def test_a_memory_comes_back_from_its_file(tmp_path: Path, make_memory: Any, kind: str, zca: float | None) -> None:
+    memory = make_memory(kind=kind, zca=zca)
+    memory.save(tmp_path / "memory.safetensors")
+    loaded = rtp.load(tmp_path / "memory.safetensors")
+    assert loaded.description == memory.description
+    assert torch.equal(loaded.dataset().images, memory.dataset().images)
+    raw = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    # ZCA's eigenvectors are stored in float32
+    torch.testing.assert_close(loaded.preprocess(raw), normalised(raw, memory.normalisation), rtol=0, atol=1e-5)
+    assert loaded.class_names == ("cat", "dog", "../cow")
+    assert (loaded.num_classes, loaded.images_per_class, loaded.image_shape) == (3, 2, (3, 8, 8))
+    assert loaded.storage_floats == (270 if kind == "addressable" else 288)
+    assert loaded.storage_bytes == 4 * loaded.storage_floats
+    assert loaded.normalisation_bytes == (48 if zca is None else 8 * 192 + 4 * 192**2 + 16)
+    assert (loaded.protocol.epochs, loaded.accuracies[0].mean, loaded.rtp_version) == (300, 0.5, "0.1.0")
+
+
+def test_recall_is_equation_2(make_memory: Any) -> None:
+    memory = make_memory(downsampling=1)
+    recalled = memory.recall(torch.tensor([2, 0], dtype=torch.int32))
+    assert recalled.shape == (2, 2, 3, 8, 8)
+    expected = torch.einsum("k,kchw->chw", memory.memory.addressing[1, 2], memory.memory.bases)
+    torch.testing.assert_close(recalled[0, 1], expected)
+    assert memory.recall(torch.zeros(0, dtype=torch.int64)).shape == (0, 2, 3, 8, 8)
+
+
+def test_the_data_set_is_an_ordinary_one(make_memory: Any) -> None:
+    memory = make_memory()
+    dataset = memory.dataset()
+    image, label = dataset[5]
+    assert len(dataset) == 6
+    assert torch.equal(image, memory.recall(torch.arange(3))[2, 1])
+    assert (image.dtype, label) == (torch.float32, 2)
+    images, labels = next(iter(DataLoader(dataset, batch_size=6)))
+    assert torch.equal(images, dataset.images)
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_pixels_come_back(make_memory: Any) -> None:
+    raw = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    memory = make_memory()
+    torch.testing.assert_close(memory.to_pixels(memory.preprocess(raw)), raw / 255, rtol=0, atol=1e-6)
+    grey = make_memory(zca=0.1, image_shape=(1, 8, 8))
+    pixels = grey.to_pixels(grey.recall(torch.tensor([1]))[0])
+    assert pixels.shape == (2, 3, 8, 8)
+    assert torch.equal(pixels[:, :1], within_range(grey.normalisation.invert(grey.recall(torch.tensor([1]))[0])))
+    assert torch.equal(pixels[:, 0], pixels[:, 2])
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda m: m.recall(torch.tensor([3])), r"^labels lie between 3 and 3, not 0 and 2"),
+        (lambda m: m.recall(torch.tensor([-1, 0])), r"^labels lie between -1 and 0"),
+        (lambda m: m.recall(torch.tensor(1)), r"^labels are \(\) int64, not \(n,\) integers"),
+        (lambda m: m.recall(torch.tensor([1.0])), r"^labels are \(1,\) float32"),
+        (lambda m: m.recall(torch.tensor([True])), r"^labels are \(1,\) bool"),
+        (lambda m: m.preprocess(torch.zeros(1, 3, 8, 8)), r"^images are \(1, 3, 8, 8\) float32, not \(n, 3, 8"),
+        (lambda m: m.preprocess(torch.zeros(3, 8, 8, dtype=torch.uint8)), r"^images are \(3, 8, 8\) uint8"),
+        (lambda m: m.preprocess(torch.zeros(1, 3, 8, 9, dtype=torch.uint8)), r"^images are \(1, 3, 8, 9\) uint8"),
+        (lambda m: m.to_pixels(torch.zeros(1, 1, 8, 8)), r"^images are \(1, 1, 8, 8\) float32, not \(n, 3, 8"),
+        (lambda m: m.to_pixels(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), r"uint8, not \(n, 3, 8, 8\) floats"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(make_memory: Any, use: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        use(make_memory())
+
+
+def test_loading_takes_no_lightning_and_no_random_numbers(tmp_path: Path, make_memory: Any) -> None:
+    make_memory(zca=0.1).stored_as("int8").save(tmp_path / "memory.safetensors")
+    program = (
+        "import sys, torch, rtp\n"
+        "torch.manual_seed(0); state = torch.get_rng_state()\n"
+        "memory = rtp.load(sys.argv[1])\n"
+        "memory.to_pixels(memory.dataset().images); memory.preprocess(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))\n"
+        "assert torch.equal(state, torch.get_rng_state())\n"
+        "print([name for name in sys.modules if 'lightning' in name or 'jsonargparse' in name or name == 'yaml'])\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "memory.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_rtp_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match=r"module 'rtp' has no attribute 'lode'"):
+        rtp.lode  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'rtp.modules' has no attribute 'Memmory'"):
+        rtp.modules.Memmory  # noqa: B018
