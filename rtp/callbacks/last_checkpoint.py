@@ -1,48 +1,140 @@
 """The checkpoint to continue from."""
 
+import os
+import signal
+import threading
+import time
+from types import FrameType
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rtp.callbacks.run_record import run_folder
+from rtp.checkpoint_io import LAST
 from rtp.errors import UserError
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt` in the run's folder, also when the run is interrupted by Ctrl-C or SIGTERM.
+    """Keeps `last.ckpt` in the run's folder: every so many steps and minutes, at the end, and when the run is stopped.
 
-    It is not written when training stops by an error: the memory may be damaged then.
+    It is written between two outer steps, after the validation that belongs to the first of them, so that a run which
+    is continued from it does what the uninterrupted run would have done. For that reason Ctrl-C and SIGTERM let the
+    step come to its end and, where it is due, its validation. A second Ctrl-C stops at once, and nothing is written
+    then, nor when training stops by an error: the memory may be damaged.
 
     Args:
-        every_n_steps: Outer steps between two writes.
+        every_n_steps: Outer steps between two writes, at least 1.
+        every_n_minutes: Minutes after which it is written at the next step in any case, above 0.
 
     Raises:
-        UserError: If `every_n_steps` is below 1.
+        UserError: If an argument is out of its range.
     """
 
-    def __init__(self, every_n_steps: int = 100) -> None:
+    def __init__(self, every_n_steps: int = 100, every_n_minutes: float = 10) -> None:
         if every_n_steps < 1:
             raise UserError(f"every_n_steps must be at least 1, got {every_n_steps}")
+        if not every_n_minutes > 0:
+            raise UserError(f"every_n_minutes must be above 0, got {every_n_minutes}")
         self.every_n_steps = every_n_steps
+        self.every_n_minutes = every_n_minutes
+        self._written_at = 0.0
+        self._written_step: int | None = None
+        self._step_before = 0
+        self._log_is_behind = False
+        self._stop = False
+        self._handler: Any = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock, and take Ctrl-C for a wish to stop after the step."""
+        self._written_at = time.monotonic()
+        self._stop = False
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Bring the curves to the disk too: the points of the step that was saved came after its checkpoint."""
+        self._step_before = trainer.global_step
+        if self._log_is_behind:
+            self._log_is_behind = False
+            for logger in trainer.loggers:
+                logger.save()
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Save at every so many steps."""
-        if trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer)
+        """Save after a step that no validation follows."""
+        if not _validation_follows(trainer):
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save after a step's validation. Lightning calls this after ModelCheckpoint's, whose best score is saved."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._save_if_due(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the end."""
         self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save when somebody stops the run."""
-        if trainer.training and isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
-            self._save(trainer)
-            path = run_folder(trainer) / "last.ckpt"
-            print(f"\nstopped at step {trainer.global_step}; continue with --ckpt_path {path}")
+        """Say how to go on when somebody stopped the run."""
+        if not isinstance(exception, KeyboardInterrupt):  # Lightning has turned Ctrl-C off to shut down in peace
+            self._give_back_ctrl_c()
+        if isinstance(exception, (KeyboardInterrupt, SIGTERMException)) and trainer.state.fn == TrainerFn.FITTING:
+            self._say_how_to_go_on(trainer)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give Ctrl-C back its meaning."""
+        self._give_back_ctrl_c()
+
+    def _give_back_ctrl_c(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+        # not print: a handler may run in the middle of one
+        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+
+    def _save_if_due(self, trainer: L.Trainer) -> None:
+        if trainer.global_step == self._step_before:
+            return  # gradients are being accumulated, and a checkpoint does not hold them
+        stopped = self._stop or trainer.received_sigterm
+        minutes = (time.monotonic() - self._written_at) / 60
+        due = stopped or trainer.global_step % self.every_n_steps == 0 or minutes >= self.every_n_minutes
+        # clocks and signals differ between processes, but all of them have to write, or stop, after the same step
+        if not trainer.strategy.reduce_boolean_decision(due, all=False):
+            return
+        self._save(trainer)
+        if trainer.strategy.reduce_boolean_decision(self._stop, all=False):
+            raise KeyboardInterrupt
 
     def _save(self, trainer: L.Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(run_folder(trainer) / "last.ckpt")
+            trainer.save_checkpoint(run_folder(trainer) / LAST)
+            self._written_at = time.monotonic()
+            self._written_step = trainer.global_step
+            self._log_is_behind = True
+
+    @rank_zero_only
+    def _say_how_to_go_on(self, trainer: L.Trainer) -> None:
+        path = run_folder(trainer) / LAST
+        if path.is_file():
+            step = f", of step {self._written_step}" if self._written_step is not None else ""
+            print(f"\nstopped at step {trainer.global_step}; continue with --ckpt_path {path}{step}")
+        else:
+            print(f"\nstopped at step {trainer.global_step}, before the first checkpoint")
+
+
+def _validation_follows(trainer: L.Trainer) -> bool:
+    """Whether Lightning validates after the step that has just ended.
+
+    A checkpoint of the moment before would never be validated: Lightning takes one for a step whose validation is over.
+    """
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None  # training runs
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)

@@ -40,6 +40,7 @@ class MemoryPictures(L.Callback):
         """Show the memory that was tested."""
         self._show(trainer, pl_module)
 
+    @rank_zero_only
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:

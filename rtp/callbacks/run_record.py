@@ -1,5 +1,6 @@
 """What a run was: its configuration beside it and inside its checkpoints, its hyper-parameters in TensorBoard."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class RunRecord(SaveConfigCallback):
 
     def _show_settings(self, trainer: L.Trainer, metric: str) -> None:
         if isinstance(trainer.logger, TensorBoardLogger):
-            settings = flat_settings(yaml.safe_load(self._text()))
+            settings = flat_settings(yaml.safe_load(self._text))
             trainer.logger.hparams.update(settings)
             # log_hyperparams would add a first point to the curve; here it is a name, and values come from the curve
             writer = trainer.logger.experiment._get_file_writer()
@@ -49,9 +50,11 @@ class RunRecord(SaveConfigCallback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, so that the file stands alone."""
-        checkpoint[CONFIG_KEY] = self._text()
+        checkpoint[CONFIG_KEY] = self._text
 
+    @cached_property
     def _text(self) -> str:
+        # takes a hundred times as long as writing a small checkpoint
         return str(self.parser.dump(self.config, skip_none=False))
 
 

@@ -75,9 +75,8 @@ class Batches(Generic[Batch]):
 class OuterBatches:
     """Class-balanced batches of real images, one for each outer step (algorithm 1, lines 4 and 14).
 
-    Batch number `step` depends on `seed` and `step` alone. Iterating goes on where the last iteration
-    stopped, and `state_dict` tells where that is, so Lightning resumes a run with the batch that would have
-    come next.
+    Batch number `step` depends on `seed`, `step` and `rank` alone, so a run that is continued needs to know no more
+    than the number of its next batch. Iterating goes on where the last iteration stopped.
 
     Args:
         images: Real images, (n, C, H, W), on any device.
@@ -88,6 +87,7 @@ class OuterBatches:
         seed: Seed of the draws, at least 0.
         length: Number of the batch to stop before; None goes on for ever.
         start: Number of the first batch.
+        rank: Number of the process among those that train together, each of which has batches of its own.
 
     Raises:
         UserError: If `classes_per_step` is not between 1 and the number of classes.
@@ -102,6 +102,7 @@ class OuterBatches:
         seed: int,
         length: int | None = None,
         start: int = 0,
+        rank: int = 0,
     ) -> None:
         self._images = images
         self._labels = labels
@@ -109,6 +110,7 @@ class OuterBatches:
         self._seed = seed
         self._length = length
         self._step = start
+        self._rank = rank
         classes = labels.cpu().numpy()
         self._members = [np.flatnonzero(classes == label) for label in range(classes.max() + 1)]
         self._classes_per_step = len(self._members) if classes_per_step is None else classes_per_step
@@ -127,8 +129,8 @@ class OuterBatches:
         Returns:
             Images (k * m, C, H, W) and labels (k * m,), the classes in ascending order.
         """
-        # NumPy mixes both numbers into its 128-bit state; torch's CPU generator would keep 32 bits of a seed.
-        generator = np.random.default_rng([self._seed, step])
+        # NumPy mixes the numbers into its 128-bit state; torch's CPU generator would keep 32 bits of a seed.
+        generator = np.random.default_rng([self._seed, step, self._rank])
         classes = np.sort(generator.choice(len(self._members), self._classes_per_step, replace=False))
         m = self._images_per_class
         chosen = (self._members[label] for label in classes)
@@ -148,13 +150,28 @@ class OuterBatches:
         return self._length
 
     def state_dict(self) -> dict[str, int]:
-        """The number of the next batch, for Lightning's checkpoint."""
-        return {"step": self._step}
+        """What the batches are drawn from, for Lightning's checkpoint.
+
+        The number of the next batch is not there: Lightning fetches one ahead of endless batches, so it alone knows
+        which of them have been used.
+        """
+        return {"seed": self._seed, "images": len(self._labels)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on with the batch that a state names.
+        """Check that a run is continued with its own batches.
 
         Args:
             state: What `state_dict` returned.
+
+        Raises:
+            UserError: If they were drawn with another seed or from another number of images.
         """
-        self._step = state["step"]
+        if state != self.state_dict():
+            raise UserError(
+                f"the run was started with data of {_listed(state)}, not of {_listed(self.state_dict())}: "
+                "continue it with its own config.yaml"
+            )
+
+
+def _listed(state: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in state.items())

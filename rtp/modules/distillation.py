@@ -1,6 +1,7 @@
 """The LightningModule that learns a memory by back-propagation through training (algorithm 1)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -15,6 +16,26 @@ from rtp.modules.inner_optimizer import InnerOptimizer, InnerSGD
 from rtp.modules.memory import MemoryFactory
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.unroll import Episode, Unroll, draw_minibatches
+from rtp.randomness import derived_seed, seed_generators
+from rtp.ranks import mean_over_ranks
+
+SEED_KEY = "rtp_seed"
+"""Where a checkpoint holds the seed of its run."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that a module's memory came from, other than a checkpoint.
+
+    Attributes:
+        name: Its name.
+        stored_as: Type of the numbers in it.
+        storage_bytes: Bytes of the memory in it.
+    """
+
+    name: str
+    stored_as: str
+    storage_bytes: int
 
 
 class MemoryDistillation(L.LightningModule):
@@ -23,6 +44,10 @@ class MemoryDistillation(L.LightningModule):
     The memory's tensors are the only trainable parameters. Each outer step recalls images for the labels of the
     batch, trains a fresh network on them for T inner steps, and follows the gradient of that network's loss on the
     batch's real images.
+
+    What a step draws follows from the run's seed (torch's, when training starts), the number of its batch and that of
+    the process: a run that is continued draws what it would have drawn, and processes that train together draw
+    different networks, minibatches and augmentations and average their gradients.
 
     Args:
         image_shape: (C, H, W), taken from the data set.
@@ -61,11 +86,23 @@ class MemoryDistillation(L.LightningModule):
         self.augmentation = augmentation
         self.make_optimizer = optimizer
         self.trained_steps = 0
+        self.origin: Origin | None = None
+        self._seed: int | None = None
 
     def fresh_network(self, architecture: NetworkFactory) -> nn.Module:
         """Build a network with new random weights (line 6) on the module's device."""
         with self.device:
             return architecture(self.memory.image_shape, self.memory.query_dim)
+
+    def on_train_start(self) -> None:
+        """Take the seed of a new run; a continued one has it from its checkpoint."""
+        if self._seed is None:
+            self._seed = self.trainer.strategy.broadcast(torch.initial_seed())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed what the step draws; `batch_idx` would start from 0 again in every epoch."""
+        assert self._seed is not None  # training has started
+        seed_generators(derived_seed(self._seed, self.trainer.fit_loop.total_batch_idx, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Compute the meta-loss J (lines 5 to 15) of one batch.
@@ -75,12 +112,13 @@ class MemoryDistillation(L.LightningModule):
             batch_idx: Number of the batch.
 
         Raises:
-            DivergenceError: If the loss is not finite.
+            DivergenceError: If the loss is not finite, in whichever process.
         """
         loss = self.unroll.meta_loss(self.fresh_network(self.network), self.inner_optimizer, self._episode(*batch))
-        if not torch.isfinite(loss):
-            raise self._divergence(f"the meta-loss is {loss.item()}")
-        self.log("train/meta_loss", loss, prog_bar=True, batch_size=len(batch[1]))
+        mean = mean_over_ranks(loss)  # all processes see the same one, and so stop together
+        if not torch.isfinite(mean):
+            raise self._divergence(f"the meta-loss is {mean.item()}")
+        self.log("train/meta_loss", mean, prog_bar=True, batch_size=len(batch[1]))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -115,9 +153,21 @@ class MemoryDistillation(L.LightningModule):
         """The outer optimizer, over the memory's parameters."""
         return self.make_optimizer(self.memory.parameters())
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the run's seed: no other random state outlives a step."""
+        checkpoint[SEED_KEY] = self._seed
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember how long the memory was trained; Lightning restores its own counter in `fit` alone."""
+        """Remember the run's seed and how long the memory was trained; Lightning restores its counter in `fit` alone.
+
+        Raises:
+            UserError: If the checkpoint's memory is of another shape.
+        """
+        theirs, ours = (_shapes(state) for state in (checkpoint["state_dict"], self.state_dict()))
+        if theirs != ours:
+            raise UserError(f"the checkpoint holds {theirs}, not {ours}: use the config.yaml of its run")
         self.trained_steps = checkpoint["global_step"]
+        self._seed = checkpoint.get(SEED_KEY)  # none in a checkpoint of an older version
 
     def _episode(self, real_images: Tensor, real_labels: Tensor) -> Episode:
         classes = real_labels.unique()
@@ -138,3 +188,7 @@ class MemoryDistillation(L.LightningModule):
             f"{what} at step {self.global_step}: training stops and the checkpoints written so far are kept; "
             "lower the learning rate of the inner or the outer loop, or clip the gradient"
         )
+
+
+def _shapes(state: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} of {'x'.join(map(str, tensor.shape))}" for name, tensor in state.items())

@@ -106,10 +106,22 @@ def test_start_gives_the_tail_of_the_whole_iteration() -> None:
 def test_iteration_goes_on_where_it_stopped() -> None:
     batches, whole = outer_batches(length=5), list(outer_batches(length=5))
     parts = [*islice(batches, 2), *islice(batches, 1)]
-    resumed = outer_batches(length=5)
-    resumed.load_state_dict(batches.state_dict())
-    assert batches.state_dict() == {"step": 3}
-    assert all(equal(a, b) for a, b in zip(whole, [*parts, *resumed], strict=True))
+    assert all(equal(a, b) for a, b in zip(whole, [*parts, *batches], strict=True))
+
+
+def test_each_process_has_batches_of_its_own() -> None:
+    first, second = (OuterBatches(IMAGES, LABELS, 5, 2, seed=0, rank=rank) for rank in (0, 1))
+    assert equal(first.batch(3), outer_batches(classes_per_step=2).batch(3))
+    assert not equal(first.batch(3), second.batch(3))
+    classes = [[batches.batch(step)[1].unique().tolist() for step in range(10)] for batches in (first, second)]
+    assert classes[0] != classes[1]
+
+
+def test_batches_are_continued_with_the_same_data_and_seed_alone() -> None:
+    state = outer_batches(seed=3).state_dict()
+    outer_batches(seed=3).load_state_dict(state)
+    with pytest.raises(UserError, match="started with data of seed 3, images 33, not of seed 4, images 33: continue"):
+        outer_batches(seed=4).load_state_dict(state)
 
 
 def test_length_is_that_of_the_whole_run() -> None:

@@ -1,0 +1,47 @@
+"""What processes exchange, without processes; tests/test_scale_out.py has two of them."""
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from rtp.ranks import gathered, mean_over_ranks, rank_and_world_size
+
+
+@pytest.fixture
+def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process has tensors of ones and the word "other"."""
+
+    def all_reduce(tensor: Tensor) -> None:
+        tensor += 1
+
+    def all_gather_object(values: list[str | None], value: str) -> None:
+        values[:] = ["other", value]
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", all_reduce)
+    monkeypatch.setattr(dist, "all_gather_object", all_gather_object)
+
+
+@pytest.mark.usefixtures("second_of_two")
+def test_two_processes_exchange_what_they_have() -> None:
+    own = torch.tensor(3.0, requires_grad=True)
+    assert rank_and_world_size() == (1, 2)
+    assert mean_over_ranks(own) == 2
+    assert not mean_over_ranks(own).requires_grad
+    assert own == 3  # as it was
+    assert gathered("mine") == ["other", "mine"]
+
+
+@pytest.mark.usefixtures("second_of_two")
+def test_a_loss_that_is_not_finite_is_seen_by_all() -> None:
+    assert not mean_over_ranks(torch.tensor(float("inf"))).isfinite()
+    assert not mean_over_ranks(torch.tensor(float("nan"))).isfinite()
+
+
+def test_a_process_alone_exchanges_nothing() -> None:
+    assert rank_and_world_size() == (0, 1)
+    assert gathered("mine") == ["mine"]
+    assert mean_over_ranks(torch.tensor(3.0)) == 3
