@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install demo test bench bench-quick lint format
+.PHONY: help install demo test test-slow bench bench-quick lint format
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -20,8 +20,11 @@ demo: install  ## Distil real digit images into 640 floats and test what they ar
 	$(BIN)/rtp fit --config configs/digits_ipc1.yaml --run_dir $$run && \
 	$(BIN)/rtp test --ckpt_path $$run/best.ckpt --evaluation.baselines true
 
-test: install  ## Run the tests (under 10 minutes on two cores)
-	$(BIN)/python -m pytest --numprocesses 2
+test: install  ## Run the tests (under 10 minutes on two cores) and count the lines of rtp that they run
+	$(BIN)/python -m pytest --numprocesses 2 --cov=rtp --cov-report=term:skip-covered --cov-fail-under=95
+
+test-slow: install  ## Run the tests that take minutes: ten kills of one run
+	$(BIN)/python -m pytest -m slow
 
 bench: install  ## Measure speed and memory on this machine, about 25 minutes on two cores
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""`python -m rtp` is the same as `rtp`, and finds modules in the current folder."""
+"""`python -m rtp` is the same as `rtp`."""
 
 from rtp.cli import entry_point
 

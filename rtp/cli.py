@@ -1,9 +1,8 @@
 """The command line: one LightningCLI with `rtp fit | validate | test | predict`."""
 
 import argparse
-import logging
+import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,27 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 # This and the import of rtp.modules let classes be named without their module: `--data CIFAR10`.
 import rtp.datamodules  # noqa: F401
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
 from rtp.callbacks.progress import OuterLoopBar
 from rtp.callbacks.run_record import run_folder
-from rtp.checkpoints import checkpoint_config, read_checkpoint
+from rtp.checkpoint_io import AtomicCheckpointIO
+from rtp.checkpoints import checkpoint_config, last_checkpoint, read_checkpoint, resumable
+from rtp.commands import OTHER_COMMANDS
 from rtp.errors import UserError
+from rtp.memory_file import memory_config, use_memory
 from rtp.modules import MemoryDistillation
-from rtp.parse_errors import one_line
-from rtp.process import keep_compilations, keep_freed_memory, show_log
+from rtp.parse_errors import user_errors
+from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log
 from rtp.report import format_table
+from rtp.training import TRAINER_DEFAULTS, best_checkpoint, without_remarks
 from rtp.version import __version__
+
+RUN_DIR = "RTP_RUN_DIR"
+"""Environment variable in which the first process tells those it starts the run's folder."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
@@ -44,6 +51,9 @@ COMMANDS = {
 
 class RtpCLI(LightningCLI):
     """Lightning's command line with a run folder, and with checkpoints that need no configuration file."""
+
+    steps_done: int | None = None
+    """Outer steps of the checkpoint that a run is continued from."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add rtp's own options, and let the data set tell the module its shape."""
@@ -65,8 +75,23 @@ class RtpCLI(LightningCLI):
         """Parse, with the checkpoint's own configuration where a checkpoint and no file is given."""
         # not through super(), which warns where a caller inside another program passes arguments
         self.config = parser.parse_args(with_checkpoint_config(sys.argv[1:] if args is None else args))
-        if ckpt_path := self.config[self.config.subcommand].get("ckpt_path"):
-            read_checkpoint(Path(ckpt_path))  # a damaged one is reported now, in a line
+        config = self.config[self.config.subcommand]
+        if ckpt_path := config.get("ckpt_path"):
+            if self.config.subcommand == "fit":
+                config.ckpt_path = str(self._continued(config, ckpt_path))
+            else:
+                read_checkpoint(Path(ckpt_path))  # a damaged one is reported now, in a line
+
+    def _continued(self, config: Any, ckpt_path: str) -> Path:
+        """The checkpoint to go on from; says in a line which one it is and how far it is."""
+        if ckpt_path == "last":
+            folders = [Path(config.run_dir)] if config.run_dir else run_folders(config_name(config.get("config")))
+            path, self.steps_done, damage = last_checkpoint(folders)
+        else:
+            path, damage = Path(ckpt_path), ""
+            self.steps_done = resumable(path)
+        rank_zero_print(f"{damage}; " if damage else "", f"continuing from {path}, step {self.steps_done}", sep="")
+        return path
 
     def setup_parser(self, *args: Any) -> None:
         """Say what the commands do with memories; Lightning's sentences are about models."""
@@ -75,6 +100,14 @@ class RtpCLI(LightningCLI):
         assert commands is not None  # they have just been added
         for command in commands._choices_actions:
             command.help = COMMANDS[command.dest]
+        self._subcommand_parsers["test"].add_argument(
+            "--memory",
+            type=str | None,
+            default=None,
+            help="File of `rtp export` to test, with the settings that it carries; results go into a new run folder.",
+        )
+        for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them
+            commands.add_subcommand(name, LightningArgumentParser(), help=other.summary)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Let errors be raised, so that `main` can put them in one line."""
@@ -93,15 +126,15 @@ class RtpCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Decide on the run's folder before anything is built."""
         config = self.config[self.subcommand]
-        ckpt_path = config.get("ckpt_path")
-        if config.run_dir is None:
-            config.run_dir = str(
-                Path(ckpt_path).parent if ckpt_path else next_run_folder(config_name(config.get("config")))
-            )
+        ckpt_path, memory = config.get("ckpt_path"), config.get("memory")
+        if config.run_dir is None and memory:
+            config.run_dir = str(next_run_folder(Path(memory).stem))
+        elif config.run_dir is None:
+            config.run_dir = str(Path(ckpt_path).parent if ckpt_path else common_run_folder(config))
         elif self.subcommand == "fit" and not ckpt_path and (Path(config.run_dir) / "config.yaml").exists():
             raise UserError(
                 f"the run folder {config.run_dir} exists: choose another --run_dir, "
-                f"or continue the run with --ckpt_path {Path(config.run_dir) / 'last.ckpt'}"
+                f"or continue the run with --ckpt_path last --run_dir {config.run_dir}"
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
@@ -111,7 +144,11 @@ class RtpCLI(LightningCLI):
         if settings.get("logger") is None:
             # tests have a folder of their own: TensorBoard would take their steps for a restart of the training
             version = "test" if self.subcommand == "test" else ""
-            kwargs["logger"] = TensorBoardLogger(folder, name="", version=version, default_hp_metric=False)
+            # curves count steps from 0, pictures from 1; what came after the checkpoint is going to be done again
+            purge_step = None if self.steps_done is None else self.steps_done + 1
+            kwargs["logger"] = TensorBoardLogger(
+                folder, name="", version=version, default_hp_metric=False, purge_step=purge_step
+            )
         kwargs.setdefault("default_root_dir", folder)
         # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
         ckpt_path = self._get(self.config, "ckpt_path")
@@ -122,7 +159,13 @@ class RtpCLI(LightningCLI):
         ):
             callbacks.append(OuterLoopBar())
         settings.callbacks = callbacks
+        settings.plugins = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
+
+    def before_test(self) -> None:
+        """Take the memory of a file, where one is given."""
+        if memory := self._get(self.config, "memory"):
+            use_memory(Path(memory), self.model, self.datamodule)
 
     def before_fit(self) -> None:
         """Say what is going to be distilled into what, and where."""
@@ -130,7 +173,7 @@ class RtpCLI(LightningCLI):
             return
         memory, device = self.model.memory, self.trainer.strategy.root_device
         bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
-        print(
+        rank_zero_print(
             f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a class, "
             f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"
         )
@@ -159,35 +202,29 @@ class RtpCLI(LightningCLI):
         print(f"curves and pictures: tensorboard --logdir {relative(folder)}")
 
 
-def best_checkpoint(folder: str) -> ModelCheckpoint:
-    """The callback that keeps `best.ckpt`, the memory with the highest validation accuracy."""
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="val/accuracy",
-        mode="max",
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
-
-
 def with_checkpoint_config(args: Sequence[str]) -> list[str]:
-    """Put a checkpoint's configuration in front of the other options of `validate`, `test` and `predict`.
+    """Put the configuration of a checkpoint or a memory's file in front of the other options.
 
     Args:
         args: Command-line arguments, the subcommand first.
 
     Returns:
-        The same arguments if there is a `--config` or no `--ckpt_path` among them; otherwise with the memory, data
-        and evaluation of the run that wrote the checkpoint, which the other arguments override.
+        The same arguments if there is a `--config` among them, or neither of `--memory` and `--ckpt_path`, or another
+        command than `validate`, `test` and `predict`; otherwise with the memory, data and evaluation of the run that
+        wrote the file, which the other arguments override.
 
     Raises:
-        UserError: If the file is no checkpoint of rtp.
+        UserError: If the file is none of rtp, both are given, or a memory's file names classes that are not rtp's own.
     """
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     options.add_argument("-c", "--config")
     options.add_argument("--ckpt_path")
+    options.add_argument("--memory")
     known, _ = options.parse_known_args(args)
+    if known.memory and known.ckpt_path:
+        raise UserError(f"--memory {known.memory} and --ckpt_path {known.ckpt_path} are two memories: give one of them")
+    if args and args[0] == "test" and known.memory and not known.config:
+        return [args[0], "--config", memory_config(Path(known.memory)), *args[1:]]
     if not args or args[0] not in ("validate", "test", "predict") or known.config or not known.ckpt_path:
         return list(args)
     return [args[0], "--config", checkpoint_config(Path(known.ckpt_path)), *args[1:]]
@@ -198,11 +235,35 @@ def config_name(config: Sequence[Any] | None) -> str:
     return Path(str(config[-1])).stem if config else "unnamed"
 
 
+def run_folders(name: str) -> list[Path]:
+    """The folders logs/NAME/NUMBER of a configuration's runs, the highest number first."""
+    numbered = [folder for folder in (Path("logs") / name).glob("*") if folder.name.isdigit()]
+    return sorted(numbered, key=lambda folder: int(folder.name), reverse=True)
+
+
 def next_run_folder(name: str) -> Path:
     """The first of logs/NAME/0, logs/NAME/1, ... that does not exist, above all that do."""
-    parent = Path("logs") / name
-    taken = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
-    return parent / str(max(taken, default=-1) + 1)
+    taken = run_folders(name)
+    return Path("logs") / name / str(int(taken[0].name) + 1 if taken else 0)
+
+
+def common_run_folder(config: Any) -> Path:
+    """A new run's folder, the same in every process that takes part in it.
+
+    Lightning starts the other processes of a computer with the command line and the environment of the first. Where
+    something else starts them (torchrun, SLURM, one command on each computer), all of them look for a number before
+    the first one writes: that waits until all are there.
+    """
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # from the environment, when Lightning is imported
+    if rank == 0 or RUN_DIR not in os.environ:
+        os.environ[RUN_DIR] = str(next_run_folder(config_name(config.get("config"))))
+    return Path(os.environ[RUN_DIR])
+
+
+@rank_zero_only
+def rank_zero_print(*words: str, sep: str = " ") -> None:
+    """Print in one process of those that train together."""
+    print(*words, sep=sep)
 
 
 def relative(path: Path | str) -> str:
@@ -223,7 +284,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
     Raises:
         UserError: If something that the user gave is not usable.
     """
-    try:
+    with user_errors():
         return RtpCLI(
             model_class=L.LightningModule,
             datamodule_class=L.LightningDataModule,
@@ -233,15 +294,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            trainer_defaults={
-                "devices": 1,
-                # networks are trained during evaluation, which tensors made in inference mode do not allow
-                "inference_mode": False,
-                "num_sanity_val_steps": 0,
-                # val_check_interval counts outer steps, not epochs
-                "check_val_every_n_epoch": None,
-                "enable_model_summary": False,
-            },
+            trainer_defaults=TRAINER_DEFAULTS,
             parser_kwargs={
                 "version": __version__,
                 "prog": "rtp",
@@ -250,32 +303,20 @@ def main(args: list[str] | None = None) -> RtpCLI:
             },
             args=args,
         )
-    except argparse.ArgumentError as error:
-        raise UserError(one_line(str(error))) from error
-    except ValueError as error:
-        # jsonargparse wraps what a constructor raises into its own ValueError
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
-            raise
-        raise cause from None
 
 
 def entry_point() -> None:
     """Run the command line as a program: errors a user can mend are one line, without a traceback."""
-    # Lightning's remarks on the machine and on other products; what it warns of is kept, less what means nothing
-    # here: the run folder is made before its checkpoints, and torch 2.15 deprecates what it and lightning 2.6 use
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
-    warnings.filterwarnings("ignore", ".torch.jit.script.* is deprecated")
     keep_compilations()
     keep_freed_memory()
+    find_local_modules()
     show_log()
     try:
-        main()
+        with without_remarks():
+            if len(sys.argv) > 1 and sys.argv[1] in OTHER_COMMANDS:
+                OTHER_COMMANDS[sys.argv[1]](sys.argv[2:])
+            else:
+                main()
     except UserError as error:
         print(f"rtp: error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

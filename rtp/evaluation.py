@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 
 from rtp.errors import UserError
 from rtp.modules.augmentation import Augmentation
+from rtp.randomness import derived_seed as derived_seed
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,26 @@ class TrainingProtocol:
 
 
 @dataclass(frozen=True)
+class TrainingSet:
+    """Images to train networks on, and what storing them costs.
+
+    Attributes:
+        name: As in tables and `test.json`.
+        draw: Gives images (m, C, H, W), preprocessed, and labels (m,) for one network; draws from torch's global
+            generator.
+        protocol: How networks are trained on them.
+        storage_floats: Numbers that have to be stored.
+        storage_bytes: Bytes that they take.
+    """
+
+    name: str
+    draw: Callable[[], tuple[Tensor, Tensor]]
+    protocol: TrainingProtocol
+    storage_floats: int
+    storage_bytes: int
+
+
+@dataclass(frozen=True)
 class Trainee:
     """A network to train, what it is trained on, and where its random numbers come from.
 
@@ -62,19 +82,6 @@ class Trainee:
     images: Tensor
     labels: Tensor
     seed: int
-
-
-def derived_seed(seed: int, *path: int) -> int:
-    """Seed of the random stream at a place in a tree of streams, such as (training set, architecture, network).
-
-    Args:
-        seed: Seed of the whole.
-        path: Indices of the place, each at least 0.
-
-    Returns:
-        A seed in [0, 2**32); streams of different places are independent.
-    """
-    return int(np.random.SeedSequence(seed % 2**64, spawn_key=path).generate_state(1)[0])
 
 
 @contextmanager
@@ -226,27 +233,3 @@ def _epochs(
 
     for _ in range(protocol.epochs):
         yield epoch()
-
-
-def random_real_images(images: Tensor, labels: Tensor, images_per_class: int) -> tuple[Tensor, Tensor]:
-    """Draw as many random real images of every class: the plainest set of a given storage.
-
-    Args:
-        images: (n, C, H, W) real images.
-        labels: (n,) their labels.
-        images_per_class: Images to draw of each class, from torch's global generator, without replacement.
-
-    Raises:
-        UserError: If a class has fewer images.
-    """
-    chosen = []
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        if len(members) < images_per_class:
-            raise UserError(
-                f"class {int(label)} has {len(members)} images, fewer than the {images_per_class} "
-                "of the storage budget: use a smaller images_per_class"
-            )
-        chosen.append(members[torch.randperm(len(members))[:images_per_class].to(members.device)])
-    index = torch.cat(chosen)
-    return images[index], labels[index]

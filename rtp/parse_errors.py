@@ -1,12 +1,47 @@
 """jsonargparse's errors, which list every alternative it tried, as one line that names the value and the fix."""
 
+import argparse
 import inspect
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn
+
+from rtp.errors import UserError
 
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
 # What is said of the other members of a union, and the values, which repeat the configuration.
 _NOISE = re.compile(r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|$")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of plain options that raises a UserError in place of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to look."""
+        raise UserError(f"{message}; `{self.prog} --help` lists what there is")
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what jsonargparse raises into a UserError of one line.
+
+    Raises:
+        UserError: What a constructor raised, or what cannot be parsed.
+    """
+    try:
+        yield
+    except argparse.ArgumentError as error:
+        raise UserError(one_line(str(error))) from error
+    except ValueError as error:
+        # jsonargparse wraps what a constructor raises into its own ValueError
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def one_line(message: str) -> str:
@@ -45,7 +80,7 @@ def _said(text: str, owner: str) -> str:
     if match := re.match(r"Expected a dot import path string: (\S+)", text):
         return f"there is no class {match[1]!r}; use one of rtp's or the full path of your own, package.module.Class"
     if text.startswith("No module named"):
-        return f"{text}; install it, or run `python -m rtp` in the folder that holds it"
+        return f"{text}; install it, or run rtp in the folder that holds it"
     if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:
         return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {', '.join(_parameters(owner))}"
     if "unrecognized arguments" in text or "does not accept option" in text:

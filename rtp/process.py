@@ -38,6 +38,16 @@ def keep_freed_memory() -> bool:
     return all(libc.mallopt(*option) == 1 for option in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, never)))
 
 
+def find_local_modules() -> None:
+    """Let classes in the current folder be named, as `python -m` does, whichever way the program was started.
+
+    The folder comes last, so a file of the user's never takes the place of an installed package. Python's own switch
+    against it, -P or PYTHONSAFEPATH, is respected.
+    """
+    if not sys.flags.safe_path:
+        sys.path.append(str(Path.cwd()))
+
+
 def show_log() -> None:
     """Print what the package has to say (compilations, memory) to the error stream, a line each."""
     handler = logging.StreamHandler()

@@ -15,13 +15,16 @@ class Result:
     """Accuracy of networks of one architecture that were trained on one set of images.
 
     Attributes:
-        training_set: "distilled", "random real" or "all real".
+        training_set: "distilled", "random real", "class means", "k-means centres" or "all real".
         architecture: Class name of the networks.
         accuracies: Fraction of images classified correctly, one number a network.
         epochs: Epochs each network was trained for.
         images: Number of training images.
-        storage_floats: Floats it takes to store them.
-        storage_percent: The same as a percentage of the whole training set.
+        storage_floats: Numbers it takes to store them: of a memory the bases, the addressing and whatever else it
+            learned.
+        storage_bytes: Bytes of these numbers, each in the type that it is kept in: float32 what is learned or a mean,
+            8 bits the pixels of real images.
+        storage_percent: `storage_floats` as a percentage of the whole training set's.
     """
 
     training_set: str
@@ -30,6 +33,7 @@ class Result:
     epochs: int
     images: int
     storage_floats: int
+    storage_bytes: int
     storage_percent: float
 
     @property
@@ -62,6 +66,7 @@ def format_table(results: Sequence[Result]) -> str:
         "epochs",
         "images",
         "floats",
+        "bytes",
         "of the data",
     )
     rows = [
@@ -73,6 +78,7 @@ def format_table(results: Sequence[Result]) -> str:
             str(result.epochs),
             f"{result.images:,}",
             f"{result.storage_floats:,}",
+            f"{result.storage_bytes:,}",
             f"{result.storage_percent:.3g} %",
         )
         for result in results

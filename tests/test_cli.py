@@ -3,6 +3,8 @@
 import copy
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,9 +95,12 @@ def test_test_json_has_the_documented_entries(finished: Path) -> None:
     assert content["steps"] in (2, 4)
     assert 0 < content["accuracy_mean"] < 1
     assert content["accuracy_std"] >= 0
-    assert [row["training_set"] for row in content["results"]] == ["distilled", "random real", "all real"]
+    assert [row["training_set"] for row in content["results"]] == [
+        *("distilled", "random real", "class means", "all real")
+    ]
+    assert content["storage_bytes"] == 4 * 608
     assert content["results"][1]["storage_floats"] == 640
-    assert content["results"][2]["epochs"] == 1
+    assert content["results"][3]["epochs"] == 1
 
 
 def test_test_needs_no_configuration_but_takes_options(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,14 +294,15 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(
     at_step_3: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(loss: torch.Tensor) -> torch.Tensor:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+        return loss
 
     at_step_3(interrupt)
     monkeypatch.setattr("sys.argv", ["rtp", "fit", "--config", str(CONFIG), "--run_dir", "run"])
     with pytest.raises(SystemExit) as stopped:
         cli.entry_point()
     assert stopped.value.code == 130
-    assert torch.load("run/last.ckpt", weights_only=True)["global_step"] == 3
+    assert torch.load("run/last.ckpt", weights_only=True)["global_step"] == 4
     assert "continue with --ckpt_path run/last.ckpt" in capsys.readouterr().out
 
 

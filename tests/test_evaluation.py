@@ -1,7 +1,6 @@
-"""Training of fresh networks: against a loop written out, together against one by one, the draw of real images."""
+"""Training of fresh networks: against a loop written out, together against one by one."""
 
 import logging
-import re
 from collections.abc import Callable
 
 import pytest
@@ -16,7 +15,6 @@ from rtp.evaluation import (
     derived_seed,
     own_randomness,
     pays_together,
-    random_real_images,
     train_networks,
 )
 from rtp.modules.augmentation import FlipOrRotate
@@ -195,24 +193,6 @@ def test_augmentation_is_drawn_for_every_image() -> None:
 
     train_networks([Trainee(Recorder(), images, labels, 0)], TrainingProtocol(epochs=1), FlipOrRotate(45.0))
     assert len({tuple(image.flatten().tolist()) for image in seen[0]}) > 2
-
-
-def test_random_real_images_are_balanced_and_distinct() -> None:
-    labels = torch.tensor([0] * 5 + [1] * 3 + [2] * 4)
-    images = torch.arange(12.0)[:, None, None, None]
-    torch.manual_seed(0)
-    drawn, answers = random_real_images(images, labels, 3)
-    assert answers.tolist() == [0] * 3 + [1] * 3 + [2] * 3
-    assert torch.equal(labels[drawn.flatten().long()], answers)
-    assert len(set(drawn.flatten().tolist())) == 9
-    again, _ = random_real_images(images, labels, 3)
-    assert not torch.equal(drawn, again)
-
-
-def test_a_class_with_too_few_images_is_named() -> None:
-    labels = torch.tensor([0, 0, 1])
-    with pytest.raises(UserError, match=re.escape("class 1 has 1 images, fewer than the 2")):
-        random_real_images(torch.zeros(3, 1, 1, 1), labels, 2)
 
 
 @pytest.mark.parametrize("arguments", [{"epochs": 0}, {"batch_size": 0}])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rtp.process import cache_dir, keep_compilations, show_log
+from rtp.process import cache_dir, find_local_modules, keep_compilations, show_log
 
 
 def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +52,18 @@ def test_the_log_is_shown_without_its_callers(capsys: pytest.CaptureFixture[str]
         package.handlers.clear()
         package.propagate = True
         package.setLevel(logging.NOTSET)
+
+
+def test_modules_in_the_current_folder_are_found_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["/first"])
+    find_local_modules()
+    assert sys.path == ["/first", str(tmp_path)]
+
+
+def test_python_s_safe_path_is_respected(tmp_path: Path) -> None:
+    program = "import sys, rtp.process; rtp.process.find_local_modules(); print(sys.path)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert str(tmp_path) not in done.stdout

@@ -1,7 +1,7 @@
 """Evaluation of a memory by training fresh networks on what it recalls (section 5.1)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
+from rtp.baselines import baseline_sets
 from rtp.callbacks.progress import retraining_bar
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
@@ -18,35 +19,43 @@ from rtp.errors import UserError
 from rtp.evaluation import (
     Trainee,
     TrainingProtocol,
+    TrainingSet,
     derived_seed,
     own_randomness,
-    random_real_images,
     train_networks,
 )
 from rtp.modules.distillation import MemoryDistillation
 from rtp.modules.networks import NetworkFactory
+from rtp.ranks import gathered, rank_and_world_size
 from rtp.report import Result, write_json
 from rtp.version import __version__
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """Images to train networks on, drawn anew for each network, and what storing them costs."""
+class Found:
+    """What a process tells the others of its networks: their class, images in the training set, accuracies."""
 
-    name: str
-    draw: Callable[[], tuple[Tensor, Tensor]]
-    protocol: TrainingProtocol
-    storage_floats: int
+    architecture: str
+    images: int
+    accuracies: list[float]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Networks trained on one set, each with the metric that collects its accuracy batch by batch."""
+    """Networks trained on one set, each with the metric that collects its accuracy batch by batch.
+
+    Where several processes share the networks out, these are the ones of this process: none, perhaps.
+    """
 
     training_set: TrainingSet
     images: int
     networks: list[nn.Module]
     metrics: list[MulticlassAccuracy]
+
+    def found(self) -> Found:
+        """What the networks are and how well they do."""
+        accuracies = [float(metric.compute()) for metric in self.metrics]
+        return Found(type(self.networks[0]).__name__ if self.networks else "", self.images, accuracies)
 
 
 class RetrainingEvaluation(L.Callback):
@@ -57,13 +66,16 @@ class RetrainingEvaluation(L.Callback):
     draws are its own: training goes on as if there had been no evaluation. Each network has its own stream of them,
     which follows from `seed` and the numbers of its training set, its architecture and the network.
 
+    Several processes share the networks out: number i is trained and measured by process i mod N. All of them end
+    with the same results, those of a process alone (to rounding, where networks are trained together).
+
     Args:
         networks: Networks of each architecture in `rtp test`; the paper uses 20 (5.1).
         validation_networks: Networks in validation, which are of the module's own architecture.
         protocol: How a network is trained.
         architectures: Networks that `rtp test` trains (table 6 has three); by default the module's own alone.
-        baselines: Whether `rtp test` also trains on random real images that take the same storage and on all
-            real images of the training split.
+        baselines: Whether `rtp test` also trains on random real images that take the same storage, on the means of
+            the classes or k-means centres that do, and on all real images of the training split.
         real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
         seed: Seed of the networks and minibatches.
         together: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
@@ -110,7 +122,7 @@ class RetrainingEvaluation(L.Callback):
         """Train the networks that the validation batches are going to judge."""
         module = _distillation(pl_module)
         distilled = self._distilled(module)
-        with retraining_bar(trainer, self.validation_networks * self.protocol.epochs) as advance:
+        with retraining_bar(trainer, len(share(self.validation_networks)) * self.protocol.epochs) as advance:
             trainees = self._trainees(module, distilled, module.network, self.validation_networks, (0, 0))
             self._candidates = [self._train(module, distilled, trainees, advance)]
 
@@ -123,8 +135,9 @@ class RetrainingEvaluation(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log mean and standard deviation of the accuracy."""
         self._conclude(trainer)
-        pl_module.log("val/accuracy", self.results[0].mean, prog_bar=True)
-        pl_module.log("val/accuracy_std", self.results[0].std)
+        # the same number in every process, but Lightning wants to be told what to make of several
+        pl_module.log("val/accuracy", self.results[0].mean, prog_bar=True, sync_dist=True)
+        pl_module.log("val/accuracy_std", self.results[0].std, sync_dist=True)
 
     # Test ------------------------------------------------------------------------------------------------------
 
@@ -134,10 +147,11 @@ class RetrainingEvaluation(L.Callback):
         architectures = self.architectures or [module.network]
         training_sets = [self._distilled(module)]
         if self.baselines:
-            training_sets += self._real(module, _datamodule(trainer))
+            storage = module.memory.storage_floats
+            training_sets += baseline_sets(_datamodule(trainer), storage, self.protocol, self.real_protocol, self.seed)
         epochs = sum(training_set.protocol.epochs for training_set in training_sets)
         self._candidates = []
-        with retraining_bar(trainer, epochs * self.networks * len(architectures)) as advance:
+        with retraining_bar(trainer, epochs * len(share(self.networks)) * len(architectures)) as advance:
             for row, training_set in enumerate(training_sets):
                 for column, architecture in enumerate(architectures):
                     trainees = self._trainees(module, training_set, architecture, self.networks, (row, column))
@@ -154,9 +168,9 @@ class RetrainingEvaluation(L.Callback):
         self._conclude(trainer)
         for result in self.results:
             key = f"{result.training_set.replace(' ', '_')}_{result.architecture}"
-            pl_module.log(f"test/{key}", result.mean)
-        pl_module.log("test/accuracy", self.results[0].mean)
-        pl_module.log("test/accuracy_std", self.results[0].std)
+            pl_module.log(f"test/{key}", result.mean, sync_dist=True)
+        pl_module.log("test/accuracy", self.results[0].mean, sync_dist=True)
+        pl_module.log("test/accuracy_std", self.results[0].std, sync_dist=True)
         self._write(trainer, _distillation(pl_module))
 
     @rank_zero_only
@@ -167,6 +181,7 @@ class RetrainingEvaluation(L.Callback):
             "steps": module.trained_steps,
             "seed": self.seed,
             "checkpoint": None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name,
+            "memory": None if module.origin is None else asdict(module.origin),
             "device": str(module.device),
             "rtp_version": __version__,
             "torch_version": torch.__version__,
@@ -182,22 +197,8 @@ class RetrainingEvaluation(L.Callback):
             classes = torch.arange(memory.query_dim, device=module.device)
             images = memory.recall(classes).flatten(0, 1)
         labels = classes.repeat_interleave(memory.num_slots)
-        return TrainingSet("distilled", lambda: (images, labels), self.protocol, memory.storage_floats)
-
-    def _real(self, module: MemoryDistillation, data: ImageDataModule) -> list[TrainingSet]:
-        images, labels = data.train_set
-        image_floats = images[0].numel()
-        # eq. 4 asks for "approximately" the same storage; the memory's is just below a whole number of images
-        per_class = max(1, round(module.memory.storage_floats / (image_floats * data.num_classes)))
-        return [
-            TrainingSet(
-                "random real",
-                lambda: random_real_images(images, labels, per_class),
-                self.protocol,
-                per_class * data.num_classes * image_floats,
-            ),
-            TrainingSet("all real", lambda: (images, labels), self.real_protocol, images.numel()),
-        ]
+        stored_bytes = memory.storage_bytes if module.origin is None else module.origin.storage_bytes
+        return TrainingSet("distilled", lambda: (images, labels), self.protocol, memory.storage_floats, stored_bytes)
 
     def _trainees(
         self,
@@ -208,7 +209,7 @@ class RetrainingEvaluation(L.Callback):
         place: tuple[int, int],
     ) -> list[Trainee]:
         trainees = []
-        for number in range(count):
+        for number in share(count):
             seed = derived_seed(self.seed, *place, number)
             with own_randomness(seed):
                 images, labels = training_set.draw()
@@ -223,8 +224,12 @@ class RetrainingEvaluation(L.Callback):
         advance: Callable[[], object],
     ) -> Candidate:
         networks = train_networks(trainees, training_set.protocol, module.augmentation, self.together, advance)
-        metrics = [MulticlassAccuracy(module.memory.query_dim, average="micro").to(module.device) for _ in networks]
-        return Candidate(training_set, len(trainees[0].labels), networks, metrics)
+        # each process has networks of its own, whose hits are not to be added to those of the others'
+        metrics = [
+            MulticlassAccuracy(module.memory.query_dim, average="micro", sync_on_compute=False).to(module.device)
+            for _ in networks
+        ]
+        return Candidate(training_set, len(trainees[0].labels) if trainees else 0, networks, metrics)
 
     def _measure(self, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch
@@ -234,19 +239,41 @@ class RetrainingEvaluation(L.Callback):
 
     def _conclude(self, trainer: L.Trainer) -> None:
         whole = _datamodule(trainer).num_floats
+        shares = gathered([candidate.found() for candidate in self._candidates])
         self.results = [
             Result(
                 training_set=candidate.training_set.name,
-                architecture=type(candidate.networks[0]).__name__,
-                accuracies=tuple(float(metric.compute()) for metric in candidate.metrics),
+                architecture=found[0].architecture,  # the first process has a network in any case
+                accuracies=in_turn([part.accuracies for part in found]),
                 epochs=candidate.training_set.protocol.epochs,
-                images=candidate.images,
+                images=found[0].images,
                 storage_floats=candidate.training_set.storage_floats,
+                storage_bytes=candidate.training_set.storage_bytes,
                 storage_percent=100 * candidate.training_set.storage_floats / whole,
             )
-            for candidate in self._candidates
+            for candidate, found in zip(self._candidates, zip(*shares, strict=True), strict=True)
         ]
         self._candidates = []  # the networks are not needed any more
+
+
+def share(count: int) -> range:
+    """The numbers of this process's networks.
+
+    Args:
+        count: Networks of all processes together.
+    """
+    rank, world_size = rank_and_world_size()
+    return range(rank, count, world_size)
+
+
+def in_turn(parts: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Put what was shared out in turn back into its order.
+
+    Args:
+        parts: Part r holds numbers r, r + N, r + 2N, ... of N parts.
+    """
+    count = sum(len(part) for part in parts)
+    return tuple(parts[number % len(parts)][number // len(parts)] for number in range(count))
 
 
 def _distillation(module: L.LightningModule) -> MemoryDistillation:

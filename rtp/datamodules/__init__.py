@@ -10,6 +10,7 @@ from rtp.datamodules.image_folder import ImageFolder
 from rtp.datamodules.mnist import MNIST
 from rtp.datamodules.svhn import SVHN
 from rtp.datamodules.tiny_imagenet import TinyImageNet
+from rtp.datamodules.torch_dataset import TorchDataset
 
 __all__ = [
     "CIFAR10",
@@ -22,4 +23,5 @@ __all__ = [
     "ImageDataModule",
     "ImageFolder",
     "TinyImageNet",
+    "TorchDataset",
 ]

@@ -10,14 +10,10 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from rtp.datamodules.normalisation import Normalisation, fit_standardisation
 from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
-from rtp.datamodules.zca import check_reg, load_or_fit_zca
 from rtp.errors import DataError, UserError
+from rtp.normalisation import Normalisation, check_reg, fit_standardisation, load_or_fit_zca, normalised
 from rtp.process import cache_dir
-
-# Images normalised at once: 4096 CIFAR images are 50 MB in float32.
-CHUNK = 4096
 
 Value = TypeVar("Value")
 LabelledImages = tuple[Tensor, Tensor]
@@ -131,7 +127,8 @@ class ImageDataModule(LightningDataModule, ABC):
         if self._train_set is None:
             images, labels = self._load_checked("train")
             train, validation = stratified_split(labels, self.validation_fraction, self.seed)
-            self._normalisation = self._fit_normalisation(images[train])
+            if self._normalisation is None:
+                self._normalisation = self._fit_normalisation(images[train])
             self._train_set = self._normalised(images[train], labels[train])
             self._validation_set = self._normalised(images[validation], labels[validation])
         if stage == "test" and self._test_set is None:
@@ -139,8 +136,14 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def normalisation(self) -> Normalisation:
-        """The normalisation fitted on the training images."""
+        """The normalisation fitted on the training images, or the one that was set before `setup`."""
         return self._ready(self._normalisation, "fit")
+
+    @normalisation.setter
+    def normalisation(self, normalisation: Normalisation) -> None:
+        if self._train_set is not None:
+            raise RuntimeError(f"{self.name} is normalised already: set another normalisation before setup().")
+        self._normalisation = normalisation
 
     @property
     def train_set(self) -> LabelledImages:
@@ -171,10 +174,7 @@ class ImageDataModule(LightningDataModule, ABC):
         Returns:
             What networks see, (n, C, H, W) float32 on the device of `images`.
         """
-        normalised = torch.empty(images.shape, device=images.device)
-        for target, chunk in zip(torch.split(normalised, CHUNK), torch.split(images, CHUNK), strict=True):
-            target.copy_(self.normalisation.apply(chunk.float() / 255))
-        return normalised
+        return normalised(images, self.normalisation)
 
     def to_pixels(self, images: Tensor) -> Tensor:
         """Undo the normalisation, for display.
@@ -188,14 +188,21 @@ class ImageDataModule(LightningDataModule, ABC):
         return self.normalisation.invert(images.float()).clamp(0, 1)
 
     def train_dataloader(self) -> OuterBatches:
-        """One class-balanced batch of real images for each of `trainer.max_steps` outer steps, or endless."""
-        length = None
-        if self.trainer is not None and self.trainer.max_steps > 0:
-            length = self.trainer.max_steps * self.trainer.accumulate_grad_batches
-        return OuterBatches(*self.train_set, self.real_images_per_class, self.classes_per_step, self.seed, length)
+        """One class-balanced batch of real images for each of `trainer.max_steps` outer steps, or endless.
+
+        A continued run goes on with the batch that would have come next; each process of several has its own batches.
+        """
+        length, start, rank = None, 0, 0
+        if self.trainer is not None:
+            if self.trainer.max_steps > 0:
+                length = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+            start, rank = self.trainer.fit_loop.total_batch_idx + 1, self.trainer.global_rank
+        return OuterBatches(
+            *self.train_set, self.real_images_per_class, self.classes_per_step, self.seed, length, start, rank
+        )
 
     def val_dataloader(self) -> Batches[LabelledImages]:
-        """The validation set in order, `batch_size` images a batch."""
+        """The validation set in order, `batch_size` images a batch; the whole of it in each process."""
         return self._in_order(self.validation_set)
 
     def test_dataloader(self) -> Batches[LabelledImages]:

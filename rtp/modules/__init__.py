@@ -1,13 +1,18 @@
 """LightningModules, and the nn.Modules and pure functions they are made of."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from rtp.modules.augmentation import Augmentation, FlipOrRotate
-from rtp.modules.distillation import MemoryDistillation
 from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
 from rtp.modules.memory import AddressableMemory, Memory, MemoryFactory, PixelMemory
 from rtp.modules.networks import MLP, AlexNet, ConvNet, Network, NetworkFactory, ResNet12
 from rtp.modules.stepwise import StepwiseUnroll
 from rtp.modules.unroll import HigherUnroll, Unroll
 from rtp.modules.window import LastSteps, RandomWindow, Window
+
+if TYPE_CHECKING:
+    from rtp.modules.distillation import MemoryDistillation
 
 __all__ = [
     "MLP",
@@ -33,3 +38,10 @@ __all__ = [
     "Unroll",
     "Window",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # imported when it is asked for: a program that trains on a loaded memory needs no Lightning
+    if name == "MemoryDistillation":
+        return import_module("rtp.modules.distillation").MemoryDistillation
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from rtp.errors import UserError
 
+BASES_SHARE = 0.4  # the authors' CIFAR10 command: 16 bases of 3x16x16 in the storage of 10 images of 3x32x32
+MIN_SLOTS = 6  # images a class: with fewer, memories of Digits saturated (docs/log.md)
+
 
 @dataclass(frozen=True)
 class StorageBudget:
@@ -84,6 +87,18 @@ class StorageBudget:
             f"({self.floats} floats): with one addressing matrix it takes {least}; "
             f"use {fewer}images_per_class >= {images:g}"
         )
+
+    def balanced_bases(self) -> int:
+        """A number of bases K that suits the budget, for who has not tried several.
+
+        Bases take `BASES_SHARE` of the budget, or less where fewer than `MIN_SLOTS` images a class would have room
+        beside them; at least one. This gives the 16, 160 and 800 bases of the shipped configurations for 10 classes
+        and 1, 10 and 50 images a class, and the 8 of Digits.
+        """
+        by_share = round(BASES_SHARE * self.floats / self.basis_size)
+        # K bases and MIN_SLOTS matrices of num_classes * K floats
+        with_room = self.floats // (self.basis_size + MIN_SLOTS * self.num_classes)
+        return max(1, min(by_share, with_room))
 
     def num_images(self) -> int:
         """Images a class that fit when each is stored by itself at basis size (section 4.1's special case).

@@ -76,8 +76,16 @@ class Memory(nn.Module, ABC):
 
     @property
     def storage_floats(self) -> int:
-        """Floats that have to be stored: every parameter (left-hand side of equation 4)."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        """Numbers that have to be stored, all that the state holds (left-hand side of equation 4).
+
+        These are bases, addressing and, where a memory has more, such as learned labels, that as well.
+        """
+        return sum(tensor.numel() for tensor in self.state_dict().values())
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes of these numbers, each in the precision that it has now."""
+        return sum(tensor.nbytes for tensor in self.state_dict().values())
 
     def _upsampled(self, images: Tensor) -> Tensor:
         # "Bilinear interpolation" (section 4.1); (n, C, h, w) -> (n, C, H, W)
@@ -96,7 +104,7 @@ class AddressableMemory(Memory):
         image_shape: (C, H, W) of the data set's images.
         num_classes: Number of classes, the width d_y of the one-hot queries.
         images_per_class: Storage budget, in real images a class (equation 4).
-        num_bases: Number of bases K.
+        num_bases: Number of bases K; null takes what suits the budget, see `StorageBudget.balanced_bases`.
         downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2.
         init: Initialisation of bases and addressing matrices; Kaiming uniform is the paper's, Xavier uniform
             the authors' code's.
@@ -110,12 +118,13 @@ class AddressableMemory(Memory):
         image_shape: tuple[int, int, int],
         num_classes: int,
         images_per_class: float,
-        num_bases: int,
+        num_bases: int | None = None,
         downsampling: int = 2,
         init: Initialisation = "kaiming_uniform",
     ) -> None:
         super().__init__()
         budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling)
+        num_bases = budget.balanced_bases() if num_bases is None else num_bases
         self.image_shape = image_shape
         self.query_dim = num_classes
         self.num_slots = budget.num_matrices(num_bases)

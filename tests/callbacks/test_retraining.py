@@ -88,13 +88,15 @@ def test_test_measures_every_architecture_on_every_training_set(tmp_path: Path) 
     content = json.loads((tmp_path / "test.json").read_text())
     assert [(row["training_set"], row["architecture"]) for row in content["results"]] == [
         (training_set, architecture)
-        for training_set in ("distilled", "random real", "all real")
+        for training_set in ("distilled", "random real", "class means", "all real")
         for architecture in ("Linear", "Deaf")
     ]
-    distilled, random_real, all_real = content["results"][::2]
-    assert [row["images"] for row in (distilled, random_real, all_real)] == [2, 2, 36]
-    assert [row["storage_floats"] for row in (distilled, random_real, all_real)] == [32, 32, 36 * 16]
-    assert [row["epochs"] for row in (distilled, random_real, all_real)] == [30, 30, 20]
+    rows = distilled, _, class_means, all_real = content["results"][::2]
+    assert [row["images"] for row in rows] == [2, 2, 2, 36]
+    assert [row["storage_floats"] for row in rows] == [32, 32, 32, 36 * 16]
+    assert [row["storage_bytes"] for row in rows] == [4 * 32, 32, 4 * 32, 36 * 16]
+    assert [row["epochs"] for row in rows] == [30, 30, 30, 20]
+    assert class_means["accuracy_mean"] == pytest.approx(0.75)
     assert distilled["storage_percent"] == pytest.approx(100 * 2 / 40)
     assert all_real["accuracy_mean"] == pytest.approx(0.75)
 
@@ -136,9 +138,9 @@ def test_a_network_has_its_own_random_numbers(tmp_path: Path) -> None:
         trainer(tmp_path, callback).test(module(), datamodule=Halves(), verbose=False)
         return [next(network.parameters()).detach() for network in networks]
 
-    few, many = trained(2, together=False), trained(3, together=True)  # for three training sets
-    assert len({tuple(weight.flatten().tolist()) for weight in many}) == 9
-    for training_set in range(3):
+    few, many = trained(2, together=False), trained(3, together=True)  # for four training sets
+    assert len({tuple(weight.flatten().tolist()) for weight in many}) == 12
+    for training_set in range(4):
         for number in range(2):
             torch.testing.assert_close(many[3 * training_set + number], few[2 * training_set + number])
 
