@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.engines import Case, compare, peak_megabytes
+from benchmarks.engines import Case, compare, paper_size, peak_megabytes
 from benchmarks.evaluation import together_or_alone
 from benchmarks.machine import copy_rate, default_device, device_name, product_rate
 from benchmarks.scaling import growth
@@ -34,7 +34,7 @@ def measure(quick: bool) -> dict[str, Any]:
     }
     if device.type == "cuda":
         rates["product_tf32_gflops"] = product_rate(device, tf32=True) / 1e9
-    engines = compare(case, 2 if quick else 5, device)
+    engines = compare(case, 2 if quick else 3, device)
     evaluation = together_or_alone(1 if quick else 3, device)
     return {
         "device": device_name(device),
@@ -48,6 +48,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "rates": rates,
         "engines": engines,
         "evaluation": evaluation,
+        **({"paper_size": paper_size(3, device)} if device.type == "cuda" else {}),
         "growth": growth(1 if quick else 3, device, compile=not quick),
     }
 
@@ -79,6 +80,10 @@ def table(result: dict[str, Any]) -> str:
         *(
             (f"evaluation together, {key}", f"{value['together_is_faster_by']:.2f} times as fast")
             for key, value in result["evaluation"].items()
+        ),
+        *(
+            (f"the paper's size, {key}", f"{value['outer_steps_per_second']:.2f} outer steps a second")
+            for key, value in result.get("paper_size", {}).items()
         ),
         *(
             (f"growth, {key}", f"{value['seconds'] / result['growth']['base']['seconds']:.2f}")

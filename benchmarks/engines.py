@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.machine import interleaved, medians, peak_bytes, product_rate, seconds
 from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
+from rtp.modules.step_functions import Precision
 from rtp.modules.unroll import Episode, draw_minibatches
 from rtp.process import keep_compilations, keep_freed_memory
 
@@ -130,6 +131,32 @@ def compare(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
         "speedup_kept_vs_eager": middle["stepwise_eager"] / kept,
         "fraction_of_peak_kept": case.operations / rate / kept,
         "outer_steps_per_second": 1 / compiled,
+    }
+
+
+PAPER = Case(steps=150, images=320, real=640)
+"""CIFAR10 with one image a class: 32 slots of each class in an inner minibatch, 64 real images."""
+
+
+def paper_size(rounds: int, device: torch.device, case: Case = PAPER) -> dict[str, dict[str, float]]:
+    """Time the compiled engine at the paper's size, which takes minutes on a CPU and does not fit for `higher`."""
+    settings: dict[str, tuple[Precision, float]] = {
+        "fp32": ("fp32", 0.0),
+        "tf32": ("tf32", 0.0),
+        "bf16": ("bf16", 0.0),
+        "bf16, activations kept": ("bf16", 1000.0),
+    }
+    functions = {
+        name: outer_step(case, StepwiseUnroll(case.steps, precision=precision, kept_gigabytes=kept), device)
+        for name, (precision, kept) in settings.items()
+        if precision != "tf32" or device.type == "cuda"
+    }
+    for function in functions.values():
+        function()
+    middle = medians(interleaved(functions, rounds, device))
+    return {
+        name: {"outer_steps_per_second": 1 / value, "gflops": case.operations / value / 1e9}
+        for name, value in middle.items()
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -22,6 +23,7 @@ from rtp.checkpoint_io import AtomicCheckpointIO
 from rtp.checkpoints import checkpoint_config, last_checkpoint, read_checkpoint, resumable
 from rtp.commands import OTHER_COMMANDS
 from rtp.errors import UserError
+from rtp.foreign_config import config_for_test
 from rtp.memory_file import memory_config, use_memory
 from rtp.modules import MemoryDistillation
 from rtp.parse_errors import user_errors
@@ -214,7 +216,7 @@ def with_checkpoint_config(args: Sequence[str]) -> list[str]:
         wrote the file, which the other arguments override.
 
     Raises:
-        UserError: If the file is none of rtp, both are given, or a memory's file names classes that are not rtp's own.
+        UserError: If the file is none of rtp, both are given, or the file names classes that are not rtp's own.
     """
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     options.add_argument("-c", "--config")
@@ -227,7 +229,8 @@ def with_checkpoint_config(args: Sequence[str]) -> list[str]:
         return [args[0], "--config", memory_config(Path(known.memory)), *args[1:]]
     if not args or args[0] not in ("validate", "test", "predict") or known.config or not known.ckpt_path:
         return list(args)
-    return [args[0], "--config", checkpoint_config(Path(known.ckpt_path)), *args[1:]]
+    stored = yaml.safe_load(checkpoint_config(Path(known.ckpt_path)))
+    return [args[0], "--config", config_for_test(stored), *args[1:]]
 
 
 def config_name(config: Sequence[Any] | None) -> str:

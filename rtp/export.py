@@ -18,6 +18,7 @@ from rtp.artefact.tensors import STATE
 from rtp.checkpoints import checkpoint_config, read_checkpoint
 from rtp.datamodules import ImageDataModule
 from rtp.errors import DataError, UserError
+from rtp.foreign_config import check_data
 from rtp.normalisation import ZCA
 from rtp.parse_errors import Parser, user_errors
 from rtp.version import __version__
@@ -80,10 +81,14 @@ def opened(path: Path, data_options: Sequence[str]) -> DistilledMemory:
             raise UserError(f"{data_options[0]}: {path} needs no data set, leave the option out")
         return load(path)
     config = yaml.safe_load(checkpoint_config(path))
+    named = any(option == "--data" or option.startswith("--data=") for option in data_options)
+    if not named:  # a class that the command line names is the user's own choice
+        check_data(config["data"])
     with user_errors():
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(ImageDataModule, "data")
-        parser.set_defaults({"data": config["data"]})
+        parser.add_subclass_arguments(ImageDataModule, "data", required=named)
+        if not named:
+            parser.set_defaults({"data": config["data"]})
         parsed = parser.parse_args(list(data_options))
         config["data"] = yaml.safe_load(parser.dump(parsed, skip_none=False))["data"]
         data: ImageDataModule = parser.instantiate_classes(parsed).data

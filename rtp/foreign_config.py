@@ -1,4 +1,4 @@
-"""A configuration that came in a file: what `rtp test --memory` takes of it.
+"""A configuration that came in a file, a checkpoint or an artefact: what is taken of it.
 
 A configuration names classes, and to build a run is to import and call them: in a stranger's file that could be
 anything which is installed, `os.system` included. So of a file's configuration only rtp's own classes are taken, with
@@ -13,7 +13,7 @@ import yaml
 
 import rtp.datamodules
 import rtp.modules
-from rtp.callbacks import RetrainingEvaluation
+from rtp.callbacks import MemoryPictures, RetrainingEvaluation
 from rtp.errors import UserError
 from rtp.modules import MemoryDistillation
 
@@ -30,13 +30,13 @@ OWN_CLASSES: dict[str, type] = {
 
 
 def config_for_test(config: dict[str, Any]) -> str:
-    """Take what a test needs from a file's configuration.
+    """Take what `validate`, `test` and `predict` need from a file's configuration.
 
     Args:
-        config: `DistilledMemory.description.config`, which anybody may have written.
+        config: A checkpoint's or an artefact's, which anybody may have written.
 
     Returns:
-        YAML text with the seed, model, data and evaluation.
+        YAML text with the seed, model, data, evaluation and, where there are some, settings of the pictures.
 
     Raises:
         UserError: If a part is missing, or anything in it is not one of rtp's classes or a plain value for them.
@@ -48,9 +48,22 @@ def config_for_test(config: dict[str, Any]) -> str:
     if isinstance(arguments := model.get("init_args"), dict):
         model = model | {"init_args": {name: value for name, value in arguments.items() if name not in UNUSED}}
     _check("model", model, MemoryDistillation)
-    _check("data", data, rtp.datamodules.ImageDataModule)
+    check_data(data)
     _check_arguments("evaluation", evaluation, RetrainingEvaluation)
-    return yaml.safe_dump({"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation})
+    taken = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}
+    if "pictures" in config:
+        taken["pictures"] = _section(config, "pictures")
+        _check_arguments("pictures", taken["pictures"], MemoryPictures)
+    return yaml.safe_dump(taken)
+
+
+def check_data(data: Any) -> None:
+    """Refuse the part of a file's configuration that names the data set, unless it is one of rtp's.
+
+    Raises:
+        UserError: If it is not.
+    """
+    _check("data", data, rtp.datamodules.ImageDataModule)
 
 
 def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -110,5 +123,5 @@ def _refusal(place: str, value: Any) -> UserError:
     shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
     return UserError(
         f"the file's configuration has {shown} as {place[:60]}, which is not rtp's own and could run any code: "
-        "give a configuration that you trust with --config"
+        "give what you trust, with --config or, to export, --data"
     )

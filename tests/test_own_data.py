@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rtp.artefact import load
 from rtp.cli import main
+from rtp.errors import UserError
+from rtp.export import export
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
@@ -85,14 +88,25 @@ def test_a_hugging_face_data_set(folder: Path) -> None:
     assert run.trainer.global_step == 1
 
 
-def test_a_data_module_that_the_installed_program_finds_in_the_current_folder(folder: Path) -> None:
+def test_a_data_module_that_the_installed_program_finds_in_the_current_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_stars(folder / "data")
-    ((program, *arguments),) = commands("A data module")
+    (program, *arguments), (_, *test) = commands("A data module")
     path = Path(sys.executable).with_name(program)
     done = subprocess.run([path, *arguments, *SHORT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "distilling stars into" in done.stdout
-    assert (folder / "logs" / "my" / "0" / "best.ckpt").exists()
+    checkpoint = folder / "logs" / "my" / "0" / "best.ckpt"
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(UserError, match=r"has 'my_data.Stars' as data, .* give what you trust, with --config"):
+        main(["test", "--ckpt_path", str(checkpoint)])
+    main([*test, "--evaluation.networks", "1", "--evaluation.protocol.epochs", "1", "--trainer.logger", "false"])
+    assert re.search(r"^distilled +ConvNet ", capsys.readouterr().out, re.MULTILINE)
+    with pytest.raises(UserError, match=r"has 'my_data.Stars' as data, .* to export, --data"):
+        export([str(checkpoint), "stars.safetensors"])
+    export([str(checkpoint), "stars.safetensors", "--data", "my_data.Stars", "--data.file", "stars.npz"])
+    assert load("stars.safetensors").image_shape == (1, 28, 28)
 
 
 def test_a_network(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

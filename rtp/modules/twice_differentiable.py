@@ -39,6 +39,8 @@ class TwiceDifferentiable(TorchFunctionMode):
             replacement = conv2d
         elif func is F.avg_pool2d:
             return avg_pool2d(*args, **(kwargs or {}))
+        elif func is F.group_norm:
+            return group_norm(*args, **(kwargs or {}))
         elif func is F.linear and self.dtype is not None:
             replacement = F.linear
         if replacement is None:
@@ -80,6 +82,31 @@ def avg_pool2d(
     if images.shape[-2] % height or images.shape[-1] % width:
         return F.avg_pool2d(images, kernel_size, stride)
     return images.unflatten(-1, (-1, width)).unflatten(-3, (-1, height)).mean((-3, -1))
+
+
+def group_norm(
+    images: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """`torch.nn.functional.group_norm` with sums that stay accurate with channels last.
+
+    PyTorch's kernel for that layout takes the variance as E[x^2] - E[x]^2, and compiled sums run over all pixels one
+    after the other; where a convolution's bias is large against what it sees, both lose digits that decide on which side
+    of a ReLU a pixel falls. Sums over rows and then over the rest, and deviations from the mean, keep them.
+    """
+    if images.dim() != 4:
+        return F.group_norm(images, num_groups, weight, bias, eps)
+    grouped = images.unflatten(1, (num_groups, -1))  # (n, g, c / g, h, w)
+    deviation = grouped - _mean(grouped)
+    scale = (_mean(deviation * deviation) + eps).rsqrt()
+    normal = (deviation * scale).flatten(1, 2)
+    if weight is not None:
+        normal = normal * weight[:, None, None]
+    return normal if bias is None else normal + bias[:, None, None]
+
+
+def _mean(grouped: Tensor) -> Tensor:
+    """Over all but the first two dimensions, (n, g, 1, 1, 1)."""
+    return grouped.mean(4, keepdim=True).mean((2, 3), keepdim=True)
 
 
 def _pair(value: int | Pair) -> Pair:
