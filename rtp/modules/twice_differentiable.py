@@ -91,22 +91,17 @@ def group_norm(
 
     PyTorch's kernel for that layout takes the variance as E[x^2] - E[x]^2, and compiled sums run over all pixels one
     after the other; where a convolution's bias is large against what it sees, both lose digits that decide on which side
-    of a ReLU a pixel falls. Sums over rows and then over the rest, and deviations from the mean, keep them.
+    of a ReLU a pixel falls. A mean over rows and then over the rest, and deviations from it, keep them.
     """
     if images.dim() != 4:
         return F.group_norm(images, num_groups, weight, bias, eps)
     grouped = images.unflatten(1, (num_groups, -1))  # (n, g, c / g, h, w)
-    deviation = grouped - _mean(grouped)
-    scale = (_mean(deviation * deviation) + eps).rsqrt()
+    deviation = grouped - grouped.mean(4, keepdim=True).mean((2, 3), keepdim=True)
+    scale = ((deviation * deviation).mean((2, 3, 4), keepdim=True) + eps).rsqrt()
     normal = (deviation * scale).flatten(1, 2)
     if weight is not None:
         normal = normal * weight[:, None, None]
     return normal if bias is None else normal + bias[:, None, None]
-
-
-def _mean(grouped: Tensor) -> Tensor:
-    """Over all but the first two dimensions, (n, g, 1, 1, 1)."""
-    return grouped.mean(4, keepdim=True).mean((2, 3), keepdim=True)
 
 
 def _pair(value: int | Pair) -> Pair:

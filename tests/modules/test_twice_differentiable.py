@@ -50,6 +50,30 @@ def test_average_pooling_is_pytorchs(arguments: tuple[Any, ...]) -> None:
     torch.testing.assert_close(own.avg_pool2d(images, *arguments), F.avg_pool2d(images, *arguments))
 
 
+@pytest.mark.parametrize("num_groups", [1, 2, 4])
+@pytest.mark.parametrize("affine", [False, True])
+def test_group_norm_is_pytorchs_to_the_second_derivative(num_groups: int, affine: bool) -> None:
+    def derivatives(norm: Any) -> list[Tensor]:
+        torch.manual_seed(0)
+        images = torch.randn(3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+        scale, shift = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+        value = norm(images, num_groups, *((scale, shift) if affine else ()), eps=0.1)
+        (slope,) = torch.autograd.grad(value.pow(3).sum(), images, create_graph=True)
+        return [value, slope, torch.autograd.grad(slope.pow(2).sum(), images)[0]]
+
+    for value, reference in zip(derivatives(own.group_norm), derivatives(F.group_norm), strict=True):
+        torch.testing.assert_close(value, reference, rtol=1e-11, atol=1e-11)
+
+
+def test_group_norm_keeps_its_digits_where_the_mean_is_large() -> None:
+    torch.manual_seed(0)
+    images = (100 + torch.randn(2, 4, 32, 32)).contiguous(memory_format=torch.channels_last)
+    exact = F.group_norm(images.double(), 4)
+    error = float((own.group_norm(images, 4) - exact).abs().max())
+    assert error < 1e-4  # a rounding of 100 is 4e-6
+    assert float((F.group_norm(images, 4) - exact).abs().max()) > 2 * error
+
+
 def test_networks_are_redirected_and_rounded_where_it_is_asked_for() -> None:
     layers = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.AvgPool2d(2), torch.nn.Flatten())
     head = torch.nn.Linear(2, 2)
