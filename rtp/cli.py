@@ -1,7 +1,6 @@
 """The command line: one LightningCLI with `rtp fit | validate | test | predict`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +28,9 @@ from rtp.modules import MemoryDistillation
 from rtp.parse_errors import user_errors
 from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log
 from rtp.report import format_table
+from rtp.run_folders import common_run_folder, config_name, next_run_folder, run_folders
 from rtp.training import TRAINER_DEFAULTS, best_checkpoint, without_remarks
 from rtp.version import __version__
-
-RUN_DIR = "RTP_RUN_DIR"
-"""Environment variable in which the first process tells those it starts the run's folder."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
@@ -231,36 +228,6 @@ def with_checkpoint_config(args: Sequence[str]) -> list[str]:
         return list(args)
     stored = yaml.safe_load(checkpoint_config(Path(known.ckpt_path)))
     return [args[0], "--config", config_for_test(stored), *args[1:]]
-
-
-def config_name(config: Sequence[Any] | None) -> str:
-    """Name of the runs of a configuration: the last file's stem, "unnamed" where there is none."""
-    return Path(str(config[-1])).stem if config else "unnamed"
-
-
-def run_folders(name: str) -> list[Path]:
-    """The folders logs/NAME/NUMBER of a configuration's runs, the highest number first."""
-    numbered = [folder for folder in (Path("logs") / name).glob("*") if folder.name.isdigit()]
-    return sorted(numbered, key=lambda folder: int(folder.name), reverse=True)
-
-
-def next_run_folder(name: str) -> Path:
-    """The first of logs/NAME/0, logs/NAME/1, ... that does not exist, above all that do."""
-    taken = run_folders(name)
-    return Path("logs") / name / str(int(taken[0].name) + 1 if taken else 0)
-
-
-def common_run_folder(config: Any) -> Path:
-    """A new run's folder, the same in every process that takes part in it.
-
-    Lightning starts the other processes of a computer with the command line and the environment of the first. Where
-    something else starts them (torchrun, SLURM, one command on each computer), all of them look for a number before
-    the first one writes: that waits until all are there.
-    """
-    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # from the environment, when Lightning is imported
-    if rank == 0 or RUN_DIR not in os.environ:
-        os.environ[RUN_DIR] = str(next_run_folder(config_name(config.get("config"))))
-    return Path(os.environ[RUN_DIR])
 
 
 @rank_zero_only

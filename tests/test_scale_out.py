@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from rtp.callbacks.retraining import in_turn, share
-from rtp.cli import common_run_folder, main
+from rtp.cli import main
 from rtp.datamodules import ImageDataModule
 from rtp.modules import MemoryDistillation
 from rtp.randomness import derived_seed, seed_generators
+from rtp.run_folders import common_run_folder
 
 CONFIG = Path(__file__).parent / "conf" / "addressable.yaml"
 

@@ -90,8 +90,8 @@ def group_norm(
     """`torch.nn.functional.group_norm` with sums that stay accurate with channels last.
 
     PyTorch's kernel for that layout takes the variance as E[x^2] - E[x]^2, and compiled sums run over all pixels one
-    after the other; where a convolution's bias is large against what it sees, both lose digits that decide on which side
-    of a ReLU a pixel falls. A mean over rows and then over the rest, and deviations from it, keep them.
+    after the other; where a convolution's bias is large against what it sees, both lose digits that decide on which
+    side of a ReLU a pixel falls. A mean over rows and then over the rest, and deviations from it, keep them.
     """
     if images.dim() != 4:
         return F.group_norm(images, num_groups, weight, bias, eps)

@@ -1,0 +1,41 @@
+"""Where runs lie: logs/NAME/NUMBER."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+RUN_DIR = "RTP_RUN_DIR"
+"""Environment variable in which the first process tells those it starts the run's folder."""
+
+
+def config_name(config: Sequence[Any] | None) -> str:
+    """Name of the runs of a configuration: the last file's stem, "unnamed" where there is none."""
+    return Path(str(config[-1])).stem if config else "unnamed"
+
+
+def run_folders(name: str) -> list[Path]:
+    """The folders logs/NAME/NUMBER of a configuration's runs, the highest number first."""
+    numbered = [folder for folder in (Path("logs") / name).glob("*") if folder.name.isdigit()]
+    return sorted(numbered, key=lambda folder: int(folder.name), reverse=True)
+
+
+def next_run_folder(name: str) -> Path:
+    """The first of logs/NAME/0, logs/NAME/1, ... that does not exist, above all that do."""
+    taken = run_folders(name)
+    return Path("logs") / name / str(int(taken[0].name) + 1 if taken else 0)
+
+
+def common_run_folder(config: Any) -> Path:
+    """A new run's folder, the same in every process that takes part in it.
+
+    Lightning starts the other processes of a computer with the command line and the environment of the first. Where
+    something else starts them (torchrun, SLURM, one command on each computer), all of them look for a number before
+    the first one writes: that waits until all are there.
+    """
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # from the environment, when Lightning is imported
+    if rank == 0 or RUN_DIR not in os.environ:
+        os.environ[RUN_DIR] = str(next_run_folder(config_name(config.get("config"))))
+    return Path(os.environ[RUN_DIR])
