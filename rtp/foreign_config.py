@@ -50,7 +50,7 @@ def config_for_test(config: dict[str, Any]) -> str:
     _check("model", model, MemoryDistillation)
     check_data(data)
     _check_arguments("evaluation", evaluation, RetrainingEvaluation)
-    taken = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}
+    taken: dict[str, Any] = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}
     if "pictures" in config:
         taken["pictures"] = _section(config, "pictures")
         _check_arguments("pictures", taken["pictures"], MemoryPictures)
