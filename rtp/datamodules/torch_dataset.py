@@ -1,6 +1,7 @@
 """Images that a Python program has at hand as a torch data set."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, cast
 
@@ -138,9 +139,7 @@ def _pixels(image: Any, grey: bool, name: str) -> Tensor:
 
 
 def _label(label: Any, number: int) -> int:
-    try:
+    with suppress(TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
         if int(label) == label:
             return int(label)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
-        pass
     raise DataError(f"The label of image {number} is {label!r}, not an integer: number the classes from 0.")

@@ -40,7 +40,7 @@ class StepwiseUnroll(Unroll):
             less where it has been done before.
         precision: How convolutions and linear layers round what they multiply: "fp32" not at all, "tf32" to 10 bits
             (a GPU's matrix products alone), "bf16" to 7 bits. Weights, norms, losses and sums stay float32.
-        kept_gigabytes: Memory for the activations of the last steps, as many as it has room for (0.08 GB each for
+        kept_gigabytes: Memory for the activations of the last steps, as many as it has room for (0.09 GB each for
             ConvNet-128 and 100 images of 32x32). They are not computed again on the way back, which takes a fifth off
             a step; 0 keeps none.
 
@@ -66,7 +66,6 @@ class StepwiseUnroll(Unroll):
             )
         if self.precision not in get_args(Precision):
             raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
-
         if not self.kept_gigabytes >= 0:
             raise UserError(f"kept_gigabytes must be at least 0, got {self.kept_gigabytes}")
 
