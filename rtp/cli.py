@@ -220,11 +220,12 @@ def with_checkpoint_config(args: Sequence[str]) -> list[str]:
     options.add_argument("-c", "--config")
     options.add_argument("--ckpt_path")
     options.add_argument("--memory")
+    options.add_argument("--data")
     known, _ = options.parse_known_args(args)
     if known.memory and known.ckpt_path:
         raise UserError(f"--memory {known.memory} and --ckpt_path {known.ckpt_path} are two memories: give one of them")
     if args and args[0] == "test" and known.memory and not known.config:
-        return [args[0], "--config", memory_config(Path(known.memory)), *args[1:]]
+        return [args[0], "--config", memory_config(Path(known.memory), known.data), *args[1:]]
     if not args or args[0] not in ("validate", "test", "predict") or known.config or not known.ckpt_path:
         return list(args)
     stored = yaml.safe_load(checkpoint_config(Path(known.ckpt_path)))
