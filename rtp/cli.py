@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 # This and the import of rtp.modules let classes be named without their module: `--data CIFAR10`.
 import rtp.datamodules  # noqa: F401
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
+from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.progress import OuterLoopBar
 from rtp.callbacks.run_record import run_folder
 from rtp.checkpoint_io import AtomicCheckpointIO
@@ -29,7 +30,7 @@ from rtp.parse_errors import user_errors
 from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log
 from rtp.report import format_table
 from rtp.run_folders import common_run_folder, config_name, next_run_folder, run_folders
-from rtp.training import TRAINER_DEFAULTS, best_checkpoint, without_remarks
+from rtp.training import TRAINER_DEFAULTS, without_remarks
 from rtp.version import __version__
 
 INTERRUPTED = 130
@@ -149,10 +150,10 @@ class RtpCLI(LightningCLI):
                 folder, name="", version=version, default_hp_metric=False, purge_step=purge_step
             )
         kwargs.setdefault("default_root_dir", folder)
-        # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
         ckpt_path = self._get(self.config, "ckpt_path")
-        best = best_checkpoint(folder if self.subcommand == "fit" or not ckpt_path else str(Path(ckpt_path).parent))
-        callbacks = [*(settings.get("callbacks") or []), TrainingSpeed(), best]
+        # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
+        best_folder = folder if self.subcommand == "fit" or not ckpt_path else str(Path(ckpt_path).parent)
+        callbacks = [*(settings.get("callbacks") or []), TrainingSpeed(), BestCheckpoint(best_folder)]
         if settings.get("enable_progress_bar") is not False and not any(
             isinstance(callback, ProgressBar) for callback in callbacks
         ):
@@ -179,7 +180,7 @@ class RtpCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say what came out and what to do next."""
-        best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+        best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
         if self.trainer.is_global_zero and best.best_model_path:
             print(
                 f"best validation accuracy {float(best.best_model_score or 0):.4f}\n"
@@ -219,11 +220,12 @@ def with_checkpoint_config(args: Sequence[str]) -> list[str]:
     options.add_argument("-c", "--config")
     options.add_argument("--ckpt_path")
     options.add_argument("--memory")
+    options.add_argument("--data")
     known, _ = options.parse_known_args(args)
     if known.memory and known.ckpt_path:
         raise UserError(f"--memory {known.memory} and --ckpt_path {known.ckpt_path} are two memories: give one of them")
     if args and args[0] == "test" and known.memory and not known.config:
-        return [args[0], "--config", memory_config(Path(known.memory)), *args[1:]]
+        return [args[0], "--config", memory_config(Path(known.memory), known.data), *args[1:]]
     if not args or args[0] not in ("validate", "test", "predict") or known.config or not known.ckpt_path:
         return list(args)
     stored = yaml.safe_load(checkpoint_config(Path(known.ckpt_path)))

@@ -165,7 +165,7 @@ def _accuracies(
     network = protocol.architecture.partition("(")[0]
     for name, state in checkpoint.get("callbacks", {}).items():
         # last.ckpt knows the best score too, but it is another memory's
-        if name.startswith("ModelCheckpoint") and Path(state["best_model_path"]).name == path.name:
+        if name.startswith("BestCheckpoint") and Path(state["best_model_path"]).name == path.name:
             score = float(state["best_model_score"])
             yield Accuracy("validation", score, None, evaluation["validation_networks"], protocol.epochs, network)
     report = path.with_name("test.json")

@@ -16,6 +16,7 @@ import rtp.datamodules
 import rtp.modules
 from rtp.artefact import DistilledMemory
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, TrainingSpeed
+from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.progress import OuterLoopBar
 from rtp.checkpoint_io import AtomicCheckpointIO
 from rtp.datamodules import TorchDataset
@@ -33,7 +34,7 @@ from rtp.modules import (
     NetworkFactory,
 )
 from rtp.modules.networks.layers import grey_margin
-from rtp.training import TRAINER_DEFAULTS, best_checkpoint, without_remarks
+from rtp.training import TRAINER_DEFAULTS, without_remarks
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
 WAY = 1.5  # steps times learning rate of an inner loop; the paper's 150 steps of 0.01
@@ -137,7 +138,7 @@ def distill(
         folder = Path(temporary if run_dir is None else run_dir)
         callbacks: list[L.Callback] = [
             RetrainingEvaluation(**evaluation, seed=seed),
-            best_checkpoint(str(folder)),
+            BestCheckpoint(str(folder)),
             TrainingSpeed(),
         ]
         if run_dir is not None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import lightning as L
+import yaml
 
 from rtp.artefact import load
 from rtp.datamodules import ImageDataModule
@@ -11,19 +12,26 @@ from rtp.foreign_config import config_for_test
 from rtp.modules.base import Distillation, Origin
 
 
-def memory_config(path: Path) -> str:
+def memory_config(path: Path, data: str | None) -> str:
     """The configuration that a file carries, as far as a test needs it.
 
     Args:
         path: A file of `rtp export`.
+        data: The data set that the user names beside it, if any.
 
     Returns:
         YAML text with the seed, model, data and evaluation.
 
     Raises:
-        UserError: If the file is no memory, or its configuration names classes that are not rtp's own.
+        UserError: If the file is no memory, its configuration names classes that are not rtp's own, or its data set
+            was a program's own and none is named.
     """
-    return config_for_test(load(path).description.config)
+    config = config_for_test(load(path).description.config)
+    if data is None and yaml.safe_load(config)["data"]["class_path"].endswith(".TorchDataset"):
+        raise UserError(
+            f"{path} was distilled from a program's own data set: name one of its kind, as with --data MNIST"
+        )
+    return config
 
 
 def use_memory(path: Path, module: L.LightningModule, data: L.LightningDataModule) -> None:

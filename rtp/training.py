@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
-
 TRAINER_DEFAULTS: dict[str, Any] = {
     "devices": 1,
     # networks are trained during evaluation, which tensors made in inference mode do not allow
@@ -18,22 +16,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
 }
 """Arguments of Lightning's Trainer that differ from its own defaults."""
-
-
-def best_checkpoint(folder: str) -> ModelCheckpoint:
-    """The callback that keeps `best.ckpt`, the memory with the highest validation accuracy.
-
-    Args:
-        folder: Where to.
-    """
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="val/accuracy",
-        mode="max",
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
 
 
 @contextmanager

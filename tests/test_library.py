@@ -58,6 +58,18 @@ def test_what_comes_back_is_what_load_opens(digits: Dataset[Any], tmp_path: Path
     assert any(name.startswith("events.out.tfevents") for name in left)
 
 
+def test_its_file_is_tested_on_a_data_set_with_a_name(
+    digits: Dataset[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    distill(digits, run_dir="run")
+    command = ["test", "--memory", "run/memory.safetensors"]
+    with pytest.raises(UserError, match="a program's own data set: name one, as with --data MNIST"):
+        main(command)
+    cli = main([*command, "--data", "Digits", "--evaluation.networks=1"])
+    assert cli.datamodule.name == "digits"
+
+
 def test_the_command_line_tests_the_file_on_a_data_module(digits: Dataset[Any], tmp_path: Path) -> None:
     distill(digits).save(tmp_path / "digits.safetensors")
     options = shlex.split("--data Digits --evaluation.networks 1 --trainer.enable_progress_bar false")

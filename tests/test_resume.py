@@ -57,7 +57,7 @@ def assert_same(a: Any, b: Any) -> None:
 
 
 def best_score(checkpoint: dict[str, Any]) -> torch.Tensor:
-    (state,) = (state for key, state in checkpoint["callbacks"].items() if key.startswith("ModelCheckpoint"))
+    (state,) = (state for key, state in checkpoint["callbacks"].items() if key.startswith("BestCheckpoint"))
     score: torch.Tensor = state["best_model_score"]
     return score
 
