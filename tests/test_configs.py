@@ -32,9 +32,10 @@ def test_a_config_builds_a_memory_within_its_budget(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: None)
-    # its data set need not be here: the only one that is used this way is CIFAR-10
+    # its data set need not be here: those that are used this way are CIFAR-10 and CIFAR-100
+    num_classes = 100 if "cifar100" in config.stem else 10
     monkeypatch.setattr(HuggingFace, "image_shape", (3, 32, 32))
-    monkeypatch.setattr(HuggingFace, "class_names", tuple("abcdefghij"))
+    monkeypatch.setattr(HuggingFace, "class_names", tuple(f"class {number}" for number in range(num_classes)))
 
     cli = main(["fit", "--config", str(config), "--run_dir", str(tmp_path / "run")])
 
