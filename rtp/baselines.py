@@ -1,21 +1,26 @@
-"""What the storage of a memory buys without distillation: sets of real images and of their centres."""
+"""What the storage of a memory buys without distillation: real images, drawn or chosen, and their centres."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor
+from torch import Tensor, nn
 
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
-from rtp.evaluation import TrainingProtocol, TrainingSet, own_randomness
+from rtp.evaluation import Trainee, TrainingProtocol, TrainingSet, own_randomness, train_networks
+from rtp.herding import herding
+from rtp.modules.augmentation import Augmentation
+from rtp.modules.networks import Network
 from rtp.randomness import derived_seed
+from rtp.ranks import gathered
 
 FLOAT_BYTES, PIXEL_BYTES = 4, 1  # a number of a mean (float32), and a pixel's channel of a real image (uint8)
 KMEANS_RUNS = 4  # the best of so many starts; on MNIST's classes single ones differ by less than 1 % (docs/log.md)
 KMEANS_MOST_IMAGES = 6000  # of a class: nearly all of MNIST's, all of CIFAR-10's; bounds the time, see docs/log.md
+FEATURES_AT_ONCE = 1000  # images in a batch, as in evaluation: activations of ConvNet-128 take 0.5 GB for 32x32 pixels
 
 
 def baseline_sets(
@@ -23,23 +28,31 @@ def baseline_sets(
     storage_floats: int,
     protocol: TrainingProtocol,
     real_protocol: TrainingProtocol,
+    network: Callable[[], nn.Module],
+    augmentation: Augmentation | None,
     seed: int,
 ) -> list[TrainingSet]:
     """The training sets that a memory has to be compared with.
 
-    A network is trained on another draw of the random images each; the centres are the same for all. Labels are not
-    charged: the images are stored class by class, as those of a memory.
+    A network is trained on another draw of the random images each; the herded images and the centres are the same for
+    all. Labels are not charged: the images are stored class by class, as those of a memory.
+
+    Herding costs the training of one network on all real images, which is done here. Where several processes share the
+    evaluation, each of them has to call this, and all take the first one's choice.
 
     Args:
         data: Set up; nothing but its training part is read.
         storage_floats: What the memory takes.
         protocol: How networks are trained on the sets of the memory's storage.
         real_protocol: How they are trained on all real images.
-        seed: Seed of k-means and of the images it sees, where a class has more than `KMEANS_MOST_IMAGES`.
+        network: Makes the network whose features herding looks at, drawing from the global generators.
+        augmentation: Applied to the images that it is trained on, as to those of all networks.
+        seed: Seed of that network, of k-means and of the images this sees, where a class has more than
+            `KMEANS_MOST_IMAGES`.
 
     Returns:
-        "random real", then "class means" or, where more than one image a class has room, "k-means centres", then
-        "all real".
+        "random real", "herding", then "class means" or, where more than one image a class has room, "k-means centres",
+        then "all real".
 
     Raises:
         UserError: If a class has fewer images than the memory's storage holds.
@@ -48,6 +61,9 @@ def baseline_sets(
     per_class = images_of_equal_storage(storage_floats, data.num_classes, images[0].numel())
     floats = per_class * data.num_classes * images[0].numel()
     centres = class_centres(images, labels, per_class, seed)
+    trained = _trained(network, images, labels, real_protocol, augmentation, derived_seed(seed, 0, 0))
+    chosen = torch.tensor(gathered(herded_images(features_of(trained, images), labels, per_class).tolist())[0])
+    herded = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
     return [
         TrainingSet(
             "random real",
@@ -56,6 +72,7 @@ def baseline_sets(
             floats,
             floats * PIXEL_BYTES,
         ),
+        TrainingSet("herding", lambda: herded, protocol, floats, floats * PIXEL_BYTES),
         TrainingSet(
             "class means" if per_class == 1 else "k-means centres",
             lambda: centres,
@@ -98,6 +115,52 @@ def random_real_images(images: Tensor, labels: Tensor, images_per_class: int) ->
     chosen = [_drawn(members, images_per_class) for members in _members_of_classes(labels, images_per_class)]
     index = torch.cat(chosen)
     return images[index], labels[index]
+
+
+def herded_images(features: Tensor, labels: Tensor, images_per_class: int) -> Tensor:
+    """Choose the images of every class whose mean feature is nearest to the class's; see `herding`.
+
+    Args:
+        features: (n, F) features of the images.
+        labels: (n,) their labels.
+        images_per_class: Images to choose of each class.
+
+    Returns:
+        (m,) indices of the images, class by class.
+
+    Raises:
+        UserError: If a class has fewer images.
+    """
+    members = _members_of_classes(labels, images_per_class)
+    return torch.cat([of_class[herding(features[of_class], images_per_class)] for of_class in members])
+
+
+@torch.no_grad()
+def features_of(network: nn.Module, images: Tensor) -> Tensor:
+    """What a network knows of images before its last layer.
+
+    Args:
+        network: One of rtp's; of any other network the logits are taken.
+        images: (n, C, H, W), on the network's device.
+
+    Returns:
+        (n, F).
+    """
+    extract = network.features if isinstance(network, Network) else network
+    return torch.cat([extract(part) for part in images.split(FEATURES_AT_ONCE)])
+
+
+def _trained(
+    network: Callable[[], nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    protocol: TrainingProtocol,
+    augmentation: Augmentation | None,
+    seed: int,
+) -> nn.Module:
+    with own_randomness(seed):
+        trainee = Trainee(network(), images, labels, seed)
+    return train_networks([trainee], protocol, augmentation)[0]
 
 
 def class_centres(images: Tensor, labels: Tensor, images_per_class: int, seed: int) -> tuple[Tensor, Tensor]:

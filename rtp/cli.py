@@ -25,7 +25,7 @@ from rtp.commands import OTHER_COMMANDS
 from rtp.errors import UserError
 from rtp.foreign_config import config_for_test
 from rtp.memory_file import memory_config, use_memory
-from rtp.modules import MemoryDistillation
+from rtp.modules import Distillation
 from rtp.parse_errors import user_errors
 from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log
 from rtp.report import format_table
@@ -169,7 +169,7 @@ class RtpCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Say what is going to be distilled into what, and where."""
-        if not isinstance(self.model, MemoryDistillation):
+        if not isinstance(self.model, Distillation):
             return
         memory, device = self.model.memory, self.trainer.strategy.root_device
         bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"

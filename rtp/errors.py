@@ -15,6 +15,6 @@ class DataError(UserError):
 
 
 class DivergenceError(UserError):
-    """The meta-loss or its gradient is not a finite number any more."""
+    """The loss of an outer step or its gradient is not a finite number any more."""
 
     exit_code = 1

@@ -132,12 +132,13 @@ def _description(
     tensors: dict[str, Tensor],
 ) -> Description:
     evaluation, model = config["evaluation"], config["model"]["init_args"]
+    augmentation = evaluation.get("augmentation") or model.get("augmentation")
     stored = tensors["bases" if kind == "addressable" else "images"]
     protocol = Protocol(
         networks=evaluation["networks"],
         **evaluation["protocol"],
         architecture=_call(model["network"]),
-        augmentation=_call(model["augmentation"]) if model.get("augmentation") else None,
+        augmentation=_call(augmentation) if augmentation else None,
     )
     return Description(
         kind=kind,
@@ -152,7 +153,7 @@ def _description(
         protocol=protocol,
         accuracies=tuple(_accuracies(path, checkpoint, evaluation, protocol)),
         # a folder of one computer means nothing on another, and may say more than its owner wants to
-        config={**config, "data": {**config["data"], "init_args": _without_root(config["data"]["init_args"])}},
+        config={**config, "model": _without_folders(config["model"]), "data": _without_folders(config["data"])},
         rtp_version=__version__,
     )
 
@@ -178,8 +179,9 @@ def _accuracies(
             raise UserError(f"{report} is damaged ({type(error).__name__}): repeat the test or remove it") from error
 
 
-def _without_root(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if name == "root" else value for name, value in arguments.items()}
+def _without_folders(part: dict[str, Any]) -> dict[str, Any]:
+    folders = ("root", "experts_dir")
+    return {**part, "init_args": {name: None if name in folders else v for name, v in part["init_args"].items()}}
 
 
 def _call(part: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import rtp.datamodules
 import rtp.modules
 from rtp.callbacks import MemoryPictures, RetrainingEvaluation
 from rtp.errors import UserError
-from rtp.modules import MemoryDistillation
+from rtp.modules import Distillation
 
 UNUSED = ("inner_optimizer", "optimizer")
 """Arguments of the module that a test has no use for; the outer optimizer is one of torch's."""
@@ -47,7 +47,7 @@ def config_for_test(config: dict[str, Any]) -> str:
     model, data, evaluation = (_section(config, name) for name in ("model", "data", "evaluation"))
     if isinstance(arguments := model.get("init_args"), dict):
         model = model | {"init_args": {name: value for name, value in arguments.items() if name not in UNUSED}}
-    _check("model", model, MemoryDistillation)
+    _check("model", model, Distillation)
     check_data(data)
     _check_arguments("evaluation", evaluation, RetrainingEvaluation)
     taken: dict[str, Any] = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}

@@ -93,7 +93,7 @@ def distill(
 
     Raises:
         UserError: If an argument or the data set is not usable, or `run_dir` holds a run.
-        DivergenceError: If the meta-loss is not finite any more.
+        DivergenceError: If the loss of an outer step is not finite any more.
     """
     check_at_least("steps", steps, 1)
     check_at_least("inner_steps", inner_steps, 1)

@@ -9,7 +9,7 @@ from rtp.artefact import load
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
 from rtp.foreign_config import config_for_test
-from rtp.modules.distillation import MemoryDistillation, Origin
+from rtp.modules.base import Distillation, Origin
 
 
 def memory_config(path: Path, data: str | None) -> str:
@@ -46,8 +46,8 @@ def use_memory(path: Path, module: L.LightningModule, data: L.LightningDataModul
         UserError: If the file is no memory, or of other classes or images than the data set's.
     """
     stored = load(path)
-    if not isinstance(module, MemoryDistillation) or not isinstance(data, ImageDataModule):
-        raise UserError(f"--memory needs a MemoryDistillation and an ImageDataModule, got {type(module).__name__}")
+    if not isinstance(module, Distillation) or not isinstance(data, ImageDataModule):
+        raise UserError(f"--memory needs a module with a memory and an ImageDataModule, got {type(module).__name__}")
     for what, theirs, ours in (
         ("images of the shape", stored.image_shape, data.image_shape),
         ("the classes", stored.class_names, tuple(data.class_names)),

@@ -1,5 +1,6 @@
 """Several processes that train one memory: what they exchange. A process alone exchanges nothing."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -41,3 +42,23 @@ def gathered(value: Value) -> list[Value]:
     values: list[Value | None] = [None] * world_size
     dist.all_gather_object(values, value)
     return [value for value in values if value is not None]
+
+
+def share(count: int) -> range:
+    """The numbers of this process's networks.
+
+    Args:
+        count: Networks of all processes together.
+    """
+    rank, world_size = rank_and_world_size()
+    return range(rank, count, world_size)
+
+
+def in_turn(parts: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Put what was shared out in turn back into its order.
+
+    Args:
+        parts: Part r holds numbers r, r + N, r + 2N, ... of N parts.
+    """
+    count = sum(len(part) for part in parts)
+    return tuple(parts[number % len(parts)][number // len(parts)] for number in range(count))

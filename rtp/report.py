@@ -15,7 +15,7 @@ class Result:
     """Accuracy of networks of one architecture that were trained on one set of images.
 
     Attributes:
-        training_set: "distilled", "random real", "class means", "k-means centres" or "all real".
+        training_set: "distilled", "random real", "herding", "class means", "k-means centres" or "all real".
         architecture: Class name of the networks.
         accuracies: Fraction of images classified correctly, one number a network.
         epochs: Epochs each network was trained for.
@@ -83,12 +83,22 @@ def format_table(results: Sequence[Result]) -> str:
         )
         for result in results
     ]
+    return text_table(header, rows, words=2)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """Lay cells out below a header.
+
+    Args:
+        header: Names of the columns.
+        rows: A cell for each column.
+        words: Columns of words, the first ones, which start on the left; numbers end on the right.
+    """
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
-        # the first two columns are words, the others numbers
         cells = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
+            cell.ljust(width) if column < words else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         return "  ".join(cells).rstrip()

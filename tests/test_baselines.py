@@ -1,17 +1,25 @@
-"""Sets of real images and of their centres, on points whose means and clusters are known."""
+"""Sets of real images and of their centres, on points whose means, clusters and features are known."""
 
 import re
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from rtp.baselines import baseline_sets, class_centres, images_of_equal_storage, random_real_images
+from rtp.baselines import (
+    baseline_sets,
+    class_centres,
+    features_of,
+    herded_images,
+    images_of_equal_storage,
+    random_real_images,
+)
 from rtp.datamodules import Digits
 from rtp.errors import UserError
 from rtp.evaluation import TrainingProtocol
+from rtp.modules import ConvNet, FlipOrRotate
 
-SHORT, LONG = TrainingProtocol(epochs=2), TrainingProtocol(epochs=1)
+SHORT, LONG = TrainingProtocol(epochs=2), TrainingProtocol(epochs=2, batch_size=32, learning_rate=0.1)
 
 
 def points(*values: float) -> Tensor:
@@ -78,22 +86,57 @@ def test_a_class_with_too_few_images_is_named() -> None:
         random_real_images(images, labels, 2)
     with pytest.raises(UserError, match=re.escape("class 1 has 1 images, fewer than the 2")):
         class_centres(images, labels, 2, seed=0)
+    with pytest.raises(UserError, match=re.escape("class 1 has 1 images, fewer than the 2")):
+        herded_images(images.flatten(1), labels, 2)
+
+
+def test_images_are_herded_class_by_class() -> None:
+    # class 0: mean 4 of 0, 3, 9: first 3, then with 3 the mean 1.5 of 0 or 6 of 9; class 1: mean 20 of 10, 19, 31
+    features = torch.tensor([[0.0], [10.0], [3.0], [19.0], [9.0], [31.0]])
+    labels = torch.tensor([0, 1, 0, 1, 0, 1])
+    assert herded_images(features, labels, 2).tolist() == [2, 4, 3, 5]
+
+
+def test_features_are_what_the_last_layer_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtp.baselines.FEATURES_AT_ONCE", 3)
+    images, network = torch.randn(7, 1, 4, 4), ConvNet((1, 4, 4), 3, width=2, depth=1)
+    features = features_of(network, images)
+    assert features.shape == (7, 8)
+    torch.testing.assert_close(network.classifier(features), network(images))
+    foreign = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    torch.testing.assert_close(features_of(foreign, images), foreign(images))
 
 
 @pytest.mark.parametrize(("per_class", "name"), [(1, "class means"), (3, "k-means centres")])
 def test_the_sets_of_a_storage_and_what_they_are_charged(per_class: int, name: str) -> None:
     data = Digits()
     data.setup("fit")
-    sets = baseline_sets(data, per_class * 640 - 32, SHORT, LONG, seed=0)
-    assert [training_set.name for training_set in sets] == ["random real", name, "all real"]
-    assert [training_set.protocol for training_set in sets] == [SHORT, SHORT, LONG]
+    built: list[nn.Module] = []
+
+    def network() -> nn.Module:
+        built.append(ConvNet(data.image_shape, data.num_classes, width=4, depth=1))
+        return built[-1]
+
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    sets = baseline_sets(data, per_class * 640 - 32, SHORT, LONG, network, FlipOrRotate(), seed=0)
+    assert torch.equal(torch.rand(1), expected)
+    assert [training_set.name for training_set in sets] == ["random real", "herding", name, "all real"]
+    assert [training_set.protocol for training_set in sets] == [SHORT, SHORT, SHORT, LONG]
     floats = per_class * 640
-    assert [training_set.storage_floats for training_set in sets] == [floats, floats, 1295 * 64]
+    assert [training_set.storage_floats for training_set in sets] == [floats, floats, floats, 1295 * 64]
     # 8 bits for a pixel, 32 for a number of a mean
-    assert [training_set.storage_bytes for training_set in sets] == [floats, 4 * floats, 1295 * 64]
-    for training_set in sets[:2]:
+    assert [training_set.storage_bytes for training_set in sets] == [floats, floats, 4 * floats, 1295 * 64]
+    for training_set in sets[:3]:
         images, labels = training_set.draw()
         assert images.shape == (10 * per_class, 1, 8, 8)
         assert labels.tolist() == [label for label in range(10) for _ in range(per_class)]
-    assert torch.equal(sets[1].draw()[0], sets[1].draw()[0])
+    (trained,) = built  # one network, and it was trained: its features are better than those of a fresh one
+    hits = (trained(data.validation_set[0]).argmax(1) == data.validation_set[1]).float().mean()
+    assert hits > 0.5
+    images, labels = data.train_set
+    herded = images[herded_images(features_of(trained, images), labels, per_class)]
+    assert torch.equal(sets[1].draw()[0], herded)
+    assert torch.equal(sets[2].draw()[0], sets[2].draw()[0])
     assert not torch.equal(sets[0].draw()[0], sets[0].draw()[0])

@@ -64,7 +64,7 @@ def test_tensorboard_has_the_curves_the_pictures_and_the_hyper_parameters(finish
     events = EventAccumulator(str(finished)).Reload()
     tags = events.Tags()
     assert {
-        "train/meta_loss",
+        "train/outer_loss",
         "train/gradient_norm",
         "train/steps_per_second",
         "memory/storage_floats",
@@ -74,7 +74,7 @@ def test_tensorboard_has_the_curves_the_pictures_and_the_hyper_parameters(finish
     } <= set(tags["scalars"])
     assert {"memory/recalled", "memory/bases", "memory/similarity"} <= set(tags["images"])
     # Lightning counts steps from 0
-    assert [event.step for event in events.Scalars("train/meta_loss")] == [0, 1, 2, 3]
+    assert [event.step for event in events.Scalars("train/outer_loss")] == [0, 1, 2, 3]
     assert [event.step for event in events.Scalars("val/accuracy")] == [1, 3]
     assert events.Scalars("memory/storage_floats")[0].value == 8 * 16 + 6 * 10 * 8  # 8 bases, r = 6
     assert events.Scalars("memory/storage_percent")[0].value == pytest.approx(100 * 608 / (1438 * 64), rel=1e-3)
@@ -96,11 +96,11 @@ def test_test_json_has_the_documented_entries(finished: Path) -> None:
     assert 0 < content["accuracy_mean"] < 1
     assert content["accuracy_std"] >= 0
     assert [row["training_set"] for row in content["results"]] == [
-        *("distilled", "random real", "class means", "all real")
+        *("distilled", "random real", "herding", "class means", "all real")
     ]
     assert content["storage_bytes"] == 4 * 608
     assert content["results"][1]["storage_floats"] == 640
-    assert content["results"][3]["epochs"] == 1
+    assert content["results"][4]["epochs"] == 1
 
 
 def test_test_needs_no_configuration_but_takes_options(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,7 +275,7 @@ def at_step_3(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[torch.Tens
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(at_step_3: Any, bad: float) -> None:
     at_step_3(lambda loss: loss * bad)
-    with pytest.raises(DivergenceError, match=rf"the meta-loss is {bad} at step 3: training stops") as error:
+    with pytest.raises(DivergenceError, match=rf"the outer loss is {bad} at step 3: training stops") as error:
         fit("run")
     assert error.value.exit_code == 1
     kept = torch.load("run/last.ckpt", weights_only=True)
@@ -286,7 +286,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(at_s
 def test_a_gradient_that_is_not_finite_stops(at_step_3: Any) -> None:
     # sqrt has an infinite slope at 0, and 0 * inf is nan
     at_step_3(lambda loss: loss + 0 * (loss - loss).sqrt())
-    with pytest.raises(DivergenceError, match=r"the norm of the meta-gradient is nan at step 3"):
+    with pytest.raises(DivergenceError, match=r"the norm of the gradient is nan at step 3"):
         fit("run")
 
 

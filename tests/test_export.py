@@ -203,7 +203,7 @@ def test_a_stranger_cannot_name_a_class(plain: Path) -> None:
 
 
 def test_only_rtp_s_own_module_takes_a_memory(plain: Path) -> None:
-    with pytest.raises(UserError, match=r"--memory needs a MemoryDistillation and .*, got LightningModule"):
+    with pytest.raises(UserError, match=r"--memory needs a module with a memory and .*, got LightningModule"):
         use_memory(exported(plain), L.LightningModule(), Digits())
 
 

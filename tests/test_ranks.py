@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rtp.ranks import gathered, mean_over_ranks, rank_and_world_size
+from rtp.ranks import gathered, in_turn, mean_over_ranks, rank_and_world_size, share
 
 
 @pytest.fixture
@@ -45,3 +45,15 @@ def test_a_process_alone_exchanges_nothing() -> None:
     assert rank_and_world_size() == (0, 1)
     assert gathered("mine") == ["mine"]
     assert mean_over_ranks(torch.tensor(3.0)) == 3
+
+
+def test_networks_are_shared_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(share(3)) == [0, 1, 2]
+    monkeypatch.setattr("rtp.ranks.rank_and_world_size", lambda: (1, 2))
+    assert list(share(3)) == [1]
+    assert list(share(1)) == []
+
+
+def test_networks_come_back_in_their_order() -> None:
+    assert in_turn([[0, 3], [1], [2]]) == (0, 1, 2, 3)
+    assert in_turn([[0], []]) == (0,)

@@ -65,7 +65,7 @@ def best_score(checkpoint: dict[str, Any]) -> torch.Tensor:
 def assert_same_curves(one: Path, other: Path, missing: int) -> None:
     """A kill may come between the checkpoint of a step and the step's point in the curve."""
     runs = [EventAccumulator(str(run)).Reload() for run in (one, other)]
-    for tag in ("train/meta_loss", "train/gradient_norm", "val/accuracy"):
+    for tag in ("train/outer_loss", "train/gradient_norm", "val/accuracy"):
         a, b = ({event.step: event.value for event in run.Scalars(tag)} for run in runs)
         assert a.items() <= b.items()
         assert len(a) >= len(b) - missing

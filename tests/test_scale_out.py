@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtp.callbacks.retraining import in_turn, share
 from rtp.cli import main
 from rtp.datamodules import ImageDataModule
 from rtp.modules import MemoryDistillation
@@ -176,18 +175,6 @@ def test_a_run_of_two_processes_is_continued_exactly(folder: Path, ranks: list[d
     assert said.count(f"continuing from logs/addressable/0/last.ckpt, step {previous['global_step']}") == 1
     again = torch.load(run / "last.ckpt", weights_only=True)
     torch.testing.assert_close(again["state_dict"], whole["state_dict"], rtol=0, atol=0)
-
-
-def test_networks_are_shared_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(share(3)) == [0, 1, 2]
-    monkeypatch.setattr("rtp.callbacks.retraining.rank_and_world_size", lambda: (1, 2))
-    assert list(share(3)) == [1]
-    assert list(share(1)) == []
-
-
-def test_networks_come_back_in_their_order() -> None:
-    assert in_turn([[0, 3], [1], [2]]) == (0, 1, 2, 3)
-    assert in_turn([[0], []]) == (0,)
 
 
 def test_other_processes_take_the_folder_of_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

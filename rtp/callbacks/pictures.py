@@ -13,7 +13,7 @@ from torchvision.utils import save_image
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
 from rtp.figures import class_similarity, image_grid, similarity_map, stretched, within_range
-from rtp.modules.distillation import MemoryDistillation
+from rtp.modules.base import Distillation
 
 
 class MemoryPictures(L.Callback):
@@ -54,7 +54,7 @@ class MemoryPictures(L.Callback):
 
     @rank_zero_only
     def _show(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not isinstance(pl_module, MemoryDistillation) or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not isinstance(pl_module, Distillation) or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         folder = run_folder(trainer)
@@ -65,7 +65,7 @@ class MemoryPictures(L.Callback):
                 trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
 
     @torch.no_grad()
-    def _pictures(self, module: MemoryDistillation, data: ImageDataModule) -> dict[str, Tensor]:
+    def _pictures(self, module: Distillation, data: ImageDataModule) -> dict[str, Tensor]:
         memory = module.memory
         classes = torch.arange(min(memory.query_dim, self.max_classes), device=module.device)
         recalled = memory.recall(classes)[:, : self.max_images]  # (classes, images, C, H, W)

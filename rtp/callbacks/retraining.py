@@ -1,7 +1,8 @@
 """Evaluation of a memory by training fresh networks on what it recalls (section 5.1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from rtp.evaluation import (
     own_randomness,
     train_networks,
 )
-from rtp.modules.distillation import MemoryDistillation
+from rtp.modules.augmentation import Augmentation
+from rtp.modules.base import Distillation
 from rtp.modules.networks import NetworkFactory
-from rtp.ranks import gathered, rank_and_world_size
+from rtp.ranks import gathered, in_turn, share
 from rtp.report import Result, write_json
 from rtp.version import __version__
 
@@ -74,13 +76,15 @@ class RetrainingEvaluation(L.Callback):
         validation_networks: Networks in validation, which are of the module's own architecture.
         protocol: How a network is trained.
         architectures: Networks that `rtp test` trains (table 6 has three); by default the module's own alone.
-        baselines: Whether `rtp test` also trains on random real images that take the same storage, on the means of
-            the classes or k-means centres that do, and on all real images of the training split.
+        baselines: Whether `rtp test` also trains on random real images that take the same storage, on those that
+            herding chooses, on the means of the classes or k-means centres, and on all real images of the training
+            split.
         real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
         seed: Seed of the networks and minibatches.
         together: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
             null takes what is faster: one loop for 8 networks or more with at most 32 images a minibatch. On a GPU,
             where that was not measured, true may pay for more.
+        augmentation: What is done to the images of a minibatch, each with a draw of its own; by default the module's.
 
     Attributes:
         results: What the last evaluation found, the distilled images first.
@@ -99,6 +103,7 @@ class RetrainingEvaluation(L.Callback):
         real_epochs: int = 30,
         seed: int = 0,
         together: bool | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         for name, value in (("networks", networks), ("validation_networks", validation_networks)):
             if value < 1:
@@ -113,6 +118,7 @@ class RetrainingEvaluation(L.Callback):
         )
         self.seed = seed
         self.together = together
+        self.augmentation = augmentation
         self.results: list[Result] = []
         self._candidates: list[Candidate] = []
 
@@ -148,7 +154,10 @@ class RetrainingEvaluation(L.Callback):
         training_sets = [self._distilled(module)]
         if self.baselines:
             storage = module.memory.storage_floats
-            training_sets += baseline_sets(_datamodule(trainer), storage, self.protocol, self.real_protocol, self.seed)
+            protocols, fresh = (self.protocol, self.real_protocol), partial(module.fresh_network, module.network)
+            training_sets += baseline_sets(
+                _datamodule(trainer), storage, *protocols, fresh, self._augmentation(module), self.seed
+            )
         epochs = sum(training_set.protocol.epochs for training_set in training_sets)
         self._candidates = []
         with retraining_bar(trainer, epochs * len(share(self.networks)) * len(architectures)) as advance:
@@ -174,7 +183,7 @@ class RetrainingEvaluation(L.Callback):
         self._write(trainer, _distillation(pl_module))
 
     @rank_zero_only
-    def _write(self, trainer: L.Trainer, module: MemoryDistillation) -> None:
+    def _write(self, trainer: L.Trainer, module: Distillation) -> None:
         content = self.results[0].as_dict() | {
             "dataset": _datamodule(trainer).name,
             "split": "test",
@@ -191,7 +200,7 @@ class RetrainingEvaluation(L.Callback):
 
     # Both ------------------------------------------------------------------------------------------------------
 
-    def _distilled(self, module: MemoryDistillation) -> TrainingSet:
+    def _distilled(self, module: Distillation) -> TrainingSet:
         memory = module.memory
         with torch.no_grad():
             classes = torch.arange(memory.query_dim, device=module.device)
@@ -202,7 +211,7 @@ class RetrainingEvaluation(L.Callback):
 
     def _trainees(
         self,
-        module: MemoryDistillation,
+        module: Distillation,
         training_set: TrainingSet,
         architecture: NetworkFactory,
         count: int,
@@ -218,18 +227,22 @@ class RetrainingEvaluation(L.Callback):
 
     def _train(
         self,
-        module: MemoryDistillation,
+        module: Distillation,
         training_set: TrainingSet,
         trainees: list[Trainee],
         advance: Callable[[], object],
     ) -> Candidate:
-        networks = train_networks(trainees, training_set.protocol, module.augmentation, self.together, advance)
+        augmentation = self._augmentation(module)
+        networks = train_networks(trainees, training_set.protocol, augmentation, self.together, advance)
         # each process has networks of its own, whose hits are not to be added to those of the others'
         metrics = [
             MulticlassAccuracy(module.memory.query_dim, average="micro", sync_on_compute=False).to(module.device)
             for _ in networks
         ]
         return Candidate(training_set, len(trainees[0].labels) if trainees else 0, networks, metrics)
+
+    def _augmentation(self, module: Distillation) -> Augmentation | None:
+        return self.augmentation or module.augmentation
 
     def _measure(self, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch
@@ -256,28 +269,8 @@ class RetrainingEvaluation(L.Callback):
         self._candidates = []  # the networks are not needed any more
 
 
-def share(count: int) -> range:
-    """The numbers of this process's networks.
-
-    Args:
-        count: Networks of all processes together.
-    """
-    rank, world_size = rank_and_world_size()
-    return range(rank, count, world_size)
-
-
-def in_turn(parts: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Put what was shared out in turn back into its order.
-
-    Args:
-        parts: Part r holds numbers r, r + N, r + 2N, ... of N parts.
-    """
-    count = sum(len(part) for part in parts)
-    return tuple(parts[number % len(parts)][number // len(parts)] for number in range(count))
-
-
-def _distillation(module: L.LightningModule) -> MemoryDistillation:
-    if not isinstance(module, MemoryDistillation):
+def _distillation(module: L.LightningModule) -> Distillation:
+    if not isinstance(module, Distillation):
         raise UserError(
             "RetrainingEvaluation needs a module with a memory, such as MemoryDistillation, "
             f"got {type(module).__name__}"

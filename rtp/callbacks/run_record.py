@@ -10,7 +10,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from rtp.modules.distillation import MemoryDistillation
+from rtp.modules.base import Distillation
 
 CONFIG_KEY = "rtp_config"
 """Where a checkpoint holds the resolved configuration, as YAML text; `rtp test --ckpt_path` reads it."""
@@ -41,7 +41,7 @@ class RunRecord(SaveConfigCallback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the storage, which does not change during a run."""
-        if isinstance(pl_module, MemoryDistillation) and trainer.logger is not None:
+        if isinstance(pl_module, Distillation) and trainer.logger is not None:
             floats = pl_module.memory.storage_floats
             percent = 100 * floats / trainer.datamodule.num_floats  # type: ignore[attr-defined]
             trainer.logger.log_metrics(

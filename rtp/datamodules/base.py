@@ -68,7 +68,7 @@ class ImageDataModule(LightningDataModule, ABC):
         check_at_least("classes_per_step", classes_per_step, 1)
         check_at_least("seed", seed, 0)
         check_at_least("batch_size", batch_size, 1)
-        self.name = self.name or _snake_case(type(self).__name__)
+        self.name = self.name or snake_case(type(self).__name__)
         self.root = root
         self.validation_fraction = validation_fraction
         self.real_images_per_class = real_images_per_class
@@ -276,6 +276,6 @@ def check_at_least(argument: str, value: int | None, minimum: int) -> None:
         raise UserError(f"{argument} is {value}, but must be at least {minimum}.")
 
 
-def _snake_case(class_name: str) -> str:
+def snake_case(class_name: str) -> str:
     """`CIFAR10` becomes `cifar10`, `FashionMNIST` becomes `fashion_mnist`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).lower()

@@ -7,12 +7,26 @@ from rtp.modules.augmentation import Augmentation, FlipOrRotate
 from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
 from rtp.modules.memory import AddressableMemory, Memory, MemoryFactory, PixelMemory
 from rtp.modules.networks import MLP, AlexNet, ConvNet, Network, NetworkFactory, ResNet12
+from rtp.modules.siamese import SiameseAugmentation
 from rtp.modules.stepwise import StepwiseUnroll
 from rtp.modules.unroll import HigherUnroll, Unroll
 from rtp.modules.window import LastSteps, RandomWindow, Window
 
 if TYPE_CHECKING:
+    from rtp.modules.base import Distillation
     from rtp.modules.distillation import MemoryDistillation
+    from rtp.modules.distribution_matching import DistributionMatching
+    from rtp.modules.gradient_matching import GradientMatching
+    from rtp.modules.trajectory_matching import TrajectoryMatching
+
+LIGHTNING_MODULES = {
+    "Distillation": "base",
+    "DistributionMatching": "distribution_matching",
+    "GradientMatching": "gradient_matching",
+    "MemoryDistillation": "distillation",
+    "TrajectoryMatching": "trajectory_matching",
+}
+"""Where each LightningModule is."""
 
 __all__ = [
     "MLP",
@@ -20,7 +34,10 @@ __all__ = [
     "AlexNet",
     "Augmentation",
     "ConvNet",
+    "Distillation",
+    "DistributionMatching",
     "FlipOrRotate",
+    "GradientMatching",
     "HigherUnroll",
     "InnerAdam",
     "InnerOptimizer",
@@ -34,7 +51,9 @@ __all__ = [
     "PixelMemory",
     "RandomWindow",
     "ResNet12",
+    "SiameseAugmentation",
     "StepwiseUnroll",
+    "TrajectoryMatching",
     "Unroll",
     "Window",
 ]
@@ -42,6 +61,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # imported when it is asked for: a program that trains on a loaded memory needs no Lightning
-    if name == "MemoryDistillation":
-        return import_module("rtp.modules.distillation").MemoryDistillation
+    if name in LIGHTNING_MODULES:
+        return getattr(import_module(f"rtp.modules.{LIGHTNING_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rtp.modules.budget import StorageBudget
 
 Initialisation = Literal["kaiming_uniform", "xavier_uniform"]
+PixelInitialisation = Literal["kaiming_uniform", "xavier_uniform", "standard_normal"]
 
 
 class Memory(nn.Module, ABC):
@@ -170,7 +171,8 @@ class PixelMemory(Memory):
         num_classes: Number of classes.
         images_per_class: Storage budget, in real images a class; downsampling buys ds^2 times as many slots.
         downsampling: Stored images are smaller than the data set's by this factor in height and width.
-        init: Initialisation of the images, see `AddressableMemory`.
+        init: Initialisation of the images, see `AddressableMemory`; standard normal is what DC starts from (Zhao et
+            al., ICLR 2021, authors' code).
 
     Raises:
         UserError: If not one image a class fits or `downsampling` does not divide the image.
@@ -182,7 +184,7 @@ class PixelMemory(Memory):
         num_classes: int,
         images_per_class: float,
         downsampling: int = 1,
-        init: Initialisation = "kaiming_uniform",
+        init: PixelInitialisation = "kaiming_uniform",
     ) -> None:
         super().__init__()
         budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling)
@@ -218,8 +220,8 @@ MemoryFactory = Callable[[tuple[int, int, int], int], Memory]
 """Builds a memory from (image_shape, num_classes); in YAML, a class path with the other arguments."""
 
 
-def initialise(tensor: Tensor, fan_in: int, fan_out: int, scheme: Initialisation) -> None:
-    """Fill a tensor in place with uniform numbers of the scheme's bound.
+def initialise(tensor: Tensor, fan_in: int, fan_out: int, scheme: PixelInitialisation) -> None:
+    """Fill a tensor in place with standard normal numbers, or with uniform ones of the scheme's bound.
 
     Args:
         tensor: Any shape.
@@ -227,5 +229,8 @@ def initialise(tensor: Tensor, fan_in: int, fan_out: int, scheme: Initialisation
         fan_out: Its rows.
         scheme: Kaiming: bound sqrt(6 / fan_in); Xavier: sqrt(6 / (fan_in + fan_out)).
     """
+    if scheme == "standard_normal":
+        nn.init.normal_(tensor)
+        return
     fan = fan_in if scheme == "kaiming_uniform" else fan_in + fan_out
     nn.init.uniform_(tensor, -math.sqrt(6 / fan), math.sqrt(6 / fan))

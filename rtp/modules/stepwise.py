@@ -8,12 +8,13 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.func import grad_and_value
 
 from rtp.errors import UserError
 from rtp.modules.inner_optimizer import InnerOptimizer
 from rtp.modules.step_functions import Precision, StepFunctions, matrix_products, step_functions
 from rtp.modules.trajectory import Trajectory, fits, free_memory
-from rtp.modules.unroll import Episode, Unroll
+from rtp.modules.unroll import Episode, Objective, Unroll
 from rtp.modules.window import Window
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ class StepwiseUnroll(Unroll):
         if not self.kept_gigabytes >= 0:
             raise UserError(f"kept_gigabytes must be at least 0, got {self.kept_gigabytes}")
 
-    def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
+    def meta_loss(
+        self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode, objective: Objective | None = None
+    ) -> Tensor:
         """See `Unroll.meta_loss`.
 
         Raises:
@@ -80,12 +83,19 @@ class StepwiseUnroll(Unroll):
         if self.precision == "tf32" and not theta_0.is_cuda:
             raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
         with matrix_products(self.precision):
-            loss: Tensor = _Solved.apply(episode.images, lambda: self._solve(functions, optimizer, theta_0, episode))
+            loss: Tensor = _Solved.apply(
+                episode.images, lambda: self._solve(functions, optimizer, theta_0, episode, objective)
+            )
         return loss
 
     @torch.no_grad()
     def _solve(
-        self, functions: StepFunctions, optimizer: InnerOptimizer, theta_0: Tensor, episode: Episode
+        self,
+        functions: StepFunctions,
+        optimizer: InnerOptimizer,
+        theta_0: Tensor,
+        episode: Episode,
+        objective: Objective | None,
     ) -> tuple[Tensor, Tensor]:
         """J and dJ / dimages."""
         images = episode.images.detach()
@@ -110,7 +120,7 @@ class StepwiseUnroll(Unroll):
                 trajectory.push(before, known)
         assert trajectory is not None  # a window has at least one step
 
-        theta_bar, loss = judged(functions, theta, episode)
+        theta_bar, loss = judged(functions, theta, episode) if objective is None else grad_and_value(objective)(theta)
         state_bar = tuple(torch.zeros_like(moment) for moment in state)
         images_bar = torch.zeros_like(images)
         for t in range(end, first - 1, -1):

@@ -1,6 +1,7 @@
 """Engines that run the inner loop and differentiate through it (algorithm 1, lines 6 to 15)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,9 @@ from torch.nn import functional as F
 
 from rtp.errors import UserError
 from rtp.modules.inner_optimizer import InnerOptimizer
+
+Objective = Callable[[Tensor], Tensor]
+"""Judges a trained network: from its flat weights theta_T (P,), in the order of `parameters()`, to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,19 @@ class Unroll(ABC):
     num_steps: int
 
     @abstractmethod
-    def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
+    def meta_loss(
+        self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode, objective: Objective | None = None
+    ) -> Tensor:
         """Train the network on recalled images and judge it on real ones.
 
         Args:
             network: A fresh network, theta_0; its parameters are left as they are.
             optimizer: The inner loop's update rule.
             episode: The images; `minibatches` has `num_steps` rows.
+            objective: Judges the trained network in place of its mean cross-entropy on the real images.
 
         Returns:
-            J(phi), a scalar: mean cross-entropy of the trained network on the real images, differentiable with
-            respect to `episode.images`.
+            J(phi), a scalar, differentiable with respect to `episode.images`.
         """
 
 
@@ -76,7 +82,9 @@ class HigherUnroll(Unroll):
         if self.num_steps < 1:
             raise UserError(f"num_steps must be at least 1, got {self.num_steps}")
 
-    def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
+    def meta_loss(
+        self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode, objective: Objective | None = None
+    ) -> Tensor:
         """See `Unroll.meta_loss`."""
         names, theta_0 = zip(*network.named_parameters(), strict=True)
         inner = optimizer.differentiable(theta_0)
@@ -89,6 +97,8 @@ class HigherUnroll(Unroll):
 
         for batch in episode.minibatches:
             theta = inner.step(loss(episode.images[batch], episode.labels[batch]), params=theta)
+        if objective is not None:
+            return objective(torch.cat([weights.flatten() for weights in theta]))
         return loss(episode.real_images, episode.real_labels)
 
 

@@ -1,6 +1,7 @@
 """Evaluation by retraining on data where the right answer is known."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -13,7 +14,7 @@ from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Batches, Split
 from rtp.errors import UserError
 from rtp.evaluation import TrainingProtocol
-from rtp.modules import HigherUnroll, MemoryDistillation, PixelMemory
+from rtp.modules import Augmentation, HigherUnroll, MemoryDistillation, PixelMemory
 
 PROTOCOL = TrainingProtocol(epochs=30, learning_rate=0.1)
 
@@ -88,14 +89,14 @@ def test_test_measures_every_architecture_on_every_training_set(tmp_path: Path) 
     content = json.loads((tmp_path / "test.json").read_text())
     assert [(row["training_set"], row["architecture"]) for row in content["results"]] == [
         (training_set, architecture)
-        for training_set in ("distilled", "random real", "class means", "all real")
+        for training_set in ("distilled", "random real", "herding", "class means", "all real")
         for architecture in ("Linear", "Deaf")
     ]
-    rows = distilled, _, class_means, all_real = content["results"][::2]
-    assert [row["images"] for row in rows] == [2, 2, 2, 36]
-    assert [row["storage_floats"] for row in rows] == [32, 32, 32, 36 * 16]
-    assert [row["storage_bytes"] for row in rows] == [4 * 32, 32, 4 * 32, 36 * 16]
-    assert [row["epochs"] for row in rows] == [30, 30, 30, 20]
+    rows = distilled, _, _, class_means, all_real = content["results"][::2]
+    assert [row["images"] for row in rows] == [2, 2, 2, 2, 36]
+    assert [row["storage_floats"] for row in rows] == [32, 32, 32, 32, 36 * 16]
+    assert [row["storage_bytes"] for row in rows] == [4 * 32, 32, 32, 4 * 32, 36 * 16]
+    assert [row["epochs"] for row in rows] == [30, 30, 30, 30, 20]
     assert class_means["accuracy_mean"] == pytest.approx(0.75)
     assert distilled["storage_percent"] == pytest.approx(100 * 2 / 40)
     assert all_real["accuracy_mean"] == pytest.approx(0.75)
@@ -138,9 +139,9 @@ def test_a_network_has_its_own_random_numbers(tmp_path: Path) -> None:
         trainer(tmp_path, callback).test(module(), datamodule=Halves(), verbose=False)
         return [next(network.parameters()).detach() for network in networks]
 
-    few, many = trained(2, together=False), trained(3, together=True)  # for four training sets
-    assert len({tuple(weight.flatten().tolist()) for weight in many}) == 12
-    for training_set in range(4):
+    few, many = trained(2, together=False), trained(3, together=True)  # for five training sets
+    assert len({tuple(weight.flatten().tolist()) for weight in many}) == 15
+    for training_set in range(5):
         for number in range(2):
             torch.testing.assert_close(many[3 * training_set + number], few[2 * training_set + number])
 
@@ -167,3 +168,20 @@ def test_data_of_another_kind_are_refused(tmp_path: Path) -> None:
 def test_no_networks_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
         RetrainingEvaluation(**{name: 0})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class UpsideDown(Augmentation):
+    """Turns what the networks learn into its opposite."""
+
+    def sample(self, num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
+        return torch.zeros(num, device=device)
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        return images.flip(2)
+
+
+def test_an_augmentation_of_its_own_takes_the_place_of_the_module_s(tmp_path: Path) -> None:
+    callback = RetrainingEvaluation(validation_networks=2, protocol=PROTOCOL, augmentation=UpsideDown())
+    (metrics,) = trainer(tmp_path, callback).validate(module(), datamodule=Halves(), verbose=False)
+    assert metrics["val/accuracy"] == 0

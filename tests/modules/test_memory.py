@@ -101,6 +101,14 @@ def test_initialisation_fills_its_bounds(init: str, basis_bound: float, matrix_b
         torch.testing.assert_close(tensor.std().item(), bound / math.sqrt(3), rtol=0.05, atol=0)
 
 
+def test_pixels_can_start_from_standard_normal_numbers() -> None:
+    torch.manual_seed(0)
+    images = PixelMemory(SHAPE, CLASSES, 10, init="standard_normal").bases
+    # n samples of a unit deviation: five standard errors of the mean, and of the deviation
+    assert images.mean().abs() < 5 / math.sqrt(images.numel())
+    assert (images.std() - 1).abs() < 5 / math.sqrt(2 * images.numel())
+
+
 def test_initialisation_is_torchs_for_a_matrix_of_that_shape() -> None:
     torch.manual_seed(3)
     expected = torch.nn.init.kaiming_uniform_(torch.empty(5, 48))

@@ -15,7 +15,7 @@ from rtp.modules.augmentation import Augmentation
 from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
 from rtp.modules.step_functions import step_functions
 from rtp.modules.stepwise import StepwiseUnroll, judged, part_size
-from rtp.modules.unroll import Episode, HigherUnroll, Unroll
+from rtp.modules.unroll import Episode, HigherUnroll, Objective, Unroll
 from rtp.modules.window import LastSteps, RandomWindow
 
 SHAPE, CLASSES, STEPS = (1, 8, 8), 3, 6
@@ -52,10 +52,11 @@ def gradients(
     network: nn.Module,
     optimizer: InnerOptimizer,
     augmentation: Augmentation | None = None,
+    objective: Objective | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The meta-loss and its gradient as one vector."""
     memory.zero_grad()
-    loss = unroll.meta_loss(network, optimizer, episode_of(memory, augmentation))
+    loss = unroll.meta_loss(network, optimizer, episode_of(memory, augmentation), objective)
     loss.backward()
     return loss.detach(), torch.cat([p.grad.flatten() for p in memory.parameters() if p.grad is not None])
 
@@ -75,6 +76,24 @@ def test_the_gradient_is_that_of_higher(optimizer: str, memory: str, augmentatio
     expected_loss, expected = gradients(HigherUnroll(STEPS), stored, network, rule, augmentation)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
     assert relative_error(gradient, expected) < 1e-10
+
+
+def distance(weights: Tensor) -> Tensor:
+    """A distance to some weights, different for each of them."""
+    return (weights - torch.linspace(-1, 1, len(weights), dtype=weights.dtype)).pow(4).sum()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_objective_has_the_gradient_of_higher(optimizer: str) -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["addressable"]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=2).double()
+    rule = OPTIMIZERS[optimizer]
+    loss, gradient = gradients(StepwiseUnroll(STEPS, compile=False), memory, network, rule, objective=distance)
+    expected_loss, expected = gradients(HigherUnroll(STEPS), memory, network, rule, objective=distance)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
+    assert relative_error(gradient, expected) < 1e-10
+    _, judged_by_images = gradients(HigherUnroll(STEPS), memory, network, rule)
+    assert relative_error(gradient, judged_by_images) > 0.1
 
 
 @pytest.mark.parametrize("steps_kept", [2, STEPS])
@@ -138,8 +157,13 @@ def test_compiled_float32_is_close_to_higher_in_float64() -> None:
     loss, gradient = gradients(unroll, memory, network, InnerSGD(0.05))
     again, _ = gradients(unroll, memory, ConvNet(SHAPE, CLASSES, width=4, depth=2), InnerSGD(0.05))
     assert not torch.equal(loss, again)  # another network, not the one that was compiled
-    _, expected = gradients(HigherUnroll(STEPS), memory.double(), network.double(), InnerSGD(0.05))
+    judged_loss, judged_gradient = gradients(unroll, memory, network, InnerSGD(0.05), objective=distance)
+    reference = HigherUnroll(STEPS), memory.double(), network.double(), InnerSGD(0.05)
+    _, expected = gradients(*reference)
     assert relative_error(gradient.double(), expected) < 1e-4
+    expected_loss, expected = gradients(*reference, objective=distance)
+    torch.testing.assert_close(judged_loss.double(), expected_loss, rtol=1e-5, atol=0)
+    assert relative_error(judged_gradient.double(), expected) < 1e-4
 
 
 def test_real_images_are_judged_in_parts_as_in_one() -> None:

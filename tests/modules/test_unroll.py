@@ -59,6 +59,44 @@ def test_meta_gradient_equals_central_differences(kind: str, mode: MomentumMode)
             torch.testing.assert_close(gradient.view(-1)[place].item(), difference, rtol=1e-6, atol=1e-8)
 
 
+def test_an_objective_judges_the_trained_weights_in_place_of_the_real_images() -> None:
+    torch.manual_seed(0)
+    network = ConvNet(SHAPE, CLASSES, width=3, depth=1).double()
+    theta = nn.utils.parameters_to_vector(network.parameters()).detach()
+    target = theta + torch.randn(len(theta), dtype=torch.float64)
+    images = torch.randn(6, *SHAPE, dtype=torch.float64, requires_grad=True)
+    direction, step = torch.randn_like(images), 1e-5
+
+    def at(pixels: Tensor) -> Tensor:
+        return HigherUnroll(STEPS).meta_loss(
+            network, InnerSGD(0.2), episode_of(pixels, 2), lambda weights: (weights - target).pow(4).sum()
+        )
+
+    at(images).backward()
+    assert images.grad is not None
+    difference = (at(images.detach() + step * direction) - at(images.detach() - step * direction)) / (2 * step)
+    torch.testing.assert_close((images.grad * direction).sum().item(), difference.item(), rtol=1e-7, atol=0)
+
+
+def test_an_objective_sees_the_weights_in_the_order_of_the_parameters() -> None:
+    torch.manual_seed(0)
+    network = ConvNet(SHAPE, CLASSES, width=3, depth=1).double()
+    images = torch.randn(6, *SHAPE, dtype=torch.float64, requires_grad=True)
+    episode, seen = episode_of(images, 2), []
+
+    def objective(weights: Tensor) -> Tensor:
+        seen.append(weights.detach())
+        return weights.sum()
+
+    HigherUnroll(STEPS).meta_loss(network, InnerSGD(0.2, 0.5), episode, objective)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.2, momentum=0.5)
+    for chosen in episode.minibatches:
+        optimizer.zero_grad()
+        F.cross_entropy(network(images.detach()[chosen]), episode.labels[chosen]).backward()
+        optimizer.step()
+    torch.testing.assert_close(seen, [nn.utils.parameters_to_vector(network.parameters()).detach()])
+
+
 class Scalar(nn.Module):
     """Logits (theta x, 0) of images of a single pixel."""
 
