@@ -42,6 +42,7 @@ class Record:
         started: When the present session began, in seconds of `time.time`; none between sessions.
         steps: Outer steps, once it is fitted.
         device: What it was trained on, once it is fitted.
+        data: Name of its data set, once it is fitted.
     """
 
     changes: list[str] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Record:
     started: float | None = None
     steps: int | None = None
     device: str = ""
+    data: str = ""
 
 
 @contextmanager
@@ -99,6 +101,7 @@ def fit(run: Run, bars: bool) -> None:
         with _output(run):
             cli = main([*arguments, *_quiet(bars)])
         record.steps, record.device = int(cli.trainer.global_step), device_name(cli.trainer.strategy.root_device)
+        record.data = cli.datamodule.name
     finally:
         record.seconds += time.time() - record.started
         record.started = None
@@ -151,7 +154,7 @@ def validation_row(run: Run) -> Row:
     record = _record(run)
     return Row(
         **_common(run),
-        data=snake_case(_class_name(config["data"])),
+        data=record.data,
         training_set="distilled",
         architecture=_class_name(config["model"]["init_args"]["network"]),
         split="validation",
