@@ -18,6 +18,7 @@ import rtp.datamodules  # noqa: F401
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
 from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.progress import OuterLoopBar
+from rtp.callbacks.retraining import evaluation_of
 from rtp.callbacks.run_record import run_folder
 from rtp.checkpoint_io import AtomicCheckpointIO
 from rtp.checkpoints import checkpoint_config, last_checkpoint, read_checkpoint, resumable
@@ -191,8 +192,7 @@ class RtpCLI(LightningCLI):
     def after_test(self) -> None:
         """Print the table of results."""
         if self.trainer.is_global_zero:
-            evaluation: RetrainingEvaluation = self._get(self.config_init, "evaluation")
-            print(f"\n{format_table(evaluation.results)}\n")
+            print(f"\n{format_table(evaluation_of(self.trainer).results)}\n")
             print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
             self._print_where_to_look()
 

@@ -12,7 +12,7 @@ from rtp.datamodules import HuggingFace, ImageDataModule
 from rtp.modules import Distillation, MemoryDistillation
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SHIPPED = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "studies")
+SHIPPED = sorted(path for path in CONFIGS.rglob("*.yaml") if not {"studies", "synthesis"} & set(path.parts))
 TABLE_1 = {
     *(f"{name}_ipc{images}" for name in ("mnist", "fashion_mnist", "svhn", "cifar10") for images in (1, 10, 50)),
     *("cifar100_ipc1", "cifar100_ipc10", "tiny_imagenet_ipc1"),

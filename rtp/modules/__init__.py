@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rtp.modules.augmentation import Augmentation, FlipOrRotate
+from rtp.modules.image_addressing import ImageAddressing
 from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
 from rtp.modules.memory import AddressableMemory, Memory, MemoryFactory, PixelMemory
 from rtp.modules.networks import MLP, AlexNet, ConvNet, Network, NetworkFactory, ResNet12
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
     from rtp.modules.distillation import MemoryDistillation
     from rtp.modules.distribution_matching import DistributionMatching
     from rtp.modules.gradient_matching import GradientMatching
+    from rtp.modules.image_distillation import ImageAddressedDistillation
+    from rtp.modules.task_distillation import TaskDistillation
     from rtp.modules.trajectory_matching import TrajectoryMatching
 
 LIGHTNING_MODULES = {
     "Distillation": "base",
     "DistributionMatching": "distribution_matching",
     "GradientMatching": "gradient_matching",
+    "ImageAddressedDistillation": "image_distillation",
     "MemoryDistillation": "distillation",
+    "TaskDistillation": "task_distillation",
     "TrajectoryMatching": "trajectory_matching",
 }
 """Where each LightningModule is."""
@@ -39,6 +44,8 @@ __all__ = [
     "FlipOrRotate",
     "GradientMatching",
     "HigherUnroll",
+    "ImageAddressedDistillation",
+    "ImageAddressing",
     "InnerAdam",
     "InnerOptimizer",
     "InnerSGD",
@@ -53,6 +60,7 @@ __all__ = [
     "ResNet12",
     "SiameseAugmentation",
     "StepwiseUnroll",
+    "TaskDistillation",
     "TrajectoryMatching",
     "Unroll",
     "Window",
