@@ -31,5 +31,8 @@ class Command:
 OTHER_COMMANDS = {
     "export": Command("Write a checkpoint's memory as one file, or its recalled images as PNG", "rtp.export:export"),
     "info": Command("Say what a memory's file or a checkpoint holds", "rtp.info:info"),
+    "study": Command("Redo one of the paper's studies: several settings and seeds", "rtp.studies.study:study"),
+    "sweep": Command("Choose the number of bases on the validation split", "rtp.studies.sweep:sweep"),
     "list": Command("Show the data sets, memories, networks, ... that a configuration can name", "rtp.listing:show"),
+    "plot": Command("Draw figures of memories and of studies, for papers: PNG and PDF", "rtp.plots.command:plot"),
 }

@@ -1,0 +1,255 @@
+"""One run of a study: fitted, tested, exported and entered into the table, each as far as it is not done yet."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass, field
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from rtp.callbacks.best_checkpoint import BEST
+from rtp.checkpoint_io import LAST, PREVIOUS
+from rtp.checkpoints import checkpoint_config, read_checkpoint
+from rtp.cli import main
+from rtp.datamodules.base import snake_case
+from rtp.errors import UserError
+from rtp.export import opened
+from rtp.report import write_json
+from rtp.studies.definition import Run
+from rtp.studies.table import Row
+from rtp.version import __version__
+
+TEST, MEMORY = "test.json", "memory.safetensors"
+RECORD, LOCK, OUTPUT = "study_run.json", "study_run.lock", "output.txt"  # the study's own
+MEASURED = ("accuracy_mean", "accuracy_std", "networks", "storage_floats", "storage_bytes")
+"""Entries of a test's results that are columns of the table."""
+
+
+@dataclass
+class Record:
+    """What a run's folder knows of the study's work on it.
+
+    Attributes:
+        changes: The options that it was started with.
+        seconds: Time of its finished sessions of training.
+        started: When the present session began, in seconds of `time.time`; none between sessions.
+        steps: Outer steps, once it is fitted.
+        device: What it was trained on, once it is fitted.
+        data: Name of its data set, once it is fitted.
+    """
+
+    changes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    started: float | None = None
+    steps: int | None = None
+    device: str = ""
+    data: str = ""
+
+
+@contextmanager
+def claimed(folder: Path, wait: bool = False) -> Iterator[bool]:
+    """Take a run's folder for this process, so that several may work on one study.
+
+    Args:
+        folder: Made where it is missing.
+        wait: Whether to wait until no other process works on it.
+
+    Yields:
+        Whether no other process works on it. A process that ends, in whichever way, gives its folder back.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            flock(file, LOCK_EX | (0 if wait else LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def fit(run: Run, bars: bool) -> None:
+    """Fit a run, or go on with it from its last checkpoint; nothing where it is fitted.
+
+    Args:
+        run: The run; its folder is claimed.
+        bars: Whether to show progress bars.
+
+    Raises:
+        UserError: If the run was started with other options.
+        DivergenceError: If its training diverges.
+    """
+    record = _record(run)
+    if record.steps is not None:
+        return
+    last = next((file for name in (LAST, PREVIOUS) if (file := run.folder / name).is_file()), None)
+    if last is None:
+        _clear(run.folder)  # it was stopped before its first checkpoint
+        record = Record(run.changes)
+    elif record.started is not None:  # killed
+        record.seconds += max(0.0, last.stat().st_mtime - record.started)
+    record.started = time.time()
+    _write(run, record)
+    arguments = ["fit", *run.arguments, *([] if last is None else ["--ckpt_path=last"])]
+    try:
+        with _output(run):
+            cli = main([*arguments, *_quiet(bars)])
+        record.steps, record.device = int(cli.trainer.global_step), device_name(cli.trainer.strategy.root_device)
+        record.data = cli.datamodule.name
+    finally:
+        record.seconds += time.time() - record.started
+        record.started = None
+        _write(run, record)
+
+
+def measure(run: Run, bars: bool) -> None:
+    """Test the best memory of a fitted run and export it; nothing where that is done.
+
+    Args:
+        run: The run; its folder is claimed.
+        bars: Whether to show progress bars.
+    """
+    best = run.folder / BEST
+    if not best.is_file():
+        raise UserError(f"{run.folder} has no {BEST}: its study has to validate, set trainer.val_check_interval")
+    if not (run.folder / TEST).is_file():
+        with _output(run):
+            main(["test", f"--ckpt_path={best}", *_quiet(bars)])
+    if not (run.folder / MEMORY).is_file():
+        with _output(run):
+            opened(best, []).save(run.folder / MEMORY, overwrite=True)
+
+
+def test_rows(run: Run) -> list[Row]:
+    """The rows of a run that was tested, one for each training set and architecture."""
+    found = json.loads((run.folder / TEST).read_text(encoding="utf-8"))
+    record = _record(run)
+    return [
+        Row(
+            **_common(run),
+            data=found["dataset"],
+            training_set=result["training_set"],
+            architecture=result["architecture"],
+            split="test",
+            **{name: result[name] for name in MEASURED},
+            steps=record.steps or 0,
+            device=record.device,
+        )
+        for result in found["results"]
+    ]
+
+
+def validation_row(run: Run) -> Row:
+    """The row of a fitted run's best validation."""
+    config = yaml.safe_load(checkpoint_config(run.folder / BEST))
+    checkpoint = read_checkpoint(run.folder / BEST)
+    states = (state for name, state in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint"))
+    memory = [tensor for name, tensor in checkpoint["state_dict"].items() if name.startswith("memory.")]
+    record = _record(run)
+    return Row(
+        **_common(run),
+        data=record.data,
+        training_set="distilled",
+        architecture=_class_name(config["model"]["init_args"]["network"]),
+        split="validation",
+        accuracy_mean=float(next(states)["best_model_score"]),
+        accuracy_std=math.nan,
+        networks=config["evaluation"]["validation_networks"],
+        storage_floats=sum(tensor.numel() for tensor in memory),
+        storage_bytes=sum(tensor.nbytes for tensor in memory),
+        steps=record.steps or 0,
+        device=record.device,
+    )
+
+
+def diverged_row(run: Run, split: str) -> Row:
+    """The row of a run whose training diverged: what it knows, and no accuracy.
+
+    Args:
+        run: The run.
+        split: What it would have been measured on.
+    """
+    config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))  # from before the first step
+    last = run.folder / LAST
+    return Row(
+        **_common(run),
+        data=snake_case(_class_name(config["data"])),
+        training_set="distilled",
+        architecture=_class_name(config["model"]["init_args"]["network"]),
+        split=split,
+        accuracy_mean=math.nan,
+        accuracy_std=math.nan,
+        networks=0,
+        storage_floats=0,
+        storage_bytes=0,
+        steps=int(read_checkpoint(last)["global_step"]) if last.is_file() else 0,
+        device=device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _common(run: Run) -> dict[str, Any]:
+    return {
+        "study": run.plan.study,
+        "size": run.plan.size,
+        "setting": run.setting,
+        "seed": run.seed,
+        "seconds": round(_record(run).seconds, 1),
+        "version": __version__,
+    }
+
+
+def _class_name(part: dict[str, Any]) -> str:
+    return str(part["class_path"]).rpartition(".")[2]
+
+
+def _record(run: Run) -> Record:
+    path = run.folder / RECORD
+    if not path.is_file():
+        return Record(run.changes)
+    try:
+        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}): remove the folder {run.folder}") from error
+    if record.changes != run.changes:
+        changed = next(iter(sorted(set(record.changes) ^ set(run.changes))), "their order")
+        raise UserError(
+            f"the run in {run.folder} was started with other options ({changed}): "
+            "remove that folder, or use another --folder"
+        )
+    return record
+
+
+def _write(run: Run, record: Record) -> None:
+    write_json(run.folder / RECORD, asdict(record))
+
+
+def _clear(folder: Path) -> None:
+    """Make a run's folder, or remove what a run without a checkpoint left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+@contextmanager
+def _output(run: Run) -> Iterator[None]:
+    """Let a command's own lines go into the run's folder: a study has a line a run."""
+    with (run.folder / OUTPUT).open("a", encoding="utf-8") as file, redirect_stdout(file):
+        yield
+
+
+def _quiet(bars: bool) -> list[str]:
+    return [] if bars else ["--trainer.enable_progress_bar=false"]

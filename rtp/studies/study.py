@@ -1,0 +1,157 @@
+"""`rtp study`: all runs of a study file, entered into one table."""
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rtp.errors import DivergenceError, UserError
+from rtp.parse_errors import Parser
+from rtp.studies.definition import FAST, Plan, Run, make_run, read_study
+from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows
+from rtp.studies.summary import accuracy_text, summarise
+from rtp.studies.table import Row, append_rows, read_rows
+
+SUMMARY = "Redo one of the paper's studies: fit and test several settings with several seeds"
+
+
+def study(args: Sequence[str]) -> None:
+    """Run `rtp study`.
+
+    Args:
+        args: What follows `study` on the command line.
+
+    Raises:
+        UserError: If something that the user gave is not usable.
+    """
+    parser = Parser(
+        prog="rtp study",
+        description=f"{SUMMARY}.",
+        epilog="A study that was stopped, in whichever way, goes on with the same command; several processes may work "
+        "on it at once, each on runs of its own.",
+    )
+    add_common_arguments(parser)
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="seeds in place of the study's")
+    parser.add_argument("--only", nargs="+", metavar="SETTING", help="some of the settings alone")
+    options = parser.parse_args(list(args))
+    plan = read_study(Path(options.file), chosen_size(options))
+    if plan.search:
+        raise UserError(f"{options.file} searches for {plan.search.option}: run it with `rtp sweep`")
+    settings = _chosen(options.only, plan)
+    root = Path(options.folder)
+    table = results_file(options)
+    # seed by seed: a study that is stopped early has something of every setting
+    runs = [make_run(plan, setting, seed, root) for seed in options.seeds or plan.seeds for setting in settings]
+    elsewhere = 0
+    for number, run in enumerate(runs, 1):
+        print(f"[{number}/{len(runs)}] {run.setting}, seed {run.seed}: ", end="", flush=True)
+        try:
+            rows = finish(run, table, show_bars())
+        except BaseException:
+            print("stopped; the same command goes on from here")
+            raise
+        elsewhere += rows is None
+        print("another process works on it" if rows is None else accuracy_line(rows))
+    if elsewhere:
+        print(f"{elsewhere} of {len(runs)} runs are still being done by other processes")
+    conclude(plan, settings, table, root)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `rtp study` and `rtp sweep` share."""
+    parser.add_argument("file", metavar="FILE", help="study file, such as configs/studies/momentum.yaml")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--size", metavar="NAME", help="one of the file's sizes; by default its first, the paper's")
+    size.add_argument("--fast", action="store_true", help=f"the size {FAST!r}: minutes on two CPU cores")
+    parser.add_argument("--folder", default="logs/studies", help="folder of all studies (default: %(default)s)")
+    parser.add_argument("--results", metavar="FILE", help="table that rows are added to (default: FOLDER/results.csv)")
+
+
+def chosen_size(options: argparse.Namespace) -> str | None:
+    """The size that the options name, or nothing for the file's first."""
+    return FAST if options.fast else options.size
+
+
+def results_file(options: argparse.Namespace) -> Path:
+    """The table that the options name; one that cannot take rows is refused before anything runs.
+
+    Raises:
+        UserError: If there is such a file, but another kind of table.
+    """
+    table = Path(options.results or Path(options.folder) / "results.csv")
+    read_rows(table)
+    return table
+
+
+def show_bars() -> bool:
+    """Whether progress bars are of use: in a terminal, not in a file."""
+    return sys.stderr.isatty()
+
+
+def finish(run: Run, table: Path, bars: bool) -> list[Row] | None:
+    """Do what is left of a run: fitting, testing, exporting, its rows.
+
+    Args:
+        run: The run.
+        table: Where its rows go.
+        bars: Whether to show progress bars.
+
+    Returns:
+        The run's rows of the test, or nothing if another process works on it.
+    """
+    with claimed(run.folder) as free:
+        if not free:
+            return None
+        known = {row.key: row for row in read_rows(table) if run.owns(row) and row.split == "test"}
+        if known and not (run.folder / TEST).is_file():
+            return list(known.values())  # it diverged, or its folder was cleared away
+        try:
+            fit(run, bars)
+        except DivergenceError as error:
+            rows = [diverged_row(run, "test")]
+            print(error, file=sys.stderr)
+        else:
+            measure(run, bars)
+            rows = test_rows(run)
+        # all of them, unless the table was cut off
+        append_rows(table, [row for row in rows if row.key not in known])
+        return rows
+
+
+def accuracy_line(rows: Sequence[Row]) -> str:
+    """A run's accuracy in words: that of the first row, which is that of its memory."""
+    row = rows[0]
+    took = f"{row.storage_floats:,} floats, {row.steps:,} steps, {row.seconds:,.0f} s"
+    return f"{accuracy_text([row.accuracy_mean])} % on the {row.split} set ({took})" if row.networks else "diverged"
+
+
+def conclude(plan: Plan, settings: Sequence[str], table: Path, root: Path) -> None:
+    """Print what the table has of a study at one size, and draw it into its folder where matplotlib is installed.
+
+    Args:
+        plan: The study and its size.
+        settings: The settings to show, in their order.
+        table: The table of results.
+        root: The folder of all studies.
+    """
+    rows = [row for row in read_rows(table) if (row.study, row.size) == (plan.study, plan.size)]
+    rows = sorted((row for row in rows if row.setting in settings), key=lambda row: settings.index(row.setting))
+    print(f"\n{summarise(rows)}\n\nresults: {table}")
+    if not any(row.networks for row in rows):
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no figure: install it with pip install 'rtp[plots]'")
+        return
+    from rtp.plots.saving import save_figure
+    from rtp.plots.study import study_figure
+
+    folder = root / plan.study / plan.size
+    for path in save_figure(study_figure(rows, plan.study), folder / plan.study, tensorboard=folder):
+        print(f"figure: {path}")
+
+
+def _chosen(only: Sequence[str] | None, plan: Plan) -> list[str]:
+    if unknown := [name for name in only or [] if name not in plan.settings]:
+        raise UserError(f"there is no setting {unknown[0]!r} in the size {plan.size}: use {'; '.join(plan.settings)}")
+    return [name for name in plan.settings if only is None or name in only]

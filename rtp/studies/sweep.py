@@ -1,0 +1,241 @@
+"""`rtp sweep`: chooses a number, such as that of the bases, by the accuracy on the validation split (figures 2, 5)."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import jsonargparse
+import yaml
+
+from rtp.datamodules import ImageDataModule
+from rtp.errors import DivergenceError, UserError
+from rtp.modules.budget import StorageBudget
+from rtp.parse_errors import Parser, user_errors
+from rtp.studies.definition import Plan, Run, Search, make_run, option_arguments, read_study
+from rtp.studies.runs import claimed, diverged_row, fit, validation_row
+from rtp.studies.study import (
+    accuracy_line,
+    add_common_arguments,
+    chosen_size,
+    conclude,
+    finish,
+    results_file,
+    show_bars,
+)
+from rtp.studies.summary import accuracy_text
+from rtp.studies.table import append_rows, read_rows
+
+if TYPE_CHECKING:
+    import optuna
+
+SUMMARY = "Choose a study's number, such as that of the bases, by the accuracy on the validation split"
+BASES = "model.memory.num_bases"
+"""The option whose values equation 4 limits."""
+HEARTBEAT, GRACE = 30, 120
+"""Seconds between two signs of life of a trial, and those after which one without is tried again."""
+
+
+class Stopped(BaseException):
+    """Something ended a trial. Optuna does not see it: as after a kill, the trial goes stale and is tried again."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def sweep(args: Sequence[str]) -> None:
+    """Run `rtp sweep`.
+
+    Args:
+        args: What follows `sweep` on the command line.
+
+    Raises:
+        UserError: If something that the user gave is not usable, or Optuna is not installed.
+    """
+    parser = Parser(
+        prog="rtp sweep",
+        description=f"{SUMMARY}. The memory with the best number is tested.",
+        epilog="A sweep that was stopped, in whichever way, goes on with the same command; several processes and "
+        "computers that name the same --storage share its trials out.",
+    )
+    add_common_arguments(parser)
+    parser.add_argument(
+        "--sampler",
+        choices=("grid", "tpe"),
+        default="grid",
+        help="grid: every value of the file; tpe: values between the least and the largest, chosen by a "
+        "tree-structured Parzen estimator (default: %(default)s)",
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="trials of tpe in all (default: as many as values)")
+    parser.add_argument("--storage", metavar="URL", help="Optuna's storage (default: a file of SQLite in the folder)")
+    options = parser.parse_args(list(args))
+    plan = read_study(Path(options.file), chosen_size(options))
+    if plan.search is None:
+        raise UserError(f"{options.file} compares settings and searches for nothing: run it with `rtp study`")
+    if options.trials is not None and (options.sampler == "grid" or options.trials < 1):
+        raise UserError(f"--trials {options.trials}: give a number above 0, and with --sampler tpe alone")
+    search = within_budget(plan, plan.search)
+    root, table = Path(options.folder), results_file(options)
+
+    def run_of(value: int, seed: int) -> Run:
+        assert plan.search is not None
+        return make_run(plan, search.setting(value), seed, root, {search.option: value})
+
+    def objective(value: int) -> float:
+        accuracy = fmean(validated(run_of(value, seed), table, show_bars()) for seed in plan.seeds)
+        print(f"{search.setting(value)}: {accuracy_text([accuracy])} % on the validation split", flush=True)
+        return accuracy
+
+    storage = options.storage or _file_storage(root / plan.study / plan.size)
+    best = optimise(f"{plan.study}-{plan.size}", storage, search, objective, options.sampler, options.trials)
+    print(f"best on the validation split: {search.setting(best)}")
+    for run in [run_of(best, seed) for seed in plan.seeds]:
+        rows = finish(run, table, show_bars())
+        done = "another process tests it" if rows is None else accuracy_line(rows)
+        print(f"{run.setting}, seed {run.seed}: {done}")
+    known = {row.setting for row in read_rows(table)}
+    tried = [name for name in map(search.setting, range(search.values[0], search.values[-1] + 1)) if name in known]
+    conclude(plan, tried, table, root)
+
+
+def optimise(
+    name: str, storage: str, search: Search, objective: Callable[[int], float], sampler: str, trials: int | None
+) -> int:
+    """Let Optuna look for the value of the highest objective.
+
+    Args:
+        name: Of the study within the storage; one that is there is gone on with.
+        storage: URL of Optuna's storage.
+        search: What to look for.
+        objective: The accuracy of a value; NaN where training diverged.
+        sampler: "grid" or "tpe".
+        trials: Finished trials of "tpe" in all; by default as many as there are values.
+
+    Returns:
+        The best value of all trials in the storage.
+
+    Raises:
+        UserError: If Optuna is not installed, the storage cannot be used, or all trials diverged.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError("rtp sweep needs Optuna: pip install 'rtp[sweep]'") from error
+    low, high = search.values[0], search.values[-1]
+
+    def trial_objective(trial: "optuna.Trial") -> float:
+        try:
+            return objective(trial.suggest_int(search.axis, low, high, log=True))
+        except BaseException as error:
+            raise Stopped(error) from error
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        # heartbeats, retried trials and the constant liar have been experimental for years
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        grid = optuna.samplers.GridSampler({search.axis: list(search.values)})
+        # its seed is drawn: processes that share a sweep must not propose the same values
+        chooser = grid if sampler == "grid" else optuna.samplers.TPESampler(constant_liar=True)
+        try:
+            study = optuna.create_study(
+                study_name=name,
+                storage=optuna.storages.RDBStorage(
+                    storage,
+                    heartbeat_interval=HEARTBEAT,
+                    grace_period=GRACE,
+                    heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
+                ),
+                sampler=chooser,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except Exception as error:  # whatever the database's driver raises
+            reason = str(error).splitlines()[0]
+            raise UserError(f"--storage {storage} cannot be used ({reason}): give a URL like sqlite:///FILE") from error
+        finished = optuna.trial.TrialState.COMPLETE
+        wanted = trials or len(search.values)
+        try:
+            if sampler == "tpe":
+                left = wanted - len(study.get_trials(states=(finished,)))
+                enough = optuna.study.MaxTrialsCallback(wanted, states=(finished,))
+                study.optimize(trial_objective, n_trials=max(0, left), callbacks=[enough])
+            elif not grid.is_exhausted(study):
+                study.optimize(trial_objective)  # the sampler ends it
+        except Stopped as stopped:
+            raise stopped.reason from None
+        if not study.get_trials(states=(finished,)):
+            raise UserError(f"training diverged with every {search.axis}: lower the learning rates")
+        return int(study.best_params[search.axis])
+
+
+def validated(run: Run, table: Path, bars: bool) -> float:
+    """A run's best accuracy on the validation split: from the table, or else the run is fitted for it.
+
+    Args:
+        run: The run; waited for where another process works on it.
+        table: The table that the run's row goes into.
+        bars: Whether to show progress bars.
+
+    Returns:
+        The accuracy, NaN where training diverged.
+    """
+    with claimed(run.folder, wait=True):
+        known = [row for row in read_rows(table) if run.owns(row) and row.split == "validation"]
+        if known:
+            return known[0].accuracy_mean
+        try:
+            fit(run, bars)
+            row = validation_row(run)
+        except DivergenceError:
+            row = diverged_row(run, "validation")
+        append_rows(table, [row])
+        return row.accuracy_mean
+
+
+def within_budget(plan: Plan, search: Search) -> Search:
+    """Leave out the numbers of bases that equation 4 has no room for, each with a line that says so.
+
+    Args:
+        plan: Names the data set and the memory.
+        search: Any option; others than the number of bases are left as they are.
+
+    Raises:
+        UserError: If no value is left.
+    """
+    if search.option != BASES:
+        return search
+    budget = _budget(plan)
+    kept = []
+    for value in search.values:
+        try:
+            budget.num_matrices(value)
+            kept.append(value)
+        except UserError as error:
+            print(f"left out {search.setting(value)}: {error}")
+    if not kept:
+        raise UserError(f"no {search.axis} of the sizes.{plan.size}.search fits the budget: use smaller ones")
+    return replace(search, values=tuple(kept))
+
+
+def _budget(plan: Plan) -> StorageBudget:
+    config: dict[str, Any] = {}
+    for base in plan.bases:
+        config |= yaml.safe_load(base.read_text(encoding="utf-8"))
+    memory = dict(config["model"]["init_args"]["memory"].get("init_args", {}))
+    prefix = BASES.rpartition(".")[0] + "."
+    memory |= {name.removeprefix(prefix): value for name, value in plan.options.items() if name.startswith(prefix)}
+    changes = {name: value for name, value in plan.options.items() if name.partition(".")[0] == "data"}
+    with user_errors():
+        parser = jsonargparse.ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(ImageDataModule, "data", required=False)
+        parser.set_defaults({"data": config["data"]})
+        data: ImageDataModule = parser.instantiate_classes(parser.parse_args(option_arguments(changes))).data
+    return StorageBudget(memory["images_per_class"], data.num_classes, data.image_shape, memory.get("downsampling", 2))
+
+
+def _file_storage(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'optuna.db'}"

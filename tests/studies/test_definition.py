@@ -1,0 +1,133 @@
+"""Study files: what they mean, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rtp.errors import UserError
+from rtp.studies.definition import Plan, Search, combinations, option_arguments, read_study
+
+
+def read(tmp_path: Path, content: dict[str, Any], size: str | None = None) -> Plan:
+    (tmp_path / "base.yaml").touch()
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return read_study(path, size)
+
+
+BASE = {"base": "base.yaml"}
+
+
+def test_a_plan_has_the_settings_of_its_size(tmp_path: Path) -> None:
+    content = {
+        "seeds": [0, 1],
+        "sizes": {
+            "paper": BASE,
+            "fast": BASE
+            | {
+                "seeds": [5],
+                "options": {"trainer.max_steps": 2},
+                "settings": {"a": {"y": 3}, "b": None, "c": {"x": 9}},
+            },
+        },
+        "settings": {"a": {"x": 1, "y": 2}, "b": {}},
+    }
+    paper, fast = read(tmp_path, content), read(tmp_path, content, "fast")
+    assert (paper.study, paper.size, paper.seeds, paper.bases) == ("study", "paper", (0, 1), (tmp_path / "base.yaml",))
+    assert paper.settings == {"a": {"x": 1, "y": 2}, "b": {}}
+    assert (fast.size, fast.seeds, fast.options) == ("fast", (5,), {"trainer.max_steps": 2})
+    assert fast.settings == {"a": {"x": 1, "y": 3}, "c": {"x": 9}}
+
+
+def test_a_grid_is_all_combinations() -> None:
+    settings = combinations({"T": {"1": {"t": 1}, "10": {"t": 10}}, "m": {"none": {"m": 0}, "full": {"m": 1}}})
+    assert settings == {
+        "T=1, m=none": {"t": 1, "m": 0},
+        "T=1, m=full": {"t": 1, "m": 1},
+        "T=10, m=none": {"t": 10, "m": 0},
+        "T=10, m=full": {"t": 10, "m": 1},
+    }
+
+
+def test_a_size_changes_the_grid_and_settings_add_to_combinations(tmp_path: Path) -> None:
+    content = {
+        "seeds": [0],
+        "sizes": {"fast": BASE | {"grid": {"T": {"1": None, "2": {"u": 5}, "3": {"t": 3}}}}},
+        "grid": {"T": {"1": {"t": 1}, "2": {"t": 2}}, "m": {"full": {"m": 1}}},
+        "settings": {"T=2, m=full": {"extra": True}},
+    }
+    assert read(tmp_path, content).settings == {
+        "T=2, m=full": {"t": 2, "u": 5, "m": 1, "extra": True},
+        "T=3, m=full": {"t": 3, "m": 1},
+    }
+
+
+def test_a_search_takes_the_place_of_settings(tmp_path: Path) -> None:
+    search = {"axis": "K", "option": "model.memory.num_bases", "values": [2, 8]}
+    plan = read(tmp_path, {"seeds": [0], "sizes": {"fast": BASE | {"search": search}}})
+    assert plan.search == Search("K", "model.memory.num_bases", (2, 8))
+    assert plan.search.setting(8) == "K=8"
+    assert plan.settings == {}
+
+
+def test_arguments_have_classes_before_what_these_take() -> None:
+    options = {"model.memory.num_bases": 8, "model.augmentation": None, "model": "GradientMatching", "a.b": [1, "x"]}
+    assert option_arguments(options) == [
+        "--model=GradientMatching",
+        "--model.augmentation=null",
+        '--a.b=[1, "x"]',
+        "--model.memory.num_bases=8",
+    ]
+
+
+STUDY = {"seeds": [0], "sizes": {"fast": BASE}, "settings": {"a": {}}}
+SEARCH = {"axis": "K", "option": "x", "values": [1]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "'colour' is not known; use seeds, sizes"),
+        ({"sizes": {"fast": {}}}, "sizes.fast has no 'base'"),
+        ({"sizes": {"fast": BASE | {"optoins": {}}}}, "sizes.fast: 'optoins' is not known; use base, options"),
+        ({"sizes": {"fast": {"base": "nowhere.yaml"}}}, "sizes.fast.base: there is no file .*nowhere.yaml"),
+        ({"sizes": {"../out": BASE}}, "the name '../out' is no name of a folder"),
+        ({"settings": {"a/b": {}}}, "the name 'a/b' is no name of a folder"),
+        ({"settings": {"a": 3}}, r"settings.a is 3, but must be a mapping"),
+        ({"settings": {1: {}}}, "the name 1 is not text; put it in quotes"),
+        ({"settings": {}}, "sizes.fast needs either settings, or a grid, or a search: it has none"),
+        ({"sizes": {"fast": BASE | {"settings": {"b": None}}}}, "leaves out 'b', which is not there; there are a"),
+        ({"sizes": {"fast": BASE | {"search": SEARCH}}}, "or a search: it has both"),
+        (
+            {"sizes": {"fast": BASE | {"search": SEARCH | {"values": [0]}}}},
+            "values is .0., but must be a list of whole",
+        ),
+        ({"sizes": {"fast": BASE | {"search": SEARCH | {"values": [2, 1]}}}}, r"in ascending order: \[1, 2\]"),
+        ({"seeds": None}, "seeds is None, but must be a list of whole numbers"),
+        ({"seeds": [True]}, "seeds is .True., but"),
+        ({"seeds": [1, 1]}, "leave out the repeated one"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_in_a_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(tmp_path, STUDY | change)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_size_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no size 'slow': use one of fast"):
+        read(tmp_path, STUDY, "slow")
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: \x00"])
+def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(UserError, match="cannot read the study file"):
+        read_study(tmp_path / "study.yaml")
+
+
+def test_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read the study file .*No such file"):
+        read_study(tmp_path / "study.yaml")

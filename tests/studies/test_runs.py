@@ -1,0 +1,205 @@
+"""One run of a study, and what happens to it when it is stopped anywhere."""
+
+import json
+import math
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rtp import load
+from rtp.checkpoints import read_checkpoint
+from rtp.cli import main
+from rtp.errors import DivergenceError, UserError
+from rtp.modules import MemoryDistillation
+from rtp.studies import runs
+from rtp.studies.definition import Run, make_run, read_study
+from rtp.studies.runs import claimed, device_name, diverged_row, fit, measure, validation_row
+from rtp.studies.runs import test_rows as rows_of_test
+
+
+@pytest.fixture(autouse=True)
+def _keep_ctrl_c() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)  # Lightning turns Ctrl-C off for good
+
+
+@pytest.fixture
+def run(study_file: Path) -> Run:
+    return make_run(read_study(study_file), "short", 1, Path("studies"))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one run left that was fitted, for all tests that start from such a run."""
+    return tmp_path_factory.mktemp("kept") / "studies"
+
+
+@pytest.fixture
+def fitted(run: Run, kept: Path) -> Run:
+    """A run that was fitted, and not tested yet."""
+    if not kept.exists():
+        fit(run, bars=False)
+        shutil.copytree("studies", kept)
+    else:
+        shutil.copytree(kept, "studies")
+    return run
+
+
+class KilledError(Exception):
+    """Ends a run in the middle of a step."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the outer step of this number, from 1, end the run."""
+    outer_loss: Callable[..., Tensor] = MemoryDistillation.outer_loss
+    calls = iter(range(1, 100))
+
+    def killed(self: MemoryDistillation, *batch: Tensor) -> Tensor:
+        if next(calls) == step:
+            raise KilledError
+        return outer_loss(self, *batch)
+
+    monkeypatch.setattr(MemoryDistillation, "outer_loss", killed)
+
+
+def final_memory(run: Run) -> dict[str, Tensor]:
+    checkpoint = read_checkpoint(run.folder / "last.ckpt")
+    assert checkpoint["global_step"] == 4
+    state: dict[str, Tensor] = checkpoint["state_dict"]
+    return state
+
+
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands of `rtp` that are run from now on."""
+    done: list[str] = []
+
+    def recorded(args: list[str]) -> Any:
+        done.append(args[0])
+        return main(args)
+
+    monkeypatch.setattr(runs, "main", recorded)
+    return done
+
+
+def test_a_run_is_fitted_tested_and_exported_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = commands(monkeypatch)
+    fit(run, bars=False)
+    assert run.folder == Path("studies/tiny/fast/short/seed1")
+    measure(run, bars=False)
+    (row,) = rows_of_test(run)
+    found = json.loads((run.folder / "test.json").read_text())
+    assert (row.study, row.size, row.setting, row.seed, row.data) == ("tiny", "fast", "short", 1, "digits")
+    assert (row.training_set, row.architecture, row.split) == ("distilled", "ConvNet", "test")
+    assert (row.accuracy_mean, row.accuracy_std) == (found["accuracy_mean"], found["accuracy_std"])
+    assert (row.networks, row.storage_floats, row.storage_bytes, row.steps) == (1, 608, 2432, 4)
+    assert 0 < row.seconds < 600
+    assert row.device == device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    memory = load(run.folder / "memory.safetensors")
+    assert memory.storage_floats == 608
+    assert memory.description.accuracies[-1].mean == pytest.approx(row.accuracy_mean)
+    assert run.owns(row)
+    assert "distilling digits" in (run.folder / "output.txt").read_text()
+
+    (run.folder / "memory.safetensors").unlink()
+    fit(run, bars=False)
+    measure(run, bars=False)
+    assert done == ["fit", "test"]
+    assert (run.folder / "memory.safetensors").is_file()
+
+
+def test_seed_and_options_reach_the_run(fitted: Run) -> None:
+    config = read_checkpoint(fitted.folder / "best.ckpt")["rtp_config"]
+    assert "seed_everything: 1" in config
+    assert "num_steps: 1" in config
+    assert config.count("seed: 1") == 1  # of the evaluation
+
+
+def test_a_run_that_was_killed_ends_as_an_uninterrupted_one(fitted: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(fitted.plan, fitted.setting, fitted.seed, Path("killed"))
+    with monkeypatch.context() as patch:
+        kill_at(patch, 4)
+        with pytest.raises(KilledError):
+            fit(run, bars=False)
+    assert read_checkpoint(run.folder / "last.ckpt")["global_step"] == 2
+    fit(run, bars=False)
+    assert "step 2" in (run.folder / "output.txt").read_text()
+    torch.testing.assert_close(final_memory(run), final_memory(fitted), rtol=0, atol=0)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at(patch, 2)
+        with pytest.raises(KilledError):
+            fit(run, bars=False)
+    assert (run.folder / "config.yaml").is_file()
+    assert not (run.folder / "last.ckpt").exists()
+    (run.folder / "test").mkdir()
+    fit(run, bars=False)
+    final_memory(run)
+    assert not (run.folder / "test").exists()
+
+
+def test_a_fit_that_was_killed_at_its_very_end_is_gone_on_with(run: Run) -> None:
+    fit(run, bars=False)
+    record = json.loads((run.folder / "study_run.json").read_text())
+    last = (run.folder / "last.ckpt").stat().st_mtime
+    # as a kill leaves it: its session began a minute before the last checkpoint
+    (run.folder / "study_run.json").write_text(json.dumps(record | {"steps": None, "seconds": 7, "started": last - 60}))
+    began = time.time()
+    fit(run, bars=False)
+    again = json.loads((run.folder / "study_run.json").read_text())
+    assert (again["steps"], again["started"]) == (4, None)
+    assert 67 <= again["seconds"] <= 67 + time.time() - began
+
+
+def test_a_run_of_other_options_is_not_gone_on_with(fitted: Run) -> None:
+    changed = make_run(fitted.plan, fitted.setting, fitted.seed, Path("studies"), {"model.unroll.num_steps": 2})
+    with pytest.raises(UserError, match=r"other options \(--model.unroll.num_steps=1\): remove that folder, or use"):
+        fit(changed, bars=False)
+
+
+def test_a_damaged_record_is_named(run: Run) -> None:
+    run.folder.mkdir(parents=True)
+    (run.folder / "study_run.json").write_text("{")
+    with pytest.raises(UserError, match=r"study_run\.json is damaged"):
+        fit(run, bars=False)
+
+
+def test_a_run_without_validation_cannot_be_tested(run: Run) -> None:
+    with pytest.raises(UserError, match=r"has no best\.ckpt: .* set trainer\.val_check_interval"):
+        measure(run, bars=False)
+
+
+def test_the_best_validation_of_a_run_has_a_row(fitted: Run) -> None:
+    row = validation_row(fitted)
+    assert (row.data, row.architecture, row.split, row.networks) == ("digits", "ConvNet", "validation", 1)
+    assert (row.storage_floats, row.storage_bytes, row.steps) == (608, 2432, 4)
+    best = f"best validation accuracy {row.accuracy_mean:.4f}"
+    assert best in (fitted.folder / "output.txt").read_text()
+    assert math.isnan(row.accuracy_std)
+
+
+def test_a_run_that_diverged_has_a_row_without_an_accuracy(run: Run) -> None:
+    wild = make_run(run.plan, "wild", 0, Path("studies"), {"model.inner_optimizer.learning_rate": 1e30})
+    with pytest.raises(DivergenceError):
+        fit(wild, bars=False)
+    row = diverged_row(wild, "test")
+    assert math.isnan(row.accuracy_mean)
+    assert (row.data, row.architecture, row.networks, row.storage_floats, row.steps) == ("digits", "ConvNet", 0, 0, 0)
+
+
+def test_a_folder_is_one_processs_at_a_time(tmp_path: Path) -> None:
+    with claimed(tmp_path / "run") as first, claimed(tmp_path / "run") as second:
+        assert (first, second) == (True, False)
+    with claimed(tmp_path / "run") as third, claimed(tmp_path / "other", wait=True) as fourth:
+        assert (third, fourth) == (True, True)

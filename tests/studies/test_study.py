@@ -1,0 +1,176 @@
+"""`rtp study`: a whole study of two settings and two seeds, stopped and gone on with."""
+
+import importlib.util
+import logging
+import math
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rtp import cli
+from rtp.errors import UserError
+from rtp.studies import runs
+from rtp.studies.runs import claimed
+from rtp.studies.study import study
+from rtp.studies.table import read_rows
+
+TABLE = Path("logs/studies/results.csv")
+
+
+@pytest.fixture(autouse=True)
+def _keep_ctrl_c() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)  # Lightning turns Ctrl-C off for good
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take seconds and have tests of their own."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
+
+
+def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: list[str]) -> None:
+        raise AssertionError(f"ran {args}")
+
+    monkeypatch.setattr(runs, "main", fail)
+
+
+def test_a_study_runs_every_setting_and_seed_and_goes_on_where_it_was_stopped(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # stopped after the first of its runs was fitted and the second one tested
+    real = cli.main
+    count = iter(range(100))
+
+    def stopped(args: list[str]) -> cli.RtpCLI:
+        if next(count) == 5:
+            raise KeyboardInterrupt
+        return real(args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "main", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            study([str(study_file)])
+    assert capsys.readouterr().out.endswith("[3/4] short, seed 1: stopped; the same command goes on from here\n")
+    assert [(row.setting, row.seed) for row in read_rows(TABLE)] == [("short", 0), ("pixels", 0)]
+    assert (TABLE.parent / "tiny/fast/short/seed1/best.ckpt").is_file()
+    done: list[str] = []
+
+    def recorded(args: list[str]) -> cli.RtpCLI:
+        done.append(args[0])
+        return real(args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "main", recorded)
+        study([str(study_file)])
+    assert done == ["test", "fit", "test"]
+    rows = read_rows(TABLE)
+    assert [(row.setting, row.seed) for row in rows] == [("short", 0), ("pixels", 0), ("short", 1), ("pixels", 1)]
+    assert {row.storage_floats for row in rows} == {608, 640}
+    assert all(0 < row.accuracy_mean < 1 for row in rows)
+    capsys.readouterr()
+
+    # done: nothing is left to do, but the table is printed
+    nothing_runs(monkeypatch)
+    study([str(study_file)])
+    printed = capsys.readouterr().out
+    assert "[4/4] pixels, seed 1: " in printed
+    short = [row.accuracy_mean for row in rows if row.setting == "short"]
+    mean, half = 50 * sum(short), 50 * abs(short[0] - short[1])
+    assert f"{mean:.2f} +- {half * math.sqrt(2):.2f}" in printed
+    assert f"results: {TABLE}" in printed
+    assert "pip install 'rtp[plots]'" in printed
+
+    # its table is lost, or its end is: the rows come from what the runs left
+    content = TABLE.read_bytes()
+    for left in (b"", content[:-10]):
+        TABLE.write_bytes(left)
+        monkeypatch.setattr(logging.getLogger("rtp"), "disabled", True)
+        study([str(study_file)])
+        assert sorted(TABLE.read_bytes().splitlines()) == sorted(content.splitlines())
+
+    # its folders are cleared away
+    for folder in (TABLE.parent / "tiny/fast").glob("*/seed*/test.json"):
+        folder.unlink()
+    study([str(study_file), "--only", "pixels", "--seeds", "1"])
+    assert TABLE.read_bytes().count(b"\n") == 5
+    printed = capsys.readouterr().out
+    assert "[1/1] pixels, seed 1: " in printed
+    assert "short" not in printed.rpartition("[1/1]")[2]
+
+
+def test_a_study_goes_on_after_a_run_that_diverged(
+    study_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_file.write_text(
+        study_file.read_text().replace("num_steps: 1", "num_steps: 1, model.inner_optimizer.learning_rate: 1.0e+30")
+    )
+    study([str(study_file), "--seeds", "0", "--results", "mine.csv"])
+    rows = read_rows(Path("mine.csv"))
+    assert [row.setting for row in rows] == ["short", "pixels"]
+    assert [math.isnan(row.accuracy_mean) for row in rows] == [True, False]
+    captured = capsys.readouterr()
+    assert "[1/2] short, seed 0: diverged" in captured.out
+    assert "(1 diverged)" in captured.out
+    assert "training stops" in captured.err
+    nothing_runs(monkeypatch)
+    study([str(study_file), "--seeds", "0", "--results", "mine.csv"])
+    assert len(Path("mine.csv").read_text().splitlines()) == 3
+
+
+def test_a_run_of_another_process_is_left_to_it(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with claimed(Path("logs/studies/tiny/fast/short/seed0")):
+        study([str(study_file), "--only", "short", "--seeds", "0"])
+    printed = capsys.readouterr().out
+    assert "[1/1] short, seed 0: another process works on it" in printed
+    assert "1 of 1 runs are still being done by other processes" in printed
+    assert not TABLE.exists()
+
+
+def test_baselines_have_rows_of_their_own(study_file: Path) -> None:
+    study_file.write_text(study_file.read_text().replace("num_steps: 1", "num_steps: 1, evaluation.baselines: true"))
+    study([str(study_file), "--only", "short", "--seeds", "0"])
+    rows = read_rows(TABLE)
+    assert {"distilled", "random real", "all real"} <= {row.training_set for row in rows}
+    assert len({row.key for row in rows}) == len(rows)
+
+
+def test_a_study_is_a_command_of_rtp(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rtp", "study", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        cli.entry_point()
+    assert caught.value.code == 0
+    assert "--fast" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "long"], "there is no setting 'long' in the size fast: use short; pixels"),
+        (["--size", "huge"], "has no size 'huge': use one of fast"),
+        (["--size", "huge", "--fast"], "not allowed with argument"),
+        (["--results", "tiny.yaml"], "has other columns"),
+        (["--sampler", "grid"], "unrecognized arguments: --sampler grid; `rtp study --help`"),
+    ],
+)
+def test_what_is_wrong_in_a_command_is_said_before_anything_runs(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    nothing_runs(monkeypatch)
+    with pytest.raises(UserError, match=message):
+        study([str(study_file), *options])
+
+
+def test_a_file_for_a_sweep_is_sent_there(study_file: Path) -> None:
+    text = study_file.read_text().partition("settings:")[0]
+    study_file.write_text(text + "    search: {axis: K, option: model.memory.num_bases, values: [4]}\n")
+    with pytest.raises(UserError, match="run it with `rtp sweep`"):
+        study([str(study_file)])

@@ -1,0 +1,101 @@
+"""The shipped studies: every setting of every size is something that `rtp fit` accepts, within the storage budget."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import yaml
+
+from rtp.cli import main
+from rtp.datamodules import HuggingFace
+from rtp.modules import Distillation
+from rtp.studies.definition import Options, Plan, option_arguments, read_study
+from rtp.studies.sweep import within_budget
+
+STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
+SIZES = [(path, size) for path in STUDIES for size in yaml.safe_load(path.read_text())["sizes"]]
+
+
+@pytest.fixture(params=SIZES, ids=lambda pair: f"{pair[0].stem}-{pair[1]}")
+def plan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    # its data set need not be here: the only one that is used this way is CIFAR-10
+    monkeypatch.setattr(HuggingFace, "image_shape", (3, 32, 32))
+    monkeypatch.setattr(HuggingFace, "class_names", tuple("abcdefghij"))
+    return read_study(*request.param)
+
+
+def settings_of(plan: Plan) -> dict[str, Options]:
+    if plan.search is None:
+        return dict(plan.settings)
+    return {plan.search.setting(value): {plan.search.option: value} for value in plan.search.values}
+
+
+def representative(plan: Plan) -> Iterator[Options]:
+    """Settings enough for each option of the study, with each of its values that is no number."""
+    seen: set[str] = set()
+    for options in settings_of(plan).values():
+        kinds = {
+            f"{name} {type(value) if isinstance(value, int) else json.dumps(value)}" for name, value in options.items()
+        }
+        if kinds - seen or not kinds:
+            seen |= kinds
+            yield options
+
+
+def build(plan: Plan, options: Options, folder: Path) -> None:
+    bases = [f"--config={base}" for base in plan.bases]
+    changes = [*option_arguments(plan.options), *option_arguments(options)]
+    cli: Any = main(["fit", *bases, *changes, f"--run_dir={folder}"])
+    assert isinstance(cli.model, Distillation)
+    data = cli.datamodule
+    # the studies are of one budget: nearly full
+    images = cli.config.fit.model.init_args.memory.init_args.images_per_class
+    budget = images * data.num_classes * math.prod(data.image_shape)
+    assert 0.85 * budget < cli.model.memory.storage_floats <= budget
+    assert (
+        cli.config.fit.trainer.max_steps % cli.config.fit.trainer.val_check_interval == 0
+    )  # the last step is validated
+
+
+def test_what_is_published_is_shipped() -> None:
+    names = {path.stem for path in STUDIES}
+    assert names == {"ablation", "adam", "architectures", "baselines", "momentum", "num_bases", "unroll"}
+    for path in STUDIES:
+        assert {"paper", "mnist", "digits", "fast"} <= set(yaml.safe_load(path.read_text())["sizes"])
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_says_what_it_is_and_how_to_run_it(path: Path) -> None:
+    header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+    command = "sweep" if path.stem == "num_bases" else "study"
+    assert f"rtp {command} configs/studies/{path.name} --size " in header
+    assert re.search(r"Published .*\((tables?|figure|section) ", header)
+
+
+def test_seeds_are_three_but_for_the_fast_size(plan: Plan) -> None:
+    assert len(plan.seeds) == (1 if plan.size == "fast" or plan.search else 3)
+
+
+def test_a_sweep_keeps_to_its_budget(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    if plan.search is not None:
+        assert within_budget(plan, plan.search) == plan.search
+
+
+def test_rtp_fit_accepts_the_options(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if plan.size != "fast":
+        pytest.skip("`make test-slow` builds all sizes")
+    monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: None)
+    for number, options in enumerate(representative(plan)):
+        build(plan, options, tmp_path / str(number))
+
+
+@pytest.mark.slow
+def test_rtp_fit_accepts_every_setting(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: None)
+    for number, options in enumerate(settings_of(plan).values()):
+        build(plan, options, tmp_path / str(number))
