@@ -8,7 +8,7 @@ from rtp.errors import UserError
 from rtp.modules.augmentation import Augmentation
 from rtp.modules.base import Distillation
 from rtp.modules.inner_optimizer import InnerOptimizer, InnerSGD
-from rtp.modules.memory import MemoryFactory
+from rtp.modules.memory import Memory, MemoryFactory
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.unroll import Episode, Unroll, draw_minibatches
 
@@ -53,16 +53,44 @@ class MemoryDistillation(Distillation):
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The meta-loss J, lines 5 to 15; see `Distillation.outer_loss`."""
-        episode = self._episode(real_images, real_labels)
+        episode = recalled_episode(
+            self.memory,
+            real_labels.unique(),
+            (real_images, real_labels),
+            self.slots_per_class,
+            self.unroll.num_steps,
+            self.augmentation,
+        )
         return self.unroll.meta_loss(self.fresh_network(self.network), self.inner_optimizer, episode)
 
-    def _episode(self, real_images: Tensor, real_labels: Tensor) -> Episode:
-        classes = real_labels.unique()
-        images = self.memory.recall(classes).flatten(0, 1)
-        labels = classes.repeat_interleave(self.memory.num_slots)
-        if self.augmentation is not None:
-            siamese = self.augmentation.sample(1, device=self.device)
-            images = self.augmentation.apply(images, siamese)
-            real_images = self.augmentation.apply(real_images, siamese)
-        minibatches = draw_minibatches(len(classes), self.memory.num_slots, self.slots_per_class, self.unroll.num_steps)
-        return Episode(images, labels, minibatches.to(self.device), real_images, real_labels)
+
+def recalled_episode(
+    memory: Memory,
+    classes: Tensor,
+    real: tuple[Tensor, Tensor],
+    slots_per_class: int,
+    num_steps: int,
+    augmentation: Augmentation | None,
+) -> Episode:
+    """Recall what an inner loop trains on, and draw its minibatches.
+
+    Args:
+        memory: The memory.
+        classes: (k,) the classes to recall, Y'.
+        real: Images (n, C, H, W) of these classes and labels (n,) that judge the trained network.
+        slots_per_class: Images of each class in a minibatch at most.
+        num_steps: Inner steps T.
+        augmentation: Applied to recalled and real images with one choice and one parameter, if given.
+
+    Returns:
+        The episode; random numbers come from torch's global generators.
+    """
+    images = memory.recall(classes).flatten(0, 1)
+    labels = classes.repeat_interleave(memory.num_slots)
+    real_images, real_labels = real
+    if augmentation is not None:
+        siamese = augmentation.sample(1, device=real_images.device)
+        images = augmentation.apply(images, siamese)
+        real_images = augmentation.apply(real_images, siamese)
+    minibatches = draw_minibatches(len(classes), memory.num_slots, slots_per_class, num_steps)
+    return Episode(images, labels, minibatches.to(images.device), real_images, real_labels)
