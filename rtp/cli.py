@@ -1,13 +1,10 @@
 """The command line: one LightningCLI with `rtp fit | validate | test | predict`."""
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import yaml
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -15,22 +12,30 @@ from lightning.pytorch.utilities import rank_zero_only
 
 # This and the import of rtp.modules let classes be named without their module: `--data CIFAR10`.
 import rtp.datamodules  # noqa: F401
-from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord, TrainingSpeed
+from rtp.callbacks import (
+    LastCheckpoint,
+    MemoryPictures,
+    RetainedAccuracy,
+    RetrainingEvaluation,
+    RunRecord,
+    TrainingSpeed,
+)
 from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.progress import OuterLoopBar
 from rtp.callbacks.retraining import evaluation_of
 from rtp.callbacks.run_record import run_folder
 from rtp.checkpoint_io import AtomicCheckpointIO
-from rtp.checkpoints import checkpoint_config, last_checkpoint, read_checkpoint, resumable
+from rtp.checkpoints import last_checkpoint, read_checkpoint, resumable
 from rtp.commands import OTHER_COMMANDS
 from rtp.errors import UserError
-from rtp.foreign_config import config_for_test
-from rtp.memory_file import memory_config, use_memory
-from rtp.modules import Distillation
+from rtp.memory_file import use_memory
+from rtp.modules import ContinualLearner, Distillation
 from rtp.parse_errors import user_errors
 from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log
 from rtp.report import format_table
-from rtp.run_folders import common_run_folder, config_name, next_run_folder, run_folders
+from rtp.run_folders import common_run_folder, config_name, next_run_folder, relative, run_folders
+from rtp.stored_config import with_checkpoint_config
+from rtp.streaming import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
 from rtp.training import TRAINER_DEFAULTS, without_remarks
 from rtp.version import __version__
 
@@ -71,6 +76,7 @@ class RtpCLI(LightningCLI):
         # A module without these arguments is skipped silently by jsonargparse.
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+        link_streams(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, with the checkpoint's own configuration where a checkpoint and no file is given."""
@@ -139,7 +145,8 @@ class RtpCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Log and save into the run's folder."""
+        """Log and save into the run's folder; a learner of a stream has an evaluation of its own."""
+        streaming = is_stream(self.model, self.datamodule)
         folder = self._get(self.config, "run_dir")
         settings = self._get(self.config_init, "trainer")
         if settings.get("logger") is None:
@@ -152,24 +159,42 @@ class RtpCLI(LightningCLI):
             )
         kwargs.setdefault("default_root_dir", folder)
         ckpt_path = self._get(self.config, "ckpt_path")
-        # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
-        best_folder = folder if self.subcommand == "fit" or not ckpt_path else str(Path(ckpt_path).parent)
-        callbacks = [*(settings.get("callbacks") or []), TrainingSpeed(), BestCheckpoint(best_folder)]
+        callbacks = [*(settings.get("callbacks") or []), TrainingSpeed()]
+        if streaming:  # what counts is how much is left at the end: no checkpoint is chosen
+            callbacks.append(RetainedAccuracy())
+        else:
+            # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
+            best_folder = folder if self.subcommand == "fit" or not ckpt_path else str(Path(ckpt_path).parent)
+            callbacks.append(BestCheckpoint(best_folder))
         if settings.get("enable_progress_bar") is not False and not any(
             isinstance(callback, ProgressBar) for callback in callbacks
         ):
             callbacks.append(OuterLoopBar())
         settings.callbacks = callbacks
         settings.plugins = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if streaming:
+            without_retraining(trainer)
+        return trainer
 
     def before_test(self) -> None:
         """Take the memory of a file, where one is given."""
         if memory := self._get(self.config, "memory"):
             use_memory(Path(memory), self.model, self.datamodule)
 
+    def before_predict(self) -> None:
+        """Refuse a stream, which has no classes of its own to recall.
+
+        Raises:
+            UserError: If a learner of streams was given.
+        """
+        if isinstance(self.model, ContinualLearner):
+            raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
+
     def before_fit(self) -> None:
         """Say what is going to be distilled into what, and where."""
+        if isinstance(self.model, ContinualLearner):
+            rank_zero_print(learning_line(self.model, self.datamodule, self.trainer))
         if not isinstance(self.model, Distillation):
             return
         memory, device = self.model.memory, self.trainer.strategy.root_device
@@ -181,6 +206,9 @@ class RtpCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say what came out and what to do next."""
+        if isinstance(self.model, ContinualLearner):
+            print(learned_lines(self.trainer))
+            return
         best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
         if self.trainer.is_global_zero and best.best_model_path:
             print(
@@ -191,7 +219,9 @@ class RtpCLI(LightningCLI):
 
     def after_test(self) -> None:
         """Print the table of results."""
-        if self.trainer.is_global_zero:
+        if isinstance(self.model, ContinualLearner):
+            print(tested_lines(self.trainer))
+        elif self.trainer.is_global_zero:
             print(f"\n{format_table(evaluation_of(self.trainer).results)}\n")
             print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
             self._print_where_to_look()
@@ -202,46 +232,10 @@ class RtpCLI(LightningCLI):
         print(f"curves and pictures: tensorboard --logdir {relative(folder)}")
 
 
-def with_checkpoint_config(args: Sequence[str]) -> list[str]:
-    """Put the configuration of a checkpoint or a memory's file in front of the other options.
-
-    Args:
-        args: Command-line arguments, the subcommand first.
-
-    Returns:
-        The same arguments if there is a `--config` among them, or neither of `--memory` and `--ckpt_path`, or another
-        command than `validate`, `test` and `predict`; otherwise with the memory, data and evaluation of the run that
-        wrote the file, which the other arguments override.
-
-    Raises:
-        UserError: If the file is none of rtp, both are given, or the file names classes that are not rtp's own.
-    """
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    options.add_argument("-c", "--config")
-    options.add_argument("--ckpt_path")
-    options.add_argument("--memory")
-    options.add_argument("--data")
-    known, _ = options.parse_known_args(args)
-    if known.memory and known.ckpt_path:
-        raise UserError(f"--memory {known.memory} and --ckpt_path {known.ckpt_path} are two memories: give one of them")
-    if args and args[0] == "test" and known.memory and not known.config:
-        return [args[0], "--config", memory_config(Path(known.memory), known.data), *args[1:]]
-    if not args or args[0] not in ("validate", "test", "predict") or known.config or not known.ckpt_path:
-        return list(args)
-    stored = yaml.safe_load(checkpoint_config(Path(known.ckpt_path)))
-    return [args[0], "--config", config_for_test(stored), *args[1:]]
-
-
 @rank_zero_only
 def rank_zero_print(*words: str, sep: str = " ") -> None:
     """Print in one process of those that train together."""
     print(*words, sep=sep)
-
-
-def relative(path: Path | str) -> str:
-    """The path as seen from the current folder, where it lies below it."""
-    full = Path(path).resolve()
-    return str(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)
 
 
 def main(args: list[str] | None = None) -> RtpCLI:

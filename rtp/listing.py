@@ -18,6 +18,7 @@ from rtp.parse_errors import Parser
 
 KINDS: dict[str, type] = {
     "data sets (--data)": rtp.datamodules.ImageDataModule,
+    "streams of tasks (--data)": rtp.datamodules.TaskStream,
     "models (--model)": L.LightningModule,
     "memories (--model.memory)": Memory,
     "networks (--model.network, --evaluation.architectures)": Network,

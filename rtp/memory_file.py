@@ -28,9 +28,7 @@ def memory_config(path: Path, data: str | None) -> str:
     """
     config = config_for_test(load(path).description.config)
     if data is None and yaml.safe_load(config)["data"]["class_path"].endswith(".TorchDataset"):
-        raise UserError(
-            f"{path} was distilled from a program's own data set: name one of its kind, as with --data MNIST"
-        )
+        raise UserError(f"{path} was distilled from a program's own data set: name one, as with --data MNIST")
     return config
 
 

@@ -12,8 +12,8 @@ RUN_DIR = "RTP_RUN_DIR"
 
 
 def config_name(config: Sequence[Any] | None) -> str:
-    """Name of the runs of a configuration: the last file's stem, "unnamed" where there is none."""
-    return Path(str(config[-1])).stem if config else "unnamed"
+    """Name of the runs of a configuration: the files' stems, as in stream_learner, "unnamed" where there are none."""
+    return "_".join(Path(str(path)).stem for path in config) if config else "unnamed"
 
 
 def run_folders(name: str) -> list[Path]:
@@ -39,3 +39,9 @@ def common_run_folder(config: Any) -> Path:
     if rank == 0 or RUN_DIR not in os.environ:
         os.environ[RUN_DIR] = str(next_run_folder(config_name(config.get("config"))))
     return Path(os.environ[RUN_DIR])
+
+
+def relative(path: Path | str) -> str:
+    """The path as seen from the current folder, where it lies below it."""
+    full = Path(path).resolve()
+    return str(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)

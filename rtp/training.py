@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import lightning as L
+
 TRAINER_DEFAULTS: dict[str, Any] = {
     "devices": 1,
     # networks are trained during evaluation, which tensors made in inference mode do not allow
@@ -16,6 +18,20 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
 }
 """Arguments of Lightning's Trainer that differ from its own defaults."""
+
+
+def outer_steps(trainer: L.Trainer) -> int:
+    """Steps that a run has done: updates of the memory or, where a module optimises by hand, minibatches.
+
+    Such a module may update several times for a minibatch, and Lightning counts each of them as a step. During a step,
+    it is the number of those before.
+
+    Args:
+        trainer: The run's.
+    """
+    if trainer.lightning_module.automatic_optimization:
+        return trainer.global_step
+    return int(trainer.fit_loop.epoch_loop.batch_progress.total.processed)  # type: ignore[attr-defined]
 
 
 @contextmanager

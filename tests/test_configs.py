@@ -8,11 +8,13 @@ import lightning as L
 import pytest
 
 from rtp.cli import main
-from rtp.datamodules import HuggingFace, ImageDataModule
-from rtp.modules import Distillation, MemoryDistillation
+from rtp.datamodules import HuggingFace, ImageDataModule, TaskStream
+from rtp.modules import CompressThenRecall, Distillation, MemoryDistillation
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SHIPPED = sorted(path for path in CONFIGS.rglob("*.yaml") if not {"studies", "synthesis"} & set(path.parts))
+ELSEWHERE = {"studies", "continual", "synthesis"}  # checked in files of their own, or below
+SHIPPED = sorted(path for path in CONFIGS.rglob("*.yaml") if not ELSEWHERE & set(path.parts))
+STREAMS = sorted((CONFIGS / "continual").rglob("*_ctr.yaml"))
 TABLE_1 = {
     *(f"{name}_ipc{images}" for name in ("mnist", "fashion_mnist", "svhn", "cifar10") for images in (1, 10, 50)),
     *("cifar100_ipc1", "cifar100_ipc10", "tiny_imagenet_ipc1"),
@@ -66,3 +68,60 @@ def test_cifar10_with_one_image_a_class_recalls_115_images_a_class(
     cli = main(["fit", "--config", str(CONFIGS / "cifar10_ipc1.yaml"), "--run_dir", str(tmp_path / "run")])
     assert cli.model.memory.num_slots == 115
     assert cli.model.memory.storage_floats == 16 * 3 * 16 * 16 + 115 * 10 * 16
+
+
+@pytest.fixture(params=STREAMS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def stream_config(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_the_streams_of_table_5_are_shipped() -> None:
+    assert {path.stem.removesuffix("_ctr") for path in STREAMS if path.parent.name == "continual"} == {
+        "rotations",
+        "permutations",
+        "many_permutations",
+        "incremental_cifar100",
+        "rotations_60000",
+        "permutations_60000",
+    }
+
+
+def test_a_stream_has_table_5s_sizes_and_its_memories_fill_their_share(
+    stream_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(HuggingFace, "image_shape", (3, 32, 32))
+    monkeypatch.setattr(HuggingFace, "class_names", tuple(f"class {number}" for number in range(100)))
+    cli = main(["fit", "--config", str(stream_config), "--run_dir", str(tmp_path / "run")])
+    learner, stream = cli.model, cli.datamodule
+    assert isinstance(learner, CompressThenRecall)
+    assert isinstance(stream, TaskStream)
+    assert cli.trainer.max_epochs == stream.num_tasks == learner.num_tasks
+    assert cli.trainer.reload_dataloaders_every_n_epochs == 1  # type: ignore[attr-defined]
+    assert learner.memory_images == 10 * stream.num_tasks  # of the paper's budget, a task has 10 images
+    share = learner.budget_floats / stream.num_tasks
+    assert 0.9 * share < learner.memory.storage_floats <= share
+    full_size = "permutations" in stream_config.stem
+    assert (len(learner.memory.bases), learner.memory.bases.shape[-1]) == (
+        (8, 28) if full_size else (24, stream.image_shape[-1] // 2)
+    )
+    if stream_config.parent.name == "continual":
+        expected = {
+            "rotations": (20, 4),
+            "permutations": (20, 20),
+            "many_permutations": (100, 20),
+            "incremental_cifar100": (20, 4),
+            "rotations_60000": (20, 2),
+            "permutations_60000": (20, 2),
+        }
+        assert (stream.num_tasks, stream.replays) == expected[stream_config.stem.removesuffix("_ctr")]
+        assert stream.batch_size == 10
+
+
+def test_a_streams_config_says_what_it_is(stream_config: Path) -> None:
+    header = [line for line in stream_config.read_text().splitlines() if line.startswith("#")]
+    assert len(header) >= 3
+    if stream_config.parent.name == "continual":
+        assert re.search(r"Paper \((table 3, \"Ours\"|section 5.2)\): RA \d\d\.\d+ \+- \d\.\d+ %", header[1])
+    else:
+        assert "No published number" in header[1]

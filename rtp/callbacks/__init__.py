@@ -2,8 +2,9 @@
 
 from rtp.callbacks.last_checkpoint import LastCheckpoint
 from rtp.callbacks.pictures import MemoryPictures
+from rtp.callbacks.retained_accuracy import RetainedAccuracy
 from rtp.callbacks.retraining import RetrainingEvaluation
 from rtp.callbacks.run_record import RunRecord
 from rtp.callbacks.speed import TrainingSpeed
 
-__all__ = ["LastCheckpoint", "MemoryPictures", "RetrainingEvaluation", "RunRecord", "TrainingSpeed"]
+__all__ = ["LastCheckpoint", "MemoryPictures", "RetainedAccuracy", "RetrainingEvaluation", "RunRecord", "TrainingSpeed"]

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rtp.callbacks.run_record import run_folder
 from rtp.checkpoint_io import LAST
 from rtp.errors import UserError
+from rtp.training import outer_steps
 
 
 class LastCheckpoint(Checkpoint):
@@ -57,7 +58,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Bring the curves to the disk too: the points of the step that was saved came after its checkpoint."""
-        self._step_before = trainer.global_step
+        self._step_before = outer_steps(trainer)
         if self._log_is_behind:
             self._log_is_behind = False
             for logger in trainer.loggers:
@@ -101,11 +102,11 @@ class LastCheckpoint(Checkpoint):
         os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
     def _save_if_due(self, trainer: L.Trainer) -> None:
-        if trainer.global_step == self._step_before:
+        if outer_steps(trainer) == self._step_before:
             return  # gradients are being accumulated, and a checkpoint does not hold them
         stopped = self._stop or trainer.received_sigterm
         minutes = (time.monotonic() - self._written_at) / 60
-        due = stopped or trainer.global_step % self.every_n_steps == 0 or minutes >= self.every_n_minutes
+        due = stopped or outer_steps(trainer) % self.every_n_steps == 0 or minutes >= self.every_n_minutes
         # clocks and signals differ between processes, but all of them have to write, or stop, after the same step
         if not trainer.strategy.reduce_boolean_decision(due, all=False):
             return
@@ -117,7 +118,7 @@ class LastCheckpoint(Checkpoint):
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             trainer.save_checkpoint(run_folder(trainer) / LAST)
             self._written_at = time.monotonic()
-            self._written_step = trainer.global_step
+            self._written_step = outer_steps(trainer)
             self._log_is_behind = True
 
     @rank_zero_only
@@ -125,9 +126,9 @@ class LastCheckpoint(Checkpoint):
         path = run_folder(trainer) / LAST
         if path.is_file():
             step = f", of step {self._written_step}" if self._written_step is not None else ""
-            print(f"\nstopped at step {trainer.global_step}; continue with --ckpt_path {path}{step}")
+            print(f"\nstopped at step {outer_steps(trainer)}; continue with --ckpt_path {path}{step}")
         else:
-            print(f"\nstopped at step {trainer.global_step}, before the first checkpoint")
+            print(f"\nstopped at step {outer_steps(trainer)}, before the first checkpoint")
 
 
 def _validation_follows(trainer: L.Trainer) -> bool:

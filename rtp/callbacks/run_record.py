@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from rtp.modules.base import Distillation
+from rtp.modules.continual.base import ContinualLearner
 
 CONFIG_KEY = "rtp_config"
 """Where a checkpoint holds the resolved configuration, as YAML text; `rtp test --ckpt_path` reads it."""
@@ -20,7 +21,8 @@ class RunRecord(SaveConfigCallback):
     """Saves the resolved configuration as `config.yaml`, in every checkpoint, and as hyper-parameters.
 
     TensorBoard's HPARAMS page shows the hyper-parameters with the last `val/accuracy` and, in a line of its own, with
-    the last `test/accuracy`. The arguments are those of Lightning's SaveConfigCallback.
+    the last `test/accuracy`; for a stream of tasks these are the retained accuracies. The arguments are those of
+    Lightning's SaveConfigCallback.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -28,7 +30,8 @@ class RunRecord(SaveConfigCallback):
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
         if stage in ("fit", "test") and trainer.is_global_zero:
-            self._show_settings(trainer, "val/accuracy" if stage == "fit" else "test/accuracy")
+            metric = "retained_accuracy" if isinstance(pl_module, ContinualLearner) else "accuracy"
+            self._show_settings(trainer, f"{'val' if stage == 'fit' else 'test'}/{metric}")
 
     def _show_settings(self, trainer: L.Trainer, metric: str) -> None:
         if isinstance(trainer.logger, TensorBoardLogger):

@@ -5,6 +5,8 @@ from typing import Any
 
 import lightning as L
 
+from rtp.training import outer_steps
+
 
 class TrainingSpeed(L.Callback):
     """Logs `train/steps_per_second`, outer steps over wall-clock time since the last time it was logged.
@@ -25,6 +27,6 @@ class TrainingSpeed(L.Callback):
         """Stop the clock; log and start afresh every `log_every_n_steps` steps."""
         self._seconds += time.perf_counter() - self._started
         self._steps += 1
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if outer_steps(trainer) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             pl_module.log("train/steps_per_second", self._steps / self._seconds)
             self._steps, self._seconds = 0, 0.0

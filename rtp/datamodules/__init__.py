@@ -8,6 +8,7 @@ from rtp.datamodules.fashion_mnist import FashionMNIST
 from rtp.datamodules.hugging_face import HuggingFace
 from rtp.datamodules.image_folder import ImageFolder
 from rtp.datamodules.mnist import MNIST
+from rtp.datamodules.streams import IncrementalClasses, PermutedTasks, RotatedTasks, TaskStream
 from rtp.datamodules.svhn import SVHN
 from rtp.datamodules.tiny_imagenet import TinyImageNet
 from rtp.datamodules.torch_dataset import TorchDataset
@@ -22,6 +23,10 @@ __all__ = [
     "HuggingFace",
     "ImageDataModule",
     "ImageFolder",
+    "IncrementalClasses",
+    "PermutedTasks",
+    "RotatedTasks",
+    "TaskStream",
     "TinyImageNet",
     "TorchDataset",
 ]

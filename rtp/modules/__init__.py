@@ -15,6 +15,15 @@ from rtp.modules.window import LastSteps, RandomWindow, Window
 
 if TYPE_CHECKING:
     from rtp.modules.base import Distillation
+    from rtp.modules.continual.base import ContinualLearner
+    from rtp.modules.continual.compress_then_recall import CompressThenRecall
+    from rtp.modules.continual.ewc import EWC
+    from rtp.modules.continual.experience_replay import ExperienceReplay
+    from rtp.modules.continual.gem import GEM
+    from rtp.modules.continual.maml import CMAML, LaMAML
+    from rtp.modules.continual.mer import MER
+    from rtp.modules.continual.multitask import Multitask
+    from rtp.modules.continual.online import Online
     from rtp.modules.distillation import MemoryDistillation
     from rtp.modules.distribution_matching import DistributionMatching
     from rtp.modules.gradient_matching import GradientMatching
@@ -23,24 +32,41 @@ if TYPE_CHECKING:
     from rtp.modules.trajectory_matching import TrajectoryMatching
 
 LIGHTNING_MODULES = {
+    "CMAML": "continual.maml",
+    "CompressThenRecall": "continual.compress_then_recall",
+    "ContinualLearner": "continual.base",
     "Distillation": "base",
     "DistributionMatching": "distribution_matching",
+    "EWC": "continual.ewc",
+    "ExperienceReplay": "continual.experience_replay",
+    "GEM": "continual.gem",
     "GradientMatching": "gradient_matching",
     "ImageAddressedDistillation": "image_distillation",
+    "LaMAML": "continual.maml",
+    "MER": "continual.mer",
     "MemoryDistillation": "distillation",
+    "Multitask": "continual.multitask",
+    "Online": "continual.online",
     "TaskDistillation": "task_distillation",
     "TrajectoryMatching": "trajectory_matching",
 }
 """Where each LightningModule is."""
 
 __all__ = [
+    "CMAML",
+    "EWC",
+    "GEM",
+    "MER",
     "MLP",
     "AddressableMemory",
     "AlexNet",
     "Augmentation",
+    "CompressThenRecall",
+    "ContinualLearner",
     "ConvNet",
     "Distillation",
     "DistributionMatching",
+    "ExperienceReplay",
     "FlipOrRotate",
     "GradientMatching",
     "HigherUnroll",
@@ -49,12 +75,15 @@ __all__ = [
     "InnerAdam",
     "InnerOptimizer",
     "InnerSGD",
+    "LaMAML",
     "LastSteps",
     "Memory",
     "MemoryDistillation",
     "MemoryFactory",
+    "Multitask",
     "Network",
     "NetworkFactory",
+    "Online",
     "PixelMemory",
     "RandomWindow",
     "ResNet12",

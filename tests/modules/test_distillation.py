@@ -47,6 +47,7 @@ def test_an_outer_step_is_algorithm_1(batch: tuple[Tensor, Tensor]) -> None:
     module.training_step(batch, 0).backward()
 
     torch.manual_seed(5)
+    minibatches = draw_minibatches(2, 2, 1, 2)
     fresh = network(SHAPE, CLASSES)
     theta = [p.detach().requires_grad_() for p in fresh.parameters()]
     names = [name for name, _ in fresh.named_parameters()]
@@ -59,7 +60,7 @@ def test_an_outer_step_is_algorithm_1(batch: tuple[Tensor, Tensor]) -> None:
     recalled = pixels[[2, 3, 6, 7]]  # two images of class 1 and two of class 3
     labels = torch.tensor([1, 1, 3, 3])
     momentum = [torch.zeros_like(p) for p in theta]
-    for chosen in draw_minibatches(2, 2, 1, 2):
+    for chosen in minibatches:
         gradients = torch.autograd.grad(loss(recalled[chosen], labels[chosen]), theta, create_graph=True)
         momentum = [0.9 * m + g for m, g in zip(momentum, gradients, strict=True)]
         theta = [p - 0.3 * m for p, m in zip(theta, momentum, strict=True)]

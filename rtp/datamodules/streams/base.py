@@ -1,0 +1,241 @@
+"""The base of all streams of tasks: what a task holds, and a single pass over each."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from rtp.datamodules.base import ImageDataModule, LabelledImages, check_at_least
+from rtp.datamodules.streams.batches import SPLITS, StreamBatches, StreamSplit, TaskBatches
+from rtp.datamodules.streams.batches import StreamBatch as StreamBatch
+from rtp.errors import UserError
+from rtp.normalisation import Normalisation
+
+
+class TaskStream(LightningDataModule, ABC):
+    """Tasks made of one image data set, each of them seen in a single pass (section 5.2: "streamed in mini-batches").
+
+    The Trainer's epoch t is task t: `max_epochs` is the number of tasks and `reload_dataloaders_every_n_epochs` 1. What
+    a task holds and in which order it comes follows from `seed`, `task` and the split alone.
+
+    Args:
+        source: The data set. Training samples come from its training part, those for validation from its validation
+            part, those for testing from its test set.
+        tasks: Number of tasks, at least 1.
+        samples_per_task: Training samples of a task, drawn without replacement; null takes all there are.
+        batch_size: Samples in a minibatch of the stream; 10 in the paper (table 5).
+        replays: How often in a row a minibatch is handed out; "#Replay" of table 5.
+        seed: Seed of the tasks and of the order of their samples, at least 0.
+        validation_samples: Validation samples of a task; null takes all there are.
+        test_samples: Test samples of a task; null takes all there are.
+
+    Raises:
+        UserError: If an argument is out of its range.
+    """
+
+    kind: str
+    """Word in front of the data set's name, such as "permuted"."""
+
+    def __init__(
+        self,
+        source: ImageDataModule,
+        tasks: int,
+        samples_per_task: int | None,
+        batch_size: int = 10,
+        replays: int = 1,
+        seed: int = 0,
+        validation_samples: int | None = None,
+        test_samples: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least("tasks", tasks, 1)
+        check_at_least("samples_per_task", samples_per_task, 1)
+        check_at_least("batch_size", batch_size, 1)
+        check_at_least("replays", replays, 1)
+        check_at_least("seed", seed, 0)
+        check_at_least("validation_samples", validation_samples, 1)
+        check_at_least("test_samples", test_samples, 1)
+        self.source = source
+        self.name = f"{self.kind}_{source.name}"
+        self.num_tasks = tasks
+        self.batch_size = batch_size
+        self.replays = replays
+        self.seed = seed
+        self._samples: dict[StreamSplit, int | None] = {
+            "train": samples_per_task,
+            "val": validation_samples,
+            "test": test_samples,
+        }
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width in pixels."""
+        return self.source.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of one task."""
+        return self.source.num_classes
+
+    @property
+    def total_classes(self) -> int:
+        """Outputs of a single network for all tasks.
+
+        Where they are more than `num_classes`, task t owns `num_classes` of them from t * num_classes on.
+        """
+        return self.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of these outputs."""
+        return self.source.class_names[: self.total_classes]
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The data set's, fitted on its own training images as they are."""
+        return self.source.normalisation
+
+    @abstractmethod
+    def transformed(self, pixels: Tensor, task: int) -> Tensor:
+        """What a task does to images.
+
+        Args:
+            pixels: (n, C, H, W) float32 in [0, 1].
+            task: Number of the task.
+
+        Returns:
+            (n, C, H, W) pixels.
+        """
+
+    def classes(self, task: int) -> range:
+        """The data set's classes that a task is about; their order is that of the task's labels."""
+        return range(self.source.num_classes)
+
+    # Lightning ---------------------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Fetch the data set."""
+        self.source.prepare_data()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the data set and check that every task can be made of it and that the Trainer runs one task an epoch.
+
+        Args:
+            stage: `"fit"`, `"validate"` or `"test"`.
+
+        Raises:
+            DataError: If the data are missing or damaged.
+            UserError: If a task asks for more samples than there are, or the Trainer's settings do not fit.
+        """
+        if stage == "fit" and self.trainer is not None:
+            self._check_trainer()
+        self.source.setup(stage)
+        for split in SPLITS if stage == "test" else SPLITS[:2]:
+            for task in range(self.num_tasks):
+                self._check_size(task, split)
+
+    def train_dataloader(self) -> StreamBatches:
+        """The task of the Trainer's epoch, or the first one; a continued run goes on with the batch that comes next."""
+        if self.trainer is None:
+            return StreamBatches(self, 0)
+        task = min(self.trainer.current_epoch, self.num_tasks - 1)  # Lightning asks once more after the last epoch
+        before = sum(len(StreamBatches(self, earlier)) for earlier in range(task))
+        return StreamBatches(self, task, self.trainer.fit_loop.total_batch_idx + 1 - before)
+
+    def val_dataloader(self) -> list[TaskBatches]:
+        """The validation samples of each task, a loader for each, `source.batch_size` images a batch."""
+        return [TaskBatches(self, task, "val") for task in range(self.num_tasks)]
+
+    def test_dataloader(self) -> list[TaskBatches]:
+        """The test samples, as `val_dataloader`."""
+        return [TaskBatches(self, task, "test") for task in range(self.num_tasks)]
+
+    # Tasks -------------------------------------------------------------------------------------------------------
+
+    def task_set(self, task: int, split: StreamSplit) -> LabelledImages:
+        """All samples of a task, those for training in the order of the stream.
+
+        Args:
+            task: Number of the task.
+            split: The split wanted; `"test"` only after `setup("test")`.
+
+        Returns:
+            Images (n, C, H, W) float32, normalised, and labels (n,) int64 in 0..num_classes-1, on the training device.
+        """
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        images, labels = self._source_set(split)
+        chosen = torch.from_numpy(self._chosen(task, split)).to(images.device)
+        images, labels = images[chosen], labels[chosen]
+        pixels = self.normalisation.invert(images)
+        images = self.normalisation.apply(self.transformed(pixels, task))
+        return images.to(device), (labels - self.classes(task).start).to(device)
+
+    def num_samples(self, task: int, split: StreamSplit) -> int:
+        """Samples of a task."""
+        wanted = self._samples[split]
+        return len(self._members(task, split)) if wanted is None else wanted
+
+    def description(self) -> dict[str, int]:
+        """What the training batches follow from, for the checkpoint of a run."""
+        return {
+            "seed": self.seed,
+            "tasks": self.num_tasks,
+            "samples": self.num_samples(0, "train"),
+            "batch_size": self.batch_size,
+            "replays": self.replays,
+        }
+
+    def _chosen(self, task: int, split: StreamSplit) -> np.ndarray:
+        """Indices into the data set's part, in the order of the stream."""
+        generator = np.random.default_rng([self.seed, task, SPLITS.index(split)])
+        return generator.permutation(self._members(task, split))[: self._samples[split]]
+
+    def _members(self, task: int, split: StreamSplit) -> np.ndarray:
+        classes = self.classes(task)
+        labels = self._source_set(split)[1].cpu().numpy()
+        return np.flatnonzero((labels >= classes.start) & (labels < classes.stop))
+
+    def _source_set(self, split: StreamSplit) -> LabelledImages:
+        if split == "train":
+            return self.source.train_set
+        return self.source.validation_set if split == "val" else self.source.test_set
+
+    def _check_size(self, task: int, split: StreamSplit) -> None:
+        wanted, there = self._samples[split], len(self._members(task, split))
+        if wanted is not None and wanted > there:
+            argument = {"train": "samples_per_task", "val": "validation_samples", "test": "test_samples"}[split]
+            raise UserError(
+                f"{argument} is {wanted}, but {self.source.name} has {there} such images for task {task}: "
+                f"use {argument} <= {there}."
+            )
+
+    def _check_trainer(self) -> None:
+        trainer = self.trainer
+        assert trainer is not None
+        if trainer.world_size != 1:
+            raise UserError(f"a stream is seen by one process, not by {trainer.world_size}: use --trainer.devices 1.")
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # one batch, whatever the rest says
+            return
+        if trainer.max_epochs != self.num_tasks:
+            raise UserError(
+                f"the stream has {self.num_tasks} tasks and the trainer runs {trainer.max_epochs} epochs, but epoch t "
+                f"is task t: use --trainer.max_epochs {self.num_tasks} or --data.tasks {trainer.max_epochs}."
+            )
+        if trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]
+            raise UserError(
+                "every epoch of a stream is another task, so batches must be fetched anew: "
+                "use --trainer.reload_dataloaders_every_n_epochs 1."
+            )
+        # Lightning would go on with the next epoch when such a run is continued
+        cut = [
+            name
+            for name, whole in (("max_steps", -1), ("limit_train_batches", 1.0), ("overfit_batches", 0.0))
+            if getattr(trainer, name) != whole
+        ]
+        if cut:
+            raise UserError(
+                f"{cut[0]} is {getattr(trainer, cut[0])} and would end tasks before their last minibatch: "
+                "leave it out, and choose samples_per_task."
+            )

@@ -1,0 +1,82 @@
+"""Incremental classes: each task is about other classes of the data set."""
+
+from torch import Tensor
+
+from rtp.datamodules.base import ImageDataModule, check_at_least
+from rtp.datamodules.streams.base import TaskStream
+from rtp.errors import UserError
+
+
+class IncrementalClasses(TaskStream):
+    """The classes of a data set, a few a task, in the order of their numbers; images stay as they are.
+
+    Incremental CIFAR100 (Lopez-Paz and Ranzato, NeurIPS 2017; section 5.2): "20 5-way classification tasks". A single
+    network for all tasks has an output for each class of each task.
+
+    The other arguments are those of `TaskStream`.
+
+    Args:
+        source: See `TaskStream`.
+        tasks: See `TaskStream`.
+        samples_per_task: See `TaskStream`.
+        classes_per_task: Classes of one task, at least 2; 5 in the paper.
+        batch_size: See `TaskStream`.
+        replays: See `TaskStream`.
+        seed: See `TaskStream`.
+        validation_samples: See `TaskStream`.
+        test_samples: See `TaskStream`.
+
+    Raises:
+        UserError: If an argument is out of its range.
+    """
+
+    kind = "incremental"
+
+    def __init__(
+        self,
+        source: ImageDataModule,
+        tasks: int,
+        samples_per_task: int | None,
+        classes_per_task: int = 5,
+        batch_size: int = 10,
+        replays: int = 1,
+        seed: int = 0,
+        validation_samples: int | None = None,
+        test_samples: int | None = None,
+    ) -> None:
+        super().__init__(source, tasks, samples_per_task, batch_size, replays, seed, validation_samples, test_samples)
+        check_at_least("classes_per_task", classes_per_task, 2)
+        self.classes_per_task = classes_per_task
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of one task."""
+        return self.classes_per_task
+
+    @property
+    def total_classes(self) -> int:
+        """Classes of all tasks together."""
+        return self.num_tasks * self.classes_per_task
+
+    def classes(self, task: int) -> range:
+        """See `TaskStream.classes`."""
+        return range(task * self.classes_per_task, (task + 1) * self.classes_per_task)
+
+    def transformed(self, pixels: Tensor, task: int) -> Tensor:
+        """See `TaskStream.transformed`."""
+        return pixels
+
+    def setup(self, stage: str | None = None) -> None:
+        """See `TaskStream.setup`.
+
+        Raises:
+            UserError: Also if the data set has too few classes.
+        """
+        there = self.source.num_classes
+        if self.total_classes > there:
+            raise UserError(
+                f"{self.num_tasks} tasks of {self.classes_per_task} classes need {self.total_classes} classes, but "
+                f"{self.source.name} has {there}: use tasks <= {there // self.classes_per_task} or fewer "
+                "classes_per_task."
+            )
+        super().setup(stage)

@@ -1,0 +1,75 @@
+"""Rotations: each task turns every image by its own angle."""
+
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import rotate
+
+from rtp.datamodules.base import ImageDataModule
+from rtp.datamodules.streams.base import TaskStream
+from rtp.errors import UserError
+
+
+class RotatedTasks(TaskStream):
+    """The data set turned by one fixed angle a task, evenly spaced from 0 to `max_angle` degrees, both included.
+
+    MNIST Rotations (Lopez-Paz and Ranzato, NeurIPS 2017; section 5.2: "a fixed angle from 0 to 180 degrees"). Images
+    are turned counter-clockwise with bilinear interpolation; what comes from outside is black.
+
+    The other arguments are those of `TaskStream`.
+
+    Args:
+        source: See `TaskStream`.
+        tasks: See `TaskStream`.
+        samples_per_task: See `TaskStream`.
+        max_angle: Angle of the last task in degrees, above 0 and below 360; 180 in the paper.
+        batch_size: See `TaskStream`.
+        replays: See `TaskStream`.
+        seed: See `TaskStream`.
+        validation_samples: See `TaskStream`.
+        test_samples: See `TaskStream`.
+
+    Raises:
+        UserError: If an argument is out of its range, or the data set's images are not square.
+    """
+
+    kind = "rotated"
+
+    def __init__(
+        self,
+        source: ImageDataModule,
+        tasks: int,
+        samples_per_task: int | None,
+        max_angle: float = 180.0,
+        batch_size: int = 10,
+        replays: int = 1,
+        seed: int = 0,
+        validation_samples: int | None = None,
+        test_samples: int | None = None,
+    ) -> None:
+        super().__init__(source, tasks, samples_per_task, batch_size, replays, seed, validation_samples, test_samples)
+        if not 0 < max_angle < 360:
+            raise UserError(f"max_angle is {max_angle}, but must be above 0 and below 360 degrees.")
+        self.max_angle = max_angle
+
+    def angle(self, task: int) -> float:
+        """The angle of a task in degrees."""
+        return self.max_angle * task / max(1, self.num_tasks - 1)
+
+    def transformed(self, pixels: Tensor, task: int) -> Tensor:
+        """See `TaskStream.transformed`."""
+        angle = self.angle(task)
+        return rotate(pixels, angle, InterpolationMode.BILINEAR) if angle else pixels
+
+    def setup(self, stage: str | None = None) -> None:
+        """See `TaskStream.setup`.
+
+        Raises:
+            UserError: Also if images are not square: a turn by 90 degrees would cut them.
+        """
+        channels, height, width = self.image_shape
+        if height != width:
+            raise UserError(
+                f"{self.source.name} has images of {channels}x{height}x{width}, but a stream of rotations needs square "
+                "ones: use another source or PermutedTasks."
+            )
+        super().setup(stage)

@@ -1,0 +1,236 @@
+"""Compress, then recall: a memory for each task of a stream, in a storage budget for all of them (section 5.2)."""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from rtp.datamodules.streams.base import StreamBatch
+from rtp.errors import UserError
+from rtp.evaluation import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
+from rtp.modules.augmentation import Augmentation
+from rtp.modules.continual.base import Classifier, ContinualLearner
+from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.distillation import recalled_episode
+from rtp.modules.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.modules.memory import Memory
+from rtp.modules.networks import NetworkFactory
+from rtp.modules.unroll import Unroll
+
+TaskMemoryFactory = Callable[[tuple[int, int, int], int, float], Memory]
+"""Builds a task's memory from (image_shape, num_classes, images_per_class); in YAML, a class path with the rest."""
+
+
+class CompressThenRecall(ContinualLearner):
+    """Distils each task of a stream into a memory of its own, and trains networks from the memories afterwards.
+
+    While task t comes in, raw samples of it fill a reservoir in what the stored memories leave of the budget (B.2). For
+    each minibatch handed out there is one outer step: recall the images of all classes, train a fresh network on them
+    for T inner steps, and follow the gradient of its loss on the minibatch and some samples from the reservoir
+    (equation 3; "distillation with both buffer samples and streamed samples"). The minibatch enters the reservoir after
+    the first of these steps. When the task ends, the memory is stored in 1/T of the budget, the raw samples are given
+    up, and memory and outer optimizer start afresh.
+
+    The memory that is being learned is working state, as the weights of a network that is being learned: B.2 counts the
+    raw samples, in 1 - (t-1)/T of the budget for task t from 1, and the memories stored "after the learning on one task
+    is finished".
+
+    Nothing is published of how many inner steps are taken, and how many samples are drawn from the reservoir.
+
+    Args:
+        image_shape: (C, H, W), taken from the stream.
+        num_classes: Classes of one task, taken from the stream.
+        total_classes: Taken from the stream, see `ContinualLearner`; each task has networks of its own here.
+        num_tasks: Number of tasks T, taken from the stream.
+        memory: A task's memory, whose budget is 1/T of `memory_images`, which is
+            memory_images / (num_tasks * num_classes) images a class.
+        network: The network to train in the inner loop and when a task is recalled.
+        memory_images: Storage budget of all tasks together, in real images; 200 for 20 tasks (table 5).
+        unroll: How the inner loop is run and differentiated.
+        slots_per_class: Recalled images of each class in an inner minibatch; at most as many as the memory has.
+        reservoir_samples: Raw samples drawn from the reservoir for an outer step, at least 0.
+        inner_optimizer: The inner loop's update rule.
+        augmentation: Applied with one choice and one parameter to recalled and real images of an outer step
+            (siamese), and image by image when networks are trained from recalled images.
+        optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.2).
+        gradient_clip: Largest norm of the outer gradient, above 0; null for any.
+        networks: Networks trained on a task's recalled images to measure it, at least 1.
+        protocol: How they are trained; "the same setups as the inner loop optimization" (A.2).
+        seed: Seed of these networks.
+
+    Attributes:
+        memory: The memory that is being learned.
+        stored: A memory for each task; those of unfinished tasks mean nothing.
+        reservoir: Raw samples of the present task.
+
+    Raises:
+        UserError: If an argument is out of its range, or a task's share of the budget holds no memory.
+    """
+
+    keeps_changing = False
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        total_classes: int,
+        num_tasks: int,
+        memory: TaskMemoryFactory,
+        network: NetworkFactory,
+        memory_images: int,
+        unroll: Unroll,
+        slots_per_class: int,
+        reservoir_samples: int,
+        inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
+        augmentation: Augmentation | None = None,
+        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+        gradient_clip: float | None = None,
+        networks: int = 1,
+        protocol: TrainingProtocol = TrainingProtocol(),  # noqa: B008  # frozen
+        seed: int = 0,
+    ) -> None:
+        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, memory_images)
+        for name, value, least in (
+            ("slots_per_class", slots_per_class, 1),
+            ("reservoir_samples", reservoir_samples, 0),
+            ("networks", networks, 1),
+        ):
+            if value < least:
+                raise UserError(f"{name} must be at least {least}, got {value}")
+        if gradient_clip is not None and not gradient_clip > 0:
+            raise UserError(f"gradient_clip must be above 0, got {gradient_clip}")
+        self.fresh_network(num_classes)  # one that does not suit the images is reported now, not at the first step
+        self.make_memory = memory
+        self.memory = self._fresh_memory()
+        self.stored = nn.ModuleList(self._fresh_memory() for _ in range(num_tasks)).requires_grad_(False)
+        self.reservoir = Reservoir(memory_images, image_shape)
+        self.unroll = unroll
+        self.slots_per_class = slots_per_class
+        self.reservoir_samples = reservoir_samples
+        self.inner_optimizer = inner_optimizer
+        self.augmentation = augmentation
+        self.make_optimizer = optimizer
+        self.gradient_clip = gradient_clip
+        self.networks = networks
+        self.protocol = protocol
+        self.seed = seed
+
+    @property
+    def storage_floats(self) -> int:
+        """Memories of finished tasks and raw samples of the present one."""
+        return int(self.finished_tasks) * self.memory.storage_floats + self.reservoir.floats
+
+    # Learning ----------------------------------------------------------------------------------------------------
+
+    def learn(self, batch: StreamBatch) -> None:
+        """Take one outer step; see `ContinualLearner.learn`.
+
+        Raises:
+            DivergenceError: If the loss or the norm of its gradient is not finite.
+        """
+        optimizer = self._optimizer()
+        loss = self.outer_loss(batch)
+        self.check_finite("the outer loss", loss)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        norm = torch.nn.utils.get_total_norm(p.grad for p in self.memory.parameters() if p.grad is not None)
+        self.check_finite("the norm of the gradient", norm)
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.memory.parameters(), self.gradient_clip)
+        optimizer.step()
+        self.log("train/outer_loss", loss.detach(), prog_bar=True, batch_size=len(batch.labels))
+        self.log("train/gradient_norm", norm, batch_size=len(batch.labels))
+        if batch.replay == 0:
+            self.reservoir.add(batch.images, batch.labels, batch.task)
+
+    def outer_loss(self, batch: StreamBatch) -> Tensor:
+        """The meta-loss J (equation 3) on a minibatch and a draw from the reservoir.
+
+        Args:
+            batch: The minibatch.
+
+        Returns:
+            A scalar, differentiable with respect to the memory's parameters.
+        """
+        images, labels, _ = self.reservoir.sample(self.reservoir_samples)
+        real = torch.cat([batch.images, images]), torch.cat([batch.labels, labels])
+        classes = torch.arange(self.num_classes, device=self.device)
+        episode = recalled_episode(
+            self.memory, classes, real, self.slots_per_class, self.unroll.num_steps, self.augmentation
+        )
+        return self.unroll.meta_loss(self.fresh_network(self.num_classes), self.inner_optimizer, episode)
+
+    def end_task(self, task: int) -> None:
+        """Store the memory, give the raw samples up, and start afresh; see `ContinualLearner.end_task`."""
+        self.stored[task].load_state_dict(self.memory.state_dict())
+        self.memory.load_state_dict(self._fresh_memory().state_dict())
+        self._optimizer().state.clear()
+        self.reservoir.clear()
+        left = self.budget_floats - (task + 1) * self.memory.storage_floats
+        self.reservoir.shrink(min(self.reservoir.capacity, left // self.reservoir.floats_per_image))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The outer optimizer, over the parameters of the memory that is being learned."""
+        return self.make_optimizer(self.memory.parameters())
+
+    # Recall ------------------------------------------------------------------------------------------------------
+
+    def recalled(self, task: int) -> tuple[Tensor, Tensor]:
+        """All that a stored memory recalls.
+
+        Args:
+            task: Number of a finished task.
+
+        Returns:
+            Images (num_classes * r, C, H, W), class by class, and labels (num_classes * r,).
+        """
+        memory = self.stored[task]
+        assert isinstance(memory, Memory)
+        classes = torch.arange(self.num_classes, device=self.device)
+        with torch.no_grad():
+            images = memory.recall(classes).flatten(0, 1)
+        return images, classes.repeat_interleave(memory.num_slots)
+
+    def classifiers(self, task: int) -> list[Classifier]:
+        """Train `networks` fresh networks on what the task's memory recalls.
+
+        Args:
+            task: Number of a finished task.
+
+        Returns:
+            The networks; the same ones whenever they are asked for, as their random numbers follow from `seed`.
+        """
+        images, labels = self.recalled(task)
+        trainees = []
+        for number in range(self.networks):
+            seed = derived_seed(self.seed, task, number)
+            with own_randomness(seed):
+                trainees.append(Trainee(self.fresh_network(self.num_classes), images, labels, seed))
+        return [*train_networks(trainees, self.protocol, self.augmentation)]
+
+    def predict(self, images: Tensor, task: int) -> Tensor:
+        """Classify images by the first network trained on the task's recalled images; see `ContinualLearner.predict`.
+
+        Whoever has many images trains it once, with `classifiers`.
+        """
+        with torch.no_grad():
+            return self.classifiers(task)[0](images)
+
+    def _fresh_memory(self) -> Memory:
+        images_per_class = self.memory_images / (self.num_tasks * self.num_classes)
+        try:
+            return self.make_memory(self.image_shape, self.num_classes, images_per_class)
+        except UserError as error:
+            raise UserError(
+                f"memory_images={self.memory_images} for {self.num_tasks} tasks of {self.num_classes} classes is "
+                f"images_per_class={images_per_class:g} in a task's memory, and {error}"
+            ) from error
+
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        return optimizer

@@ -1,0 +1,81 @@
+"""The upper bound: a network trained on all tasks together."""
+
+import torch
+from torch import Tensor
+
+from rtp.datamodules.streams.base import StreamBatch, TaskStream
+from rtp.modules.continual.single_network import SingleNetworkLearner, check_positive
+from rtp.modules.networks import NetworkFactory
+
+
+class Multitask(SingleNetworkLearner):
+    """Trains a fresh network, at the end of each task, on all training samples of the tasks so far, shuffled.
+
+    It is no continual learner: it makes several passes, and reads all samples again, as if it had stored them. There
+    is no budget for it, and `storage_floats` is what storing them would take.
+
+    Args:
+        image_shape: (C, H, W), taken from the stream.
+        num_classes: Classes of one task, taken from the stream.
+        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
+        num_tasks: Number of tasks T, taken from the stream.
+        network: The network to train.
+        learning_rate: Of a step, positive.
+        passes: Over all samples so far, at least 1.
+        batch_size: Samples in a minibatch of these, at least 1.
+
+    Raises:
+        UserError: If a number is out of its range.
+    """
+
+    samples: Tensor
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        total_classes: int,
+        num_tasks: int,
+        network: NetworkFactory,
+        learning_rate: float,
+        passes: int,
+        batch_size: int,
+    ) -> None:
+        check_positive("passes", passes)
+        check_positive("batch_size", batch_size)
+        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, learning_rate)
+        self.passes = passes
+        self.batch_size = batch_size
+        self.register_buffer("samples", torch.tensor(0))
+
+    @property
+    def storage_floats(self) -> int:
+        """Floats of all samples of the stream so far."""
+        channels, height, width = self.image_shape
+        return int(self.samples) * channels * height * width
+
+    @property
+    def budget_floats(self) -> int:
+        """Whatever is needed."""
+        return self.storage_floats
+
+    def learn(self, batch: StreamBatch) -> None:
+        """Count samples; they are learned at the end of the task."""
+        if batch.replay == 0:
+            self.samples += len(batch.labels)
+
+    def end_task(self, task: int) -> None:
+        """Train a fresh network on all tasks so far.
+
+        Args:
+            task: Number of the task that ended.
+        """
+        stream = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(stream, TaskStream)
+        sets = [stream.task_set(number, "train") for number in range(task + 1)]
+        images, labels = (torch.cat(parts) for parts in zip(*sets, strict=True))
+        tasks = torch.cat([torch.full_like(labels, number) for number, (_, labels) in enumerate(sets)])
+        self.net.load_state_dict(self.fresh_network(self.total_classes).state_dict())
+        for _ in range(self.passes):
+            for chosen in torch.randperm(len(labels)).to(labels.device).split(self.batch_size):
+                self.step(self.gradient(self.loss(images[chosen], labels[chosen], tasks[chosen])))

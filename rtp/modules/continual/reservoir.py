@@ -1,0 +1,147 @@
+"""Reservoir sampling: a buffer that holds a uniform sample of all it was ever shown."""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from rtp.errors import UserError
+
+
+class Reservoir(nn.Module):
+    """A uniform random subset of a stream, of fixed size: Vitter's algorithm R.
+
+    The first `capacity` samples are kept. Sample number i (from 1) after them takes the place of a random one with
+    probability capacity / i. After n samples each of the n is held with probability capacity / n. Vitter, "Random
+    Sampling with a Reservoir", ACM Transactions on Mathematical Software 11(1), 1985.
+
+    Everything is in buffers of fixed shape, so it is part of a checkpoint; places beyond `len` hold zeros. All draws
+    come from torch's global CPU generator.
+
+    Args:
+        capacity: Samples it can hold, at least 0.
+        image_shape: (C, H, W) of a sample.
+
+    Attributes:
+        images: (capacity at the start, C, H, W) float32; the first `len` are samples.
+        labels: int64, one for each image.
+        tasks: int64, number of the task of each image.
+
+    Raises:
+        UserError: If `capacity` is negative.
+    """
+
+    images: Tensor
+    labels: Tensor
+    tasks: Tensor
+    _counts: Tensor
+
+    def __init__(self, capacity: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        if capacity < 0:
+            raise UserError(f"the capacity of a reservoir must be at least 0, got {capacity}")
+        self.register_buffer("images", torch.zeros(capacity, *image_shape))
+        self.register_buffer("labels", torch.zeros(capacity, dtype=torch.int64))
+        self.register_buffer("tasks", torch.zeros(capacity, dtype=torch.int64))
+        # capacity now, samples held, samples seen since the last `clear`
+        self.register_buffer("_counts", torch.tensor([capacity, 0, 0]))
+
+    def __len__(self) -> int:
+        """Samples held."""
+        return int(self._counts[1])
+
+    @property
+    def capacity(self) -> int:
+        """Samples that it can hold now."""
+        return int(self._counts[0])
+
+    @property
+    def seen(self) -> int:
+        """Samples that it was shown since it was made or cleared."""
+        return int(self._counts[2])
+
+    @property
+    def floats(self) -> int:
+        """Floats of the images held.
+
+        Their labels and tasks are not counted, as in the paper's "total mem size" (table 5), a number of images.
+        """
+        return len(self) * self.floats_per_image
+
+    @property
+    def floats_per_image(self) -> int:
+        """Floats of one image."""
+        return math.prod(self.images.shape[1:])
+
+    @torch.no_grad()
+    def add(self, images: Tensor, labels: Tensor, tasks: Tensor | int) -> None:
+        """Show it some samples, one after the other.
+
+        Args:
+            images: (n, C, H, W).
+            labels: (n,) integers.
+            tasks: (n,) integers, or the one task of all of them.
+        """
+        capacity, held, seen = cast(list[int], self._counts.tolist())
+        places: dict[int, int] = {}  # place -> the last sample that took it
+        for sample in range(len(labels)):
+            seen += 1
+            if held < capacity:
+                places[held] = sample
+                held += 1
+            elif (place := int(torch.randint(seen, ()))) < capacity:
+                places[place] = sample
+        where, what = (torch.tensor(list(indices), dtype=torch.int64) for indices in (places, places.values()))
+        where, what = where.to(self.labels.device), what.to(labels.device)
+        self.images[where] = images[what].to(self.images)
+        self.labels[where] = labels[what].to(self.labels)
+        self.tasks[where] = torch.as_tensor(tasks, device=labels.device).expand(len(labels))[what].to(self.tasks)
+        self._counts.copy_(torch.tensor([capacity, held, seen]))
+
+    def sample(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw samples that it holds, uniformly and without replacement.
+
+        Args:
+            n: Samples wanted, at least 0; where it holds fewer, all of them are drawn.
+
+        Returns:
+            Images (m, C, H, W), labels (m,) and tasks (m,) with m = min(n, len), in random order.
+        """
+        chosen = torch.randperm(len(self))[:n].to(self.labels.device)
+        return self.images[chosen], self.labels[chosen], self.tasks[chosen]
+
+    def content(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All images (m, C, H, W), labels (m,) and tasks (m,) held, m = len, without a draw."""
+        return self.images[: len(self)], self.labels[: len(self)], self.tasks[: len(self)]
+
+    @torch.no_grad()
+    def shrink(self, capacity: int) -> None:
+        """Lower the capacity; where it holds more, a random choice of them is kept.
+
+        A uniform subset of a uniform sample is one again, so what follows is still algorithm R.
+
+        Args:
+            capacity: The new one, from 0 to the present one.
+
+        Raises:
+            ValueError: If it is negative or above the present one.
+        """
+        if not 0 <= capacity <= self.capacity:
+            raise ValueError(f"a reservoir of {self.capacity} samples cannot shrink to {capacity}")
+        held = len(self)
+        if held > capacity:
+            kept = torch.randperm(held)[:capacity].to(self.labels.device)
+            for buffer in (self.images, self.labels, self.tasks):
+                chosen = buffer[kept]
+                buffer.zero_()
+                buffer[:capacity] = chosen
+        self._counts[0] = capacity
+        self._counts[1] = min(held, capacity)
+
+    @torch.no_grad()
+    def clear(self) -> None:
+        """Forget all samples, and how many were seen; the capacity stays."""
+        for buffer in (self.images, self.labels, self.tasks):
+            buffer.zero_()
+        self._counts[1:] = 0

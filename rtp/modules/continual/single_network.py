@@ -1,0 +1,129 @@
+"""What the learners that train one network on the stream have in common."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from rtp.errors import UserError
+from rtp.modules.continual.base import ContinualLearner
+from rtp.modules.networks import NetworkFactory
+
+
+class SingleNetworkLearner(ContinualLearner):
+    """Trains one network for all tasks by stochastic gradient descent without momentum.
+
+    Args:
+        image_shape: (C, H, W), taken from the stream.
+        num_classes: Classes of one task, taken from the stream.
+        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
+        num_tasks: Number of tasks T, taken from the stream.
+        network: The network to train.
+        learning_rate: Of a step, positive.
+        memory_images: Storage budget, in real images.
+
+    Attributes:
+        net: The network being trained.
+
+    Raises:
+        UserError: If a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        total_classes: int,
+        num_tasks: int,
+        network: NetworkFactory,
+        learning_rate: float,
+        memory_images: int = 0,
+    ) -> None:
+        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, memory_images)
+        check_positive("learning_rate", learning_rate)
+        self.net = self.fresh_network(total_classes)
+        self.learning_rate = learning_rate
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The network's parameters."""
+        return list(self.net.parameters())
+
+    def predict(self, images: Tensor, task: int) -> Tensor:
+        """See `ContinualLearner.predict`."""
+        return self.task_columns(self.net(images), task)
+
+    def loss(
+        self, images: Tensor, labels: Tensor, tasks: Tensor | int, weights: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """Work out the mean cross-entropy, each sample's over the classes of its own task.
+
+        Args:
+            images: (n, C, H, W).
+            labels: (n,) in 0..num_classes-1.
+            tasks: (n,) number of each sample's task, or the one task of all of them.
+            weights: In the place of the network's own, in the order of `weights`.
+
+        Returns:
+            A scalar, which requires gradients.
+        """
+        if weights is None:
+            logits = self.net(images)
+        else:
+            names = (name for name, _ in self.net.named_parameters())
+            logits = functional_call(self.net, dict(zip(names, weights, strict=True)), (images,))
+        if isinstance(tasks, int):
+            logits = self.task_columns(logits, tasks)
+        elif self.total_classes > self.num_classes:
+            columns = torch.arange(self.num_classes, device=tasks.device)
+            logits = logits.gather(1, tasks[:, None] * self.num_classes + columns)
+        loss = F.cross_entropy(logits, labels)
+        self.check_finite("the loss", loss)
+        return loss
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Differentiate a loss.
+
+        Args:
+            loss: A scalar that the network's weights led to.
+
+        Returns:
+            (P,) in the order of `weights`.
+        """
+        return flat(torch.autograd.grad(loss, self.weights))
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        """Descend: theta = theta - learning_rate * gradient.
+
+        Args:
+            gradient: (P,) in the order of `weights`.
+        """
+        parts = gradient.split([weight.numel() for weight in self.weights])
+        for weight, part in zip(self.weights, parts, strict=True):
+            weight.sub_(part.view_as(weight), alpha=self.learning_rate)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """None: the weights are changed by hand, and nothing but them outlives a step."""
+        return []
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Put tensors into one vector."""
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def check_positive(name: str, value: float) -> None:
+    """Check a number of the configuration.
+
+    Args:
+        name: Its name there.
+        value: The number.
+
+    Raises:
+        UserError: If it is not positive.
+    """
+    if not value > 0:
+        raise UserError(f"{name} must be positive, got {value}")

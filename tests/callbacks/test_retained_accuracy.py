@@ -1,0 +1,195 @@
+"""Accuracies after each task by hand; and a learner that stores everything, which is training on the stream's data."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rtp.callbacks import RetainedAccuracy
+from rtp.datamodules import Digits, PermutedTasks, RotatedTasks, TaskStream
+from rtp.datamodules.streams.base import StreamBatch
+from rtp.errors import UserError
+from rtp.evaluation import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
+from rtp.modules import MLP, AddressableMemory, CompressThenRecall, ContinualLearner, HigherUnroll, Memory
+from rtp.modules.continual.base import Classifier
+from rtp.modules.continual.reservoir import Reservoir
+
+TASKS, SAMPLES = 3, 35
+PROTOCOL = TrainingProtocol(epochs=30, learning_rate=0.1)
+
+
+def network(image_shape: tuple[int, int, int], num_classes: int) -> MLP:
+    return MLP(image_shape, num_classes, hidden_width=16)
+
+
+class Quiet(ContinualLearner):
+    """A learner that needs no optimizer."""
+
+    def learn(self, batch: StreamBatch) -> None: ...
+
+    def predict(self, images: Tensor, task: int) -> Tensor:
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+
+
+class Constant(Quiet):
+    """Takes every image of task t for class t + the number of finished tasks."""
+
+    def __init__(self) -> None:
+        super().__init__((1, 8, 8), 10, 10, TASKS, network, 0)
+
+    def predict(self, images: Tensor, task: int) -> Tensor:
+        constant = torch.tensor(task + int(self.finished_tasks))
+        return F.one_hot(constant, 10).float().expand(len(images), 10)
+
+
+class KeepsEverything(Quiet):
+    """Stores all samples, and trains two networks on those of a task."""
+
+    keeps_changing = False
+
+    def __init__(self) -> None:
+        super().__init__((1, 8, 8), 10, 10, TASKS, network, TASKS * SAMPLES)
+        self.reservoir = Reservoir(self.memory_images, self.image_shape)
+        self.trained: list[int] = []
+
+    @property
+    def storage_floats(self) -> int:
+        return self.reservoir.floats
+
+    def learn(self, batch: StreamBatch) -> None:
+        if batch.replay == 0:
+            self.reservoir.add(batch.images, batch.labels, batch.task)
+
+    def classifiers(self, task: int) -> list[Classifier]:
+        self.trained.append(task)
+        images, labels, tasks = self.reservoir.content()
+        return trained_on(images[tasks == task], labels[tasks == task], task)
+
+
+def trained_on(images: Tensor, labels: Tensor, task: int) -> list[Classifier]:
+    trainees = []
+    for number in range(2):
+        seed = derived_seed(0, task, number)
+        with own_randomness(seed):
+            trainees.append(Trainee(network((1, 8, 8), 10), images, labels, seed))
+    return [*train_networks(trainees, PROTOCOL)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., tuple[RetainedAccuracy, TaskStream, L.Trainer]]:
+    """Learn three tasks and test."""
+
+    def run(
+        learner: ContinualLearner, kind: type[TaskStream] = PermutedTasks, test: bool = True, **arguments: Any
+    ) -> tuple[RetainedAccuracy, TaskStream, L.Trainer]:
+        stream = kind(Digits(), TASKS, SAMPLES, replays=2, validation_samples=60, **arguments)
+        evaluation = RetainedAccuracy()
+        trainer = L.Trainer(
+            accelerator="cpu",
+            max_epochs=TASKS,
+            reload_dataloaders_every_n_epochs=1,
+            default_root_dir=tmp_path,
+            callbacks=[evaluation],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            inference_mode=False,
+        )
+        trainer.fit(learner, datamodule=stream)
+        if test:
+            trainer.test(learner, datamodule=stream, verbose=False)
+        return evaluation, stream, trainer
+
+    return run
+
+
+def share(stream: TaskStream, task: int, split: Any, label: int) -> float:
+    return float((stream.task_set(task, split)[1] == label).double().mean())
+
+
+def test_the_accuracies_after_each_task(run: Any, tmp_path: Path) -> None:
+    evaluation, stream, trainer = run(Constant())
+    expected = [[share(stream, task, "val", task + after) for task in range(after)] for after in range(1, TASKS + 1)]
+    assert evaluation.history == [pytest.approx(row) for row in expected]
+    assert trainer.callback_metrics["test/retained_accuracy"] == pytest.approx(
+        sum(share(stream, task, "test", task + TASKS) for task in range(TASKS)) / TASKS
+    )
+    result = json.loads((tmp_path / "test.json").read_text())
+    assert result["test_accuracies"] == [[share(stream, task, "test", task + TASKS)] for task in range(TASKS)]
+    interference = sum(expected[-1][task] - expected[task][task] for task in range(TASKS)) / TASKS
+    assert interference != 0
+    assert result["backward_transfer_interference"] == pytest.approx(interference)
+    assert result["learner"] == "Constant"
+
+
+@pytest.mark.parametrize("kind", [PermutedTasks, RotatedTasks])
+def test_storing_everything_is_training_on_the_streams_own_data(kind: type[TaskStream], run: Any) -> None:
+    learner = KeepsEverything()
+    evaluation, stream, _ = run(learner, kind)
+    assert learner.storage_floats == learner.budget_floats
+    for split, found in (("val", [[row] for row in evaluation.history[-1]]), ("test", evaluation.retention.test)):
+        for task in range(TASKS):
+            own_images, own_labels = stream.task_set(task, "train")
+            images, labels = stream.task_set(task, split)
+            accuracies = [
+                float((classifier(images).argmax(1) == labels).double().mean())
+                for classifier in trained_on(own_images, own_labels, task)
+            ]
+            assert min(accuracies) > 0.3
+            expected = accuracies if split == "test" else [sum(accuracies) / 2]
+            assert found[task] == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_cannot_have_changed_is_measured_once(run: Any) -> None:
+    learner = KeepsEverything()
+    evaluation, _, _ = run(learner)
+    assert learner.trained == [0, 1, 2, *range(TASKS)]  # while learning, in the test
+    assert evaluation.history[2][:2] == [*evaluation.history[0], evaluation.history[1][1]]
+
+
+def test_compress_then_recall_holds_the_whole_task_where_the_budget_allows(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+        return AddressableMemory(image_shape, num_classes, images_per_class, num_bases=4, downsampling=1)
+
+    def record(self: CompressThenRecall, task: int) -> None:
+        held.append(tuple(part.clone() for part in self.reservoir.content()))
+        original(self, task)
+
+    held: list[tuple[Tensor, ...]] = []
+    original = CompressThenRecall.end_task
+    monkeypatch.setattr(CompressThenRecall, "end_task", record)
+    learner = CompressThenRecall(
+        (1, 8, 8), 10, 10, TASKS, memory, network, TASKS * SAMPLES, HigherUnroll(1), 1, 5, protocol=PROTOCOL
+    )
+    _, stream, _ = run(learner, test=False)
+    for task in range(TASKS):
+        images, labels = stream.task_set(task, "train")
+        assert torch.equal(held[task][0], images)
+        assert torch.equal(held[task][1], labels)
+
+
+def test_it_goes_on_with_the_accuracies_of_a_checkpoint() -> None:
+    first, second = RetainedAccuracy(), RetainedAccuracy()
+    first.history = [[0.5], [0.25, 0.75]]
+    second.load_state_dict(first.state_dict())
+    assert second.history == first.history
+
+
+def test_modules_that_learn_no_stream_are_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"RetainedAccuracy needs a module that learns a stream of tasks, .* LightningM"
+    ):
+        RetainedAccuracy().on_test_start(L.Trainer(accelerator="cpu", logger=False), L.LightningModule())

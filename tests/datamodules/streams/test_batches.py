@@ -1,0 +1,71 @@
+"""A single pass over each task: nothing is handed out twice, and a continued run goes on where it stopped."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+from rtp.datamodules import ImageDataModule
+from rtp.datamodules.streams.batches import StreamBatches
+from rtp.errors import UserError
+
+
+@pytest.mark.parametrize("replays", [1, 3])
+def test_every_sample_of_a_task_is_handed_out_once_and_replayed_in_a_row(
+    replays: int, numbered: ImageDataModule, stream_of: Any, numbers: Any
+) -> None:
+    stream = stream_of(numbered, replays=replays)
+    for task in range(3):
+        batches = list(StreamBatches(stream, task))
+        assert len(batches) == len(StreamBatches(stream, task)) == 5 * replays
+        assert [batch.replay for batch in batches] == list(range(replays)) * 5
+        assert [batch.last for batch in batches] == [False] * (5 * replays - 1) + [True]
+        assert {batch.task for batch in batches} == {task}
+        for first in range(0, len(batches), replays):
+            for batch in batches[first : first + replays]:
+                assert torch.equal(batch.images, batches[first].images)
+                assert torch.equal(batch.labels, batches[first].labels)
+        seen = Counter(number for batch in batches[::replays] for number in numbers(stream, batch.images))
+        assert len(seen) == 45
+        assert set(seen.values()) == {1}
+        assert [len(batch.labels) for batch in batches[::replays]] == [10, 10, 10, 10, 5]
+
+
+def test_labels_belong_to_their_images(numbered: ImageDataModule, stream_of: Any, numbers: Any) -> None:
+    stream = stream_of(numbered)
+    for batch in StreamBatches(stream, 1):
+        assert [number % 8 for number in numbers(stream, batch.images)] == batch.labels.tolist()
+
+
+def test_iterating_goes_on_where_it_stopped(numbered: ImageDataModule, stream_of: Any) -> None:
+    stream = stream_of(numbered, replays=2)
+    whole = list(StreamBatches(stream, 0))
+    batches = StreamBatches(stream, 0, start=3)
+    assert len(batches) == 10  # Lightning counts those before as fetched
+    continued = [next(iter(batches)) for _ in range(2)] + list(batches)
+    assert len(continued) == 7
+    for one, other in zip(continued, whole[3:], strict=True):
+        assert torch.equal(one.images, other.images)
+        assert one[2:] == other[2:]
+    assert list(batches) == []
+
+
+def test_a_run_is_not_continued_with_another_stream(numbered: ImageDataModule, stream_of: Any) -> None:
+    state = StreamBatches(stream_of(numbered), 0).state_dict()
+    StreamBatches(stream_of(numbered), 2).load_state_dict(state)
+    with pytest.raises(
+        UserError,
+        match=r"with a stream of seed 0, tasks 3, samples 45, .*, not of seed 1, .*: continue it with its own",
+    ):
+        StreamBatches(stream_of(numbered, seed=1), 0).load_state_dict(state)
+
+
+def test_evaluation_has_a_loader_for_each_task(numbered: ImageDataModule, stream_of: Any) -> None:
+    stream = stream_of(numbered, "test", validation_samples=16)
+    assert [len(loader) for loader in stream.val_dataloader()] == [3, 3, 3]
+    assert [len(loader) for loader in stream.test_dataloader()] == [7, 7, 7]
+    for task, loader in enumerate(stream.val_dataloader()):
+        batches = list(loader)
+        assert [len(labels) for _, labels in batches] == [7, 7, 2]
+        assert torch.equal(torch.cat([images for images, _ in batches]), stream.task_set(task, "val")[0])

@@ -1,0 +1,242 @@
+"""Compress, then recall: an outer step written out beside it, the storage at every step, recall, and the errors."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rtp.datamodules.streams.base import StreamBatch
+from rtp.errors import DivergenceError, UserError
+from rtp.evaluation import TrainingProtocol
+from rtp.modules import AddressableMemory, CompressThenRecall, HigherUnroll, InnerSGD, Memory, PixelMemory
+from rtp.modules.networks import MLP
+from rtp.modules.unroll import draw_minibatches
+
+SHAPE, CLASSES, TASKS, IMAGES = (1, 4, 4), 3, 4, 24  # 2 images a class for each task: 96 floats of 384
+
+
+def network(image_shape: tuple[int, int, int], num_classes: int) -> MLP:
+    return MLP(image_shape, num_classes, hidden_width=5)
+
+
+def addressable(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+    return AddressableMemory(image_shape, num_classes, images_per_class, num_bases=4, downsampling=1)
+
+
+class ByItself(CompressThenRecall):
+    """Without a trainer."""
+
+    def _optimizer(self) -> Any:
+        self.optimizer = getattr(self, "optimizer", None) or self.configure_optimizers()
+        return self.optimizer
+
+    def manual_backward(self, loss: Tensor, *_: Any, **__: Any) -> None:
+        loss.backward()
+
+    def log(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def learner(memory: Any = addressable, **arguments: Any) -> ByItself:
+    torch.manual_seed(0)
+    defaults: dict[str, Any] = {
+        "memory_images": IMAGES,
+        "unroll": HigherUnroll(2),
+        "slots_per_class": 1,
+        "reservoir_samples": 4,
+        "inner_optimizer": InnerSGD(0.3, 0.9),
+    }
+    return ByItself(SHAPE, CLASSES, CLASSES, TASKS, memory, network, **defaults | arguments)
+
+
+def batch(task: int, number: int, replay: int = 0, last: bool = False) -> StreamBatch:
+    generator = torch.Generator().manual_seed(1000 * task + number)
+    labels = torch.randint(CLASSES, (5,), generator=generator)
+    return StreamBatch(torch.randn(5, *SHAPE, generator=generator), labels, task, replay, last)
+
+
+def stored(module: ByItself, task: int) -> Memory:
+    memory = module.stored[task]
+    assert isinstance(memory, Memory)
+    return memory
+
+
+def learn_tasks(module: ByItself, tasks: range, batches: int = 6, replays: int = 2) -> None:
+    for task in tasks:
+        for number in range(batches):
+            for replay in range(replays):
+                last = number == batches - 1 and replay == replays - 1
+                module.training_step(batch(task, number, replay, last), number)
+
+
+def test_an_outer_step_is_the_meta_gradient_on_the_minibatch_and_a_draw_from_the_reservoir() -> None:
+    def pixels(shape: Any, num_classes: int, images_per_class: float) -> Memory:
+        return PixelMemory(shape, num_classes, images_per_class)
+
+    module = learner(pixels, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.5))
+    module.learn(batch(0, 0))
+    before = module.memory.bases.detach().clone().requires_grad_()
+    held_images, held_labels, _ = (part.clone() for part in module.reservoir.content())
+    incoming = batch(0, 1)
+    torch.manual_seed(5)
+    module.learn(incoming)
+
+    torch.manual_seed(5)
+    drawn = torch.randperm(5)[:4]
+    real_images = torch.cat([incoming.images, held_images[drawn]])
+    real_labels = torch.cat([incoming.labels, held_labels[drawn]])
+    minibatches = draw_minibatches(CLASSES, 2, 1, 2)
+    fresh = network(SHAPE, CLASSES)
+    names, theta = zip(*((name, p.detach().requires_grad_()) for name, p in fresh.named_parameters()), strict=True)
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(torch.func.functional_call(fresh, dict(zip(names, theta, strict=True)), images), labels)
+
+    momentum = [torch.zeros_like(p) for p in theta]
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    for chosen in minibatches:
+        gradients = torch.autograd.grad(loss(before[chosen], labels[chosen]), theta, create_graph=True)
+        momentum = [0.9 * m + g for m, g in zip(momentum, gradients, strict=True)]
+        theta = tuple(p - 0.3 * m for p, m in zip(theta, momentum, strict=True))
+    (gradient,) = torch.autograd.grad(loss(real_images, real_labels), before)
+    assert gradient.abs().max() > 1e-4
+    torch.testing.assert_close(module.memory.bases.detach(), before.detach() - 0.5 * gradient)
+
+
+def test_the_gradient_is_clipped_to_its_norm() -> None:
+    steps = []
+    for clip in (None, 1e-3):
+        module = learner(gradient_clip=clip, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0))
+        before = torch.nn.utils.parameters_to_vector(module.memory.parameters()).detach().clone()
+        module.learn(batch(0, 0))
+        steps.append(torch.nn.utils.parameters_to_vector(module.memory.parameters()).detach() - before)
+    assert steps[0].norm() > 1e-2
+    torch.testing.assert_close(steps[1], steps[0] * (1e-3 / steps[0].norm()), rtol=1e-2, atol=1e-7)
+
+
+def test_a_minibatch_enters_the_reservoir_once() -> None:
+    module = learner()
+    for replay in range(3):
+        module.learn(batch(0, 0, replay))
+    assert len(module.reservoir) == 5
+    assert torch.equal(module.reservoir.content()[0], batch(0, 0).images)
+
+
+def test_the_budget_holds_at_every_step() -> None:
+    module = learner()
+    image, memory = 16, module.memory.storage_floats
+    assert 86 < memory <= 96  # 1/T of 384: 4 bases of 16, and matrices of 3 x 4
+    stored, capacities = [], []
+    for task in range(TASKS):
+        capacities.append(module.reservoir.capacity)
+        for number in range(6):
+            for replay in range(2):
+                module.training_step(batch(task, number, replay, number == 5 and replay == 1), number)
+                stored.append(module.storage_floats)
+                assert module.storage_floats == int(module.finished_tasks) * memory + len(module.reservoir) * image
+    assert max(stored) <= module.budget_floats == 384
+    # B.2: 1 - (t - 1)/T of the storage for task t, and what rounding of the memories leaves
+    assert capacities == [(384 - task * memory) // image for task in range(TASKS)]
+    for task, capacity in enumerate(capacities):
+        assert IMAGES * (1 - task / TASKS) <= capacity < IMAGES * (1 - task / TASKS) + 2
+    assert stored[-1] == TASKS * memory
+    assert max(stored) > 384 - image  # what is free is used
+
+
+def test_a_finished_memory_is_stored_and_everything_else_starts_afresh() -> None:
+    module = learner(optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.01))
+    learn_tasks(module, range(1))
+    end = {name: tensor.clone() for name, tensor in stored(module, 0).state_dict().items()}
+    assert not torch.equal(module.memory.bases, stored(module, 0).bases)
+    assert module._optimizer().state == {}
+    assert len(module.reservoir) == module.reservoir.seen == 0
+    assert not any(parameter.requires_grad for parameter in module.stored.parameters())
+    fresh = module.memory.bases.detach().clone()
+    learn_tasks(module, range(1, 2))
+    assert not torch.equal(stored(module, 1).bases, fresh)  # it is the learned one that is stored
+    for name, tensor in end.items():
+        assert torch.equal(stored(module, 0).state_dict()[name], tensor)
+        assert tensor.dtype == torch.float32
+    images, labels = module.recalled(0)
+    assert torch.equal(images, stored(module, 0).recall(torch.arange(3)).flatten(0, 1))
+    assert torch.equal(labels, torch.arange(3).repeat_interleave(module.memory.num_slots))
+
+
+def test_networks_for_a_task_are_trained_on_what_its_memory_recalls() -> None:
+    module = learner(networks=3, protocol=TrainingProtocol(epochs=200, learning_rate=0.1))
+    learn_tasks(module, range(2))
+    generators = torch.get_rng_state()
+    classifiers = module.classifiers(1)
+    assert torch.equal(torch.get_rng_state(), generators)
+    images, labels = module.recalled(1)
+    assert len(classifiers) == 3
+    for classifier in classifiers:
+        assert (classifier(images).argmax(1) == labels).float().mean() > 0.9
+    first, again = classifiers[0](images), module.predict(images, 1)
+    assert torch.equal(first, again)  # whenever they are asked for
+    assert not torch.equal(first, classifiers[1](images))
+
+
+def test_without_raw_samples_the_incoming_minibatch_alone_counts() -> None:
+    module = learner(reservoir_samples=0)
+    sizes: list[int] = []
+    original = HigherUnroll.meta_loss
+
+    def record(self: HigherUnroll, net: Any, optimizer: Any, episode: Any, objective: Any = None) -> Tensor:
+        sizes.append(len(episode.real_labels))
+        return original(self, net, optimizer, episode, objective)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HigherUnroll, "meta_loss", record)
+        module.learn(batch(0, 0))
+        module.learn(batch(0, 1))
+    assert sizes == [5, 5]
+
+
+def test_a_loss_that_is_no_number_stops_the_run() -> None:
+    incoming = batch(0, 0)
+    with pytest.raises(DivergenceError, match="the outer loss is nan"):
+        learner().learn(incoming._replace(images=incoming.images * float("nan")))
+
+
+def test_the_outer_optimizer_has_the_papers_values() -> None:
+    module = learner()
+    optimizer = module.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.SGD)
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["momentum"]) == (0.1, 0.5)
+    assert {id(p) for p in group["params"]} == {id(p) for p in module.memory.parameters()}
+
+
+def test_a_budget_without_room_for_a_matrix_is_one_error_that_says_what_fits() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"memory_images=8 for 4 tasks of 3 classes is images_per_class=0.666667 in a task's memory, and "
+        r"num_bases=4 does not fit a budget of 0.666667 .* use num_bases <= 1 or images_per_class >= 1.59",
+    ) as error:
+        learner(memory_images=8)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("slots_per_class", 0, "slots_per_class must be at least 1, got 0"),
+        ("reservoir_samples", -1, "reservoir_samples must be at least 0, got -1"),
+        ("networks", 0, "networks must be at least 1, got 0"),
+        ("gradient_clip", 0.0, "gradient_clip must be above 0, got 0.0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(argument: str, value: float, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        learner(**{argument: value})
+
+
+def test_a_network_that_does_not_suit_the_images_is_reported_at_once() -> None:
+    def refuses(image_shape: tuple[int, int, int], num_classes: int) -> MLP:
+        raise UserError("too small")
+
+    with pytest.raises(UserError, match="too small"):
+        CompressThenRecall(SHAPE, CLASSES, CLASSES, TASKS, addressable, refuses, IMAGES, HigherUnroll(2), 1, 4)

@@ -1,0 +1,54 @@
+"""EWC's step against the sum of its penalties, a task at a time, and a Fisher information by sampling labels out."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rtp.modules.continual.ewc import EWC
+
+
+def fisher(by_hand: Any, weights: Tensor, images: Tensor, task: int) -> Tensor:
+    """The mean over images of the expectation over labels of the squared gradient of the log-likelihood."""
+    total = torch.zeros_like(weights)
+    for image in images.split(1):
+        for label in range(2):
+            sample = image, torch.tensor([label]), torch.tensor([task])
+            probability = torch.exp(-by_hand.loss(weights, sample))
+            total += probability * by_hand.gradient(weights, sample) ** 2
+    return total / len(images)
+
+
+def test_one_penalty_for_each_task(by_hand: Any) -> None:
+    for own_heads in (False, True):
+        learner = by_hand.learner(EWC, own_heads, learning_rate=0.2, strength=3.0, memory_images=100)
+        expected = by_hand.weights(learner)
+        anchors: list[tuple[Tensor, Tensor]] = []
+        for task in range(3):
+            images = []
+            for _ in range(3):
+                batch = by_hand.batch(task)
+                images.append(batch.images)
+                penalty = sum((3.0 * f * (expected - theta) for f, theta in anchors), torch.zeros(()))
+                expected = expected - 0.2 * (by_hand.gradient(expected, by_hand.samples(batch)) + penalty)
+                learner.learn(batch)
+            learner.end_task(task)
+            anchors.append((fisher(by_hand, expected, torch.cat(images), task), expected))
+            assert len(learner.reservoir) == learner.storage_floats == 0
+        torch.testing.assert_close(by_hand.weights(learner), expected)
+        assert learner.penalty_floats == 2 * len(expected)
+
+
+def test_the_penalty_is_the_gradient_of_the_parabolas(by_hand: Any) -> None:
+    # at the end of the first task there is no pull, away from it lambda F (theta - theta_1)
+    learner = by_hand.learner(EWC, learning_rate=0.1, strength=2.0, memory_images=8)
+    learner.learn(by_hand.batch(size=8))
+    assert learner.storage_floats == 8 * 6
+    learner.end_task(0)
+    theta = by_hand.weights(learner)
+    torch.testing.assert_close(learner.pull, learner.importance * theta)
+    assert (learner.importance > 0).all()
+    moved = (theta + 0.5).requires_grad_()
+    parabola = 2.0 / 2 * (learner.importance * (moved - theta) ** 2).sum()
+    (slope,) = torch.autograd.grad(parabola, moved)
+    torch.testing.assert_close(2.0 * (learner.importance * moved - learner.pull), slope)
