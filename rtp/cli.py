@@ -22,6 +22,7 @@ from rtp.callbacks import (
 )
 from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.progress import OuterLoopBar
+from rtp.callbacks.retraining import evaluation_of
 from rtp.callbacks.run_record import run_folder
 from rtp.checkpoint_io import AtomicCheckpointIO
 from rtp.checkpoints import last_checkpoint, read_checkpoint, resumable
@@ -221,8 +222,7 @@ class RtpCLI(LightningCLI):
         if isinstance(self.model, ContinualLearner):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
-            evaluation: RetrainingEvaluation = self._get(self.config_init, "evaluation")
-            print(f"\n{format_table(evaluation.results)}\n")
+            print(f"\n{format_table(evaluation_of(self.trainer).results)}\n")
             print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
             self._print_where_to_look()
 

@@ -11,11 +11,13 @@ import yaml
 from torch import Tensor
 
 from rtp.artefact import Accuracy, Description, DistilledMemory, Protocol, load
+from rtp.artefact.kinds import recognised
 from rtp.artefact.layout import STORED_TYPES, Kind
 from rtp.artefact.loaded import assemble
+from rtp.artefact.query_network import NETWORKS, QueryNetwork, default_arguments
 from rtp.artefact.rendering import CONTACT_SHEET, write_png, write_pt
-from rtp.artefact.tensors import STATE
 from rtp.checkpoints import checkpoint_config, read_checkpoint
+from rtp.class_tasks import ClassTasks, split_classes
 from rtp.datamodules import ImageDataModule
 from rtp.errors import DataError, UserError
 from rtp.foreign_config import check_data
@@ -59,10 +61,11 @@ def export(args: Sequence[str]) -> None:
 
 def storage_line(memory: DistilledMemory) -> str:
     """What a memory takes, as a line of text."""
+    per = "by each image; " if memory.description.kind == "image" else "of each of "
     return (
         f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
         f"{memory.storage_bytes / memory.num_classes:,.1f} bytes a class; "
-        f"{memory.images_per_class} images of each of {memory.num_classes} classes"
+        f"{memory.images_per_class} images {per}{memory.num_classes} classes"
     )
 
 
@@ -110,12 +113,13 @@ def from_checkpoint(path: Path, data: ImageDataModule, config: dict[str, Any]) -
     """
     checkpoint = read_checkpoint(path)
     state = {name.removeprefix("memory."): value for name, value in checkpoint["state_dict"].items()}
-    kind = next((kind for kind, names in STATE.items() if set(names.values()) == set(state)), None)
-    if kind is None:
+    found = recognised(state)
+    if found is None:
         raise UserError(
-            f"{path} holds {', '.join(state)}: a file holds the tensors of an AddressableMemory or a PixelMemory alone"
+            f"{path} holds {', '.join(state)}: a file holds the tensors of an AddressableMemory, a PixelMemory, an "
+            "ImageAddressing or the AddressableMemories of tasks alone"
         )
-    tensors = {name: state[key] for name, key in STATE[kind].items()}
+    kind, tensors = found
     try:
         return assemble(_description(path, data, config, checkpoint, kind, tensors), tensors, data.normalisation)
     except (DataError, LookupError, TypeError, ArithmeticError) as error:
@@ -133,7 +137,9 @@ def _description(
 ) -> Description:
     evaluation, model = config["evaluation"], config["model"]["init_args"]
     augmentation = evaluation.get("augmentation") or model.get("augmentation")
-    stored = tensors["bases" if kind == "addressable" else "images"]
+    stored = tensors["images" if kind == "pixel" else "bases"]
+    tasks = _tasks(model, data) if kind == "tasks" else None
+    num_tasks = 1 if tasks is None else len(tasks)
     protocol = Protocol(
         networks=evaluation["networks"],
         **evaluation["protocol"],
@@ -146,7 +152,7 @@ def _description(
         image_shape=data.image_shape,
         downsampling=data.image_shape[1] // stored.shape[2],
         class_names=tuple(data.class_names),
-        num_slots=len(tensors["addressing"]) if kind == "addressable" else len(stored) // data.num_classes,
+        num_slots=len(stored) // data.num_classes if kind == "pixel" else len(tensors["addressing"]) // num_tasks,
         zca_reg=data.normalisation.reg if isinstance(data.normalisation, ZCA) else None,
         dataset=data.name,
         steps=checkpoint["global_step"],
@@ -155,7 +161,34 @@ def _description(
         # a folder of one computer means nothing on another, and may say more than its owner wants to
         config={**config, "model": _without_folders(config["model"]), "data": _without_folders(config["data"])},
         rtp_version=__version__,
+        query=query_network(model["memory"], tensors["addressing"]) if kind == "image" else None,
+        tasks=tasks,
     )
+
+
+def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
+    """The feature network of a memory that is addressed by images, as a file names it.
+
+    Args:
+        memory: The memory's part of a run's configuration.
+        addressing: (r, d_y, K) the addressing matrices.
+
+    Raises:
+        UserError: If the network is not one of rtp's.
+    """
+    network = memory["init_args"]["feature_network"]
+    module, _, name = network["class_path"].rpartition(".")
+    if not module.startswith("rtp.") or name not in NETWORKS:
+        raise UserError(f"the feature network is {network['class_path']}: a file holds {' or '.join(NETWORKS)} of rtp")
+    arguments = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in (default_arguments(NETWORKS[name]) | (network.get("init_args") or {})).items()
+    }
+    return QueryNetwork(name, arguments, addressing.shape[1])
+
+
+def _tasks(model: dict[str, Any], data: ImageDataModule) -> ClassTasks:
+    return split_classes(data.num_classes, model["classes_per_task"], model.get("task_seed"))
 
 
 def _accuracies(
@@ -181,7 +214,10 @@ def _accuracies(
 
 def _without_folders(part: dict[str, Any]) -> dict[str, Any]:
     folders = ("root", "experts_dir")
-    return {**part, "init_args": {name: None if name in folders else v for name, v in part["init_args"].items()}}
+    arguments = {name: None if name in folders else value for name, value in part["init_args"].items()}
+    if isinstance(few_shot := arguments.get("few_shot"), dict):
+        arguments["few_shot"] = few_shot | {"label_memory": None}
+    return {**part, "init_args": arguments}
 
 
 def _call(part: dict[str, Any]) -> str:

@@ -43,6 +43,10 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
     yield storage_line(memory)
     bases = "x".join(map(str, memory.memory.bases.shape[1:]))
     yield f"images: {'x'.join(map(str, memory.image_shape))}, from {len(memory.memory.bases)} bases of {bases}"
+    if description.query is not None:
+        yield f"queries: {description.query.query_dim} numbers that {description.query} makes of an image"
+    if description.tasks is not None:
+        yield f"tasks: {len(description.tasks)} of {len(description.tasks[0])} classes, learned apart"
     how = "each channel standardised" if description.zca_reg is None else f"ZCA, regularisation {description.zca_reg:g}"
     yield f"preprocessing: {how}, {memory.normalisation_bytes:,} bytes beside the memory"
     more = f" and {memory.num_classes - SHOWN_CLASSES} more" if memory.num_classes > SHOWN_CLASSES else ""

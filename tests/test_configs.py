@@ -12,7 +12,8 @@ from rtp.datamodules import HuggingFace, ImageDataModule, TaskStream
 from rtp.modules import CompressThenRecall, Distillation, MemoryDistillation
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SHIPPED = sorted(path for path in CONFIGS.rglob("*.yaml") if not {"studies", "continual"} & set(path.parts))
+ELSEWHERE = {"studies", "continual", "synthesis"}  # checked in files of their own, or below
+SHIPPED = sorted(path for path in CONFIGS.rglob("*.yaml") if not ELSEWHERE & set(path.parts))
 STREAMS = sorted((CONFIGS / "continual").rglob("*_ctr.yaml"))
 TABLE_1 = {
     *(f"{name}_ipc{images}" for name in ("mnist", "fashion_mnist", "svhn", "cifar10") for images in (1, 10, 50)),

@@ -13,10 +13,11 @@ from PIL import Image
 
 import rtp
 from rtp import cli
+from rtp.artefact.query_network import QueryNetwork
 from rtp.cli import main
 from rtp.datamodules import Digits
 from rtp.errors import UserError
-from rtp.export import export
+from rtp.export import export, query_network
 from rtp.info import info
 from rtp.memory_file import use_memory
 
@@ -272,3 +273,11 @@ def test_the_configuration_in_a_file_is_the_runs(plain: Path) -> None:
     config: Any = yaml.safe_load((plain / "config.yaml").read_text())
     stored = rtp.load(exported(plain)).description.config
     assert stored == {name: config[name] for name in ("seed_everything", "model", "data", "evaluation", "pictures")}
+
+
+def test_a_feature_network_of_one_s_own_is_refused() -> None:
+    memory = {"init_args": {"feature_network": {"class_path": "mine.Net", "init_args": {}}}}
+    with pytest.raises(UserError, match=r"^the feature network is mine.Net: a file holds AlexNet or ConvNet or MLP or"):
+        query_network(memory, torch.zeros(3, 6, 5))
+    memory["init_args"]["feature_network"] = {"class_path": "rtp.modules.MLP", "init_args": {"hidden_width": 3}}
+    assert query_network(memory, torch.zeros(3, 6, 5)) == QueryNetwork("MLP", {"hidden_width": 3, "depth": 1}, 6)

@@ -71,8 +71,8 @@ def test_the_text_has_a_heading_a_kind_and_aligned_lines(plugins: str) -> None:
     assert text.startswith("data sets (--data)\n  CIFAR10 ")
     block = next(block for block in text.split("\n\n") if block.startswith("memories"))
     lines = block.splitlines()[1:]
-    assert lines[0].index("Bases shared") == lines[1].index("One learned image")
-    assert lines[2].startswith(f"  {plugins}.Own")  # a class without a docstring has its base's line
+    assert lines[0].index("Bases shared") == lines[1].index("Bases and") == lines[2].index("One learned image")
+    assert lines[3].startswith(f"  {plugins}.Own")  # a class without a docstring has its base's line
 
 
 def test_a_module_that_cannot_be_imported_is_named() -> None:

@@ -216,8 +216,14 @@ def _claimed_specs(header: dict[str, Any]) -> Specs:
     specs: Specs = {}
     for name, entry in header.items():
         try:
-            dtype, shape = TYPES[entry["dtype"]], tuple(entry["shape"])
+            dtype, shape = TYPES[entry["dtype"]], tuple(map(_size, entry["shape"]))
         except (LookupError, TypeError):
             raise DataError(f"its tensor {ascii(name)[:40]} is none of numbers") from None
         specs[name] = (dtype, shape)
     return specs
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError("no size")
+    return value

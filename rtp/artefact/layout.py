@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from rtp.artefact.query_network import QueryNetwork
 from rtp.errors import DataError
 
 FORMAT = "rtp.memory"
@@ -16,7 +17,7 @@ MAX_RECALLED = 2**30
 MAX_SIDE = 2**14
 """Height and width of an image in pixels; with it and `MAX_RECALLED` no product of sizes is out of reach."""
 
-Kind = Literal["addressable", "pixel"]
+Kind = Literal["addressable", "pixel", "image", "tasks"]
 StoredType = Literal["float32", "float16", "int8"]
 STORED_TYPES: tuple[StoredType, ...] = get_args(StoredType)
 
@@ -70,12 +71,14 @@ class Description:
     """Everything that an artefact holds beside its tensors.
 
     Attributes:
-        kind: "addressable" (bases and addressing matrices) or "pixel" (one image a slot).
+        kind: "addressable" (bases and addressing matrices), "pixel" (one image a slot), "image" (bases, addressing
+            matrices and the network that makes queries of images) or "tasks" (bases and matrices of each of several
+            disjoint sets of classes).
         stored_as: Type of the numbers in the file.
         image_shape: (C, H, W) of a recalled image, C 1 or 3.
         downsampling: Factor by which what is stored is smaller in height and width.
         class_names: Names of the classes, in the order of the labels. Anything that somebody typed.
-        num_slots: Images recalled of each class.
+        num_slots: Images recalled of each class, or by each image.
         zca_reg: Regularisation of ZCA, None where each channel is standardised instead.
         dataset: Name of the data set.
         steps: Outer steps that the memory was trained for.
@@ -83,6 +86,8 @@ class Description:
         accuracies: What was measured of the memory in float32, before it was stored as `stored_as`.
         config: The seed, model, data and evaluation of the run, as in its `config.yaml`, without folders.
         rtp_version: Version of rtp that wrote the file.
+        query: The network that makes queries, of the kind "image" alone.
+        tasks: The classes of each task, of the kind "tasks" alone: the same number in each, together all classes.
     """
 
     kind: Kind
@@ -98,6 +103,8 @@ class Description:
     accuracies: tuple[Accuracy, ...]
     config: dict[str, Any]
     rtp_version: str
+    query: QueryNetwork | None = None
+    tasks: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         """Check what has to fit together.
@@ -117,6 +124,12 @@ class Description:
             raise DataError(f"the recalled images are {recalled:,} numbers, more than {MAX_RECALLED:,}")
         if self.zca_reg is not None and not self.zca_reg > 0:
             raise DataError(f"zca_reg is {self.zca_reg}, but must be positive")
+        if (self.query is None) == (self.kind == "image") or (self.tasks is None) == (self.kind == "tasks"):
+            raise DataError(f"a memory of the kind {self.kind!r} has other entries than query or tasks say")
+        if self.tasks is not None:
+            every = sorted(label for task in self.tasks for label in task)
+            if every != list(range(len(self.class_names))) or len(set(map(len, self.tasks))) != 1:
+                raise DataError(f"the tasks do not split {len(self.class_names)} classes into parts of one size")
 
 
 def to_json(description: Description) -> str:
@@ -163,6 +176,9 @@ def from_json(text: str) -> Description:
         accuracies=tuple(_accuracy(record) for record in entry.records("accuracies")),
         config=entry.record("config").content,
         rtp_version=entry.text("rtp_version"),
+        # files of older versions have neither
+        query=None if content.get("query") is None else _query(entry.record("query")),
+        tasks=None if content.get("tasks") is None else tuple(map(tuple, entry.lists("tasks"))),
     )
 
 
@@ -177,6 +193,11 @@ class _Entries:
 
     def integers(self, name: str) -> list[int]:
         return self._checked(name, lambda value: _all(value, _is_count), "a list of counts")
+
+    def lists(self, name: str) -> list[list[int]]:
+        return self._checked(
+            name, lambda value: _all(value, lambda item: _all(item, _is_count)), "a list of lists of counts"
+        )
 
     def number(self, name: str) -> float:
         # an integer may be too large for a float
@@ -219,6 +240,18 @@ def _protocol(entry: _Entries) -> Protocol:
         momentum=entry.number("momentum"),
         architecture=entry.text("architecture"),
         augmentation=None if entry.content.get("augmentation", 0) is None else entry.text("augmentation"),
+    )
+
+
+def _query(entry: _Entries) -> QueryNetwork:
+    arguments = entry.record("arguments")
+    return QueryNetwork(
+        name=entry.text("name"),
+        arguments={
+            name: tuple(arguments.integers(name)) if isinstance(value, list) else arguments.integer(name)
+            for name, value in arguments.content.items()
+        },
+        query_dim=entry.integer("query_dim"),
     )
 
 

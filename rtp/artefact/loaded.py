@@ -11,6 +11,7 @@ from rtp.artefact import files, tensors
 from rtp.artefact.layout import Accuracy, Description, Protocol, StoredType
 from rtp.errors import UserError
 from rtp.figures import within_range
+from rtp.modules.image_addressing import ImageAddressing
 from rtp.modules.memory import Memory
 from rtp.normalisation import ZCA, Normalisation, Standardisation, normalised
 
@@ -42,7 +43,8 @@ class DistilledMemory:
 
     Attributes:
         description: Class names, sizes, evaluation protocol, measured accuracies, configuration, versions.
-        memory: The bases and addressing matrices, or images, as a module; float32, without gradients.
+        memory: The bases and addressing matrices, or images, as a module; float32, without gradients. Where queries are
+            images, the feature network is a part of it.
         normalisation: The map from pixels to what networks see, and its inverse.
     """
 
@@ -67,7 +69,7 @@ class DistilledMemory:
 
     @property
     def images_per_class(self) -> int:
-        """Images r that are recalled of each class; more than the storage would hold as they are."""
+        """Images r that are recalled of each class, or by each image; more than the storage would hold as they are."""
         return self.description.num_slots
 
     @property
@@ -100,29 +102,47 @@ class DistilledMemory:
         """Version of rtp that wrote the file."""
         return self.description.rtp_version
 
-    def recall(self, labels: Tensor) -> Tensor:
-        """Recall all images of some classes.
+    def recall(self, labels: Tensor | None = None, *, images: Tensor | None = None) -> Tensor:
+        """Recall all images of some classes or, from a memory that is addressed by images, what some images recall.
 
         Args:
             labels: (n,) integers in [0, num_classes).
+            images: (n, C, H, W) uint8, as the data set has them; they need not be of a known class.
 
         Returns:
             (n, r, C, H, W) float32, as networks are trained on them: normalised, without bounds.
 
         Raises:
-            UserError: If a label is none of a class.
+            UserError: If a label is none of a class, the images have another type or shape, or the memory is addressed
+                in the other way.
         """
+        if isinstance(self.memory, ImageAddressing):
+            if images is None or labels is not None:
+                raise UserError("this memory is addressed by images: recall(images=...), raw ones as preprocess takes")
+            return self._recall_images(self.memory, images)
+        if labels is None or images is not None:
+            raise UserError("this memory is addressed by labels: recall(labels)")
         if labels.dim() != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
             raise UserError(f"labels are {_kind(labels)}, not (n,) integers")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise UserError(f"labels lie between {labels.min()} and {labels.max()}, not 0 and {self.num_classes - 1}")
         return self.memory.recall(labels.long().cpu())
 
+    @torch.no_grad()
+    def _recall_images(self, memory: ImageAddressing, images: Tensor) -> Tensor:
+        recalled = memory.recall_images(self.preprocess(images).cpu())
+        if not recalled.isfinite().all():
+            raise UserError("the memory's numbers are so large that recalled images are not finite: use another file")
+        return recalled
+
     def dataset(self) -> RecalledImages:
         """All recalled images with their labels, class by class: the training set.
 
         Returns:
             A data set of `num_classes * images_per_class` pairs of an image, (C, H, W) float32, and its label.
+
+        Raises:
+            UserError: If the memory is addressed by images, which have to be given to `recall`.
         """
         classes = torch.arange(self.num_classes)
         return RecalledImages(self.recall(classes).flatten(0, 1), classes.repeat_interleave(self.images_per_class))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from rtp.artefact.layout import Description, Kind, StoredType
+from rtp.artefact.kinds import made, memory_shapes, recognised
+from rtp.artefact.layout import Description, StoredType
 from rtp.errors import DataError, UserError
-from rtp.modules.memory import AddressableMemory, Memory, PixelMemory
+from rtp.modules.memory import Memory
 from rtp.normalisation import ZCA, Normalisation, Standardisation
 
 Specs = dict[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -17,31 +18,21 @@ SCALE_TYPE = torch.float32
 LARGEST = 127
 """Of a symmetric 8-bit number: -127 to 127, so that 0 is 0."""
 
-# Names in the file, and where a memory's `state_dict` has them.
-STATE: dict[Kind, dict[str, str]] = {
-    "addressable": {"bases": "_bases", "addressing": "addressing"},
-    "pixel": {"images": "images"},
-}
-
 
 def memory_specs(description: Description, num_bases: int) -> Specs:
     """Types and shapes of the tensors that hold the memory, the scales of 8-bit numbers included.
 
     Args:
         description: What the artefact says of itself.
-        num_bases: Number K of bases; of no meaning to a pixel memory.
+        num_bases: Number of bases, of all tasks together; of no meaning to a pixel memory.
     """
-    channels, height, width = description.image_shape
-    basis = (channels, height // description.downsampling, width // description.downsampling)
-    classes, slots = len(description.class_names), description.num_slots
-    shapes: dict[str, tuple[int, ...]]
-    if description.kind == "addressable":
-        shapes = {"bases": (num_bases, *basis), "addressing": (slots, classes, num_bases)}
-    else:
-        shapes = {"images": (classes * slots, *basis)}
-    specs: Specs = {name: (TORCH_TYPES[description.stored_as], shape) for name, shape in shapes.items()}
-    if description.stored_as == "int8":
-        specs |= {f"{name}.scale": (SCALE_TYPE, shape[:1]) for name, shape in shapes.items()}
+    stored_type = TORCH_TYPES[description.stored_as]
+    specs: Specs = {}
+    for name, shape in memory_shapes(description, num_bases).items():
+        if description.stored_as == "int8" and len(shape) > 1:
+            specs |= {name: (stored_type, shape), f"{name}.scale": (SCALE_TYPE, shape[:1])}
+        else:
+            specs[name] = (SCALE_TYPE if description.stored_as == "int8" else stored_type, shape)
     return specs
 
 
@@ -101,14 +92,18 @@ def stored_memory(memory: Memory, description: Description) -> dict[str, Tensor]
     Raises:
         UserError: If a number is not finite or does not fit float16.
     """
-    state = memory.state_dict()
     tensors = {}
-    for name, key in STATE[description.kind].items():
-        tensor = state[key].detach().cpu().contiguous()
+    found = recognised(memory.state_dict())
+    assert found is not None  # or it would not have come here
+    for name, value in found[1].items():
+        tensor = value.detach().cpu().contiguous()
         if not tensor.isfinite().all():
             raise UserError(f"{name} hold numbers that are not finite: use another checkpoint")
         if description.stored_as == "int8":
-            tensors[name], tensors[f"{name}.scale"] = quantised(tensor)
+            if tensor.dim() > 1:
+                tensors[name], tensors[f"{name}.scale"] = quantised(tensor)
+            else:  # of a feature network: biases and the scales of norms, which are few
+                tensors[name] = tensor
         else:
             tensors[name] = tensor.to(TORCH_TYPES[description.stored_as])
         if tensors[name].is_floating_point() and not tensors[name].isfinite().all():
@@ -144,21 +139,21 @@ def build_memory(description: Description, tensors: Mapping[str, Tensor]) -> Mem
     Raises:
         DataError: If a number is not finite, or too large to recall images from.
     """
-    state = {}
-    for name, key in STATE[description.kind].items():
-        state[key] = tensors[name].float()
-        if description.stored_as == "int8":
-            state[key] = state[key] * _spread(tensors[f"{name}.scale"], state[key])
-        if not state[key].isfinite().all():
+    numbers = {}
+    for name in memory_shapes(description, len(tensors.get("bases", ()))):
+        numbers[name] = tensors[name].float()
+        if f"{name}.scale" in tensors:
+            numbers[name] = numbers[name] * _spread(tensors[f"{name}.scale"], numbers[name])
+        if not numbers[name].numel():
+            raise DataError(f"{name} hold no numbers")
+        if not numbers[name].isfinite().all():
             raise DataError(f"{name} hold numbers that are not finite")
-    memory = _empty_memory(description, state)
-    memory.load_state_dict(state, assign=True)
-    largest = memory.bases.abs().max()
-    if description.kind == "addressable":
-        largest = largest * memory.coefficients().abs().sum(-1).max()
+    largest = numbers["images" if description.kind == "pixel" else "bases"].abs().max()
+    if description.kind in ("addressable", "tasks"):  # what other queries than labels recall is seen when they do
+        largest = largest * numbers["addressing"].abs().sum(-1).max()
     if not largest.isfinite():
         raise DataError("the numbers are so large that recalled images are not finite")
-    return memory.requires_grad_(False)
+    return made(description, numbers).requires_grad_(False)
 
 
 def stored_normalisation(normalisation: Normalisation) -> dict[str, Tensor]:
@@ -200,19 +195,6 @@ def build_normalisation(description: Description, tensors: Mapping[str, Tensor])
         raise DataError("zca.eigenvalues hold numbers that no whitening has")
     vectors = tensors["zca.eigenvectors"].double()
     return ZCA(values, vectors, tensors["zca.mean"], tensors["zca.norm"], description.zca_reg)
-
-
-def _empty_memory(description: Description, state: Mapping[str, Tensor]) -> Memory:
-    floats = sum(tensor.numel() for tensor in state.values())
-    classes = len(description.class_names)
-    # half a float more, so that rounding never leaves less than what is there
-    images_per_class = (floats + 0.5) / (classes * math.prod(description.image_shape))
-    shape, downsampling = description.image_shape, description.downsampling
-    with torch.device("meta"):  # no numbers are drawn or kept
-        if description.kind == "addressable":
-            num_bases = len(state["_bases"])
-            return AddressableMemory(shape, classes, images_per_class, num_bases, downsampling)
-        return PixelMemory(shape, classes, images_per_class, downsampling)
 
 
 def _shown(spec: tuple[torch.dtype, tuple[int, ...]] | None) -> str:

@@ -12,8 +12,10 @@ from torchvision.utils import save_image
 
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
+from rtp.few_shot import one_of_each_class
 from rtp.figures import class_similarity, image_grid, similarity_map, stretched, within_range
 from rtp.modules.base import Distillation
+from rtp.modules.image_addressing import ImageAddressing
 
 
 class MemoryPictures(L.Callback):
@@ -21,7 +23,8 @@ class MemoryPictures(L.Callback):
 
     Images are shown as the data set's pixels: normalisation and ZCA are inverted, and the contrast of images that
     leave the range of pixels is reduced. The files `recalled.png`, `bases.png` and `similarity.png` always show the
-    memory that was evaluated last; TensorBoard shows how it developed, so a test adds nothing there.
+    memory that was evaluated last; TensorBoard shows how it developed, so a test adds nothing there. Of a memory that
+    is addressed by images they show what one validation image of each class recalls.
 
     Args:
         max_classes: Classes shown at most in the grid of recalled images, a row each.
@@ -67,6 +70,8 @@ class MemoryPictures(L.Callback):
     @torch.no_grad()
     def _pictures(self, module: Distillation, data: ImageDataModule) -> dict[str, Tensor]:
         memory = module.memory
+        if isinstance(memory, ImageAddressing):
+            memory = memory.addressed_by(one_of_each_class(*data.validation_set))
         classes = torch.arange(min(memory.query_dim, self.max_classes), device=module.device)
         recalled = memory.recall(classes)[:, : self.max_images]  # (classes, images, C, H, W)
         bases = F.interpolate(memory.bases, size=memory.image_shape[-2:], mode="bilinear", align_corners=False)

@@ -269,6 +269,12 @@ class RetrainingEvaluation(L.Callback):
         self._candidates = []  # the networks are not needed any more
 
 
+def evaluation_of(trainer: L.Trainer) -> RetrainingEvaluation:
+    """A trainer's evaluation: not always the configured one, as a module may have put its own in its place."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return next(callback for callback in callbacks if isinstance(callback, RetrainingEvaluation))
+
+
 def _distillation(module: L.LightningModule) -> Distillation:
     if not isinstance(module, Distillation):
         raise UserError(

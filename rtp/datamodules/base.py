@@ -3,6 +3,7 @@
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +43,8 @@ class ImageDataModule(LightningDataModule, ABC):
     Attributes:
         name: Short lower-case name of the data, e.g. `cifar10`; a class attribute, or else made from the
             class name.
+        class_groups: Sets of classes that take turns in outer steps, for a module that learns task by task; None, as
+            it is at first, for one of all classes.
 
     Raises:
         UserError: If an argument is out of its range.
@@ -76,6 +79,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.zca = zca
         self.seed = seed
         self.batch_size = batch_size
+        self.class_groups: Sequence[Sequence[int]] | None = None
         self._normalisation: Normalisation | None = None
         self._train_set: LabelledImages | None = None
         self._validation_set: LabelledImages | None = None
@@ -198,7 +202,14 @@ class ImageDataModule(LightningDataModule, ABC):
                 length = self.trainer.max_steps * self.trainer.accumulate_grad_batches
             start, rank = self.trainer.fit_loop.total_batch_idx + 1, self.trainer.global_rank
         return OuterBatches(
-            *self.train_set, self.real_images_per_class, self.classes_per_step, self.seed, length, start, rank
+            *self.train_set,
+            self.real_images_per_class,
+            self.classes_per_step,
+            self.seed,
+            length,
+            start,
+            rank,
+            self.class_groups,
         )
 
     def val_dataloader(self) -> Batches[LabelledImages]:

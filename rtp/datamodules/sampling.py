@@ -88,9 +88,11 @@ class OuterBatches:
         length: Number of the batch to stop before; None goes on for ever.
         start: Number of the first batch.
         rank: Number of the process among those that train together, each of which has batches of its own.
+        class_groups: Sets of classes that take turns: batch number `step` is drawn from the classes of group
+            `step mod G` alone, in every process. None for one group of all classes.
 
     Raises:
-        UserError: If `classes_per_step` is not between 1 and the number of classes.
+        UserError: If `classes_per_step` is not between 1 and the number of classes (of the smallest group).
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class OuterBatches:
         length: int | None = None,
         start: int = 0,
         rank: int = 0,
+        class_groups: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self._images = images
         self._labels = labels
@@ -113,11 +116,13 @@ class OuterBatches:
         self._rank = rank
         classes = labels.cpu().numpy()
         self._members = [np.flatnonzero(classes == label) for label in range(classes.max() + 1)]
-        self._classes_per_step = len(self._members) if classes_per_step is None else classes_per_step
-        if not 1 <= self._classes_per_step <= len(self._members):
+        self._groups = [np.array(group) for group in class_groups or [range(len(self._members))]]
+        most = min(map(len, self._groups))
+        self._classes_per_step = most if classes_per_step is None else classes_per_step
+        if not 1 <= self._classes_per_step <= most:
+            what = "the data have" if class_groups is None else "a task has"
             raise UserError(
-                f"classes_per_step is {classes_per_step}, but the data have {len(self._members)} classes: "
-                f"choose a number from 1 to {len(self._members)}."
+                f"classes_per_step is {classes_per_step}, but {what} {most} classes: choose a number from 1 to {most}."
             )
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +136,8 @@ class OuterBatches:
         """
         # NumPy mixes the numbers into its 128-bit state; torch's CPU generator would keep 32 bits of a seed.
         generator = np.random.default_rng([self._seed, step, self._rank])
-        classes = np.sort(generator.choice(len(self._members), self._classes_per_step, replace=False))
+        group = self._groups[step % len(self._groups)]
+        classes = np.sort(generator.choice(group, self._classes_per_step, replace=False))
         m = self._images_per_class
         chosen = (self._members[label] for label in classes)
         drawn = [generator.choice(members, m, replace=len(members) < m) for members in chosen]

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rtp.modules.augmentation import Augmentation, FlipOrRotate
+from rtp.modules.image_addressing import ImageAddressing
 from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
 from rtp.modules.memory import AddressableMemory, Memory, MemoryFactory, PixelMemory
 from rtp.modules.networks import MLP, AlexNet, ConvNet, Network, NetworkFactory, ResNet12
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from rtp.modules.distillation import MemoryDistillation
     from rtp.modules.distribution_matching import DistributionMatching
     from rtp.modules.gradient_matching import GradientMatching
+    from rtp.modules.image_distillation import ImageAddressedDistillation
+    from rtp.modules.task_distillation import TaskDistillation
     from rtp.modules.trajectory_matching import TrajectoryMatching
 
 LIGHTNING_MODULES = {
@@ -38,11 +41,13 @@ LIGHTNING_MODULES = {
     "ExperienceReplay": "continual.experience_replay",
     "GEM": "continual.gem",
     "GradientMatching": "gradient_matching",
+    "ImageAddressedDistillation": "image_distillation",
     "LaMAML": "continual.maml",
     "MER": "continual.mer",
     "MemoryDistillation": "distillation",
     "Multitask": "continual.multitask",
     "Online": "continual.online",
+    "TaskDistillation": "task_distillation",
     "TrajectoryMatching": "trajectory_matching",
 }
 """Where each LightningModule is."""
@@ -65,6 +70,8 @@ __all__ = [
     "FlipOrRotate",
     "GradientMatching",
     "HigherUnroll",
+    "ImageAddressedDistillation",
+    "ImageAddressing",
     "InnerAdam",
     "InnerOptimizer",
     "InnerSGD",
@@ -82,6 +89,7 @@ __all__ = [
     "ResNet12",
     "SiameseAugmentation",
     "StepwiseUnroll",
+    "TaskDistillation",
     "TrajectoryMatching",
     "Unroll",
     "Window",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rtp.errors import UserError
 from rtp.modules.budget import StorageBudget
 
 Initialisation = Literal["kaiming_uniform", "xavier_uniform"]
@@ -95,7 +96,71 @@ class Memory(nn.Module, ABC):
         return F.interpolate(images, size=self.image_shape[-2:], mode="bilinear", align_corners=False)
 
 
-class AddressableMemory(Memory):
+class SharedBases(Memory):
+    """Bases recombined by learned addressing matrices: equation 2 for queries of any width.
+
+    x'_{n,i} = y_n^T A_i [b_1; ...; b_K]^T for i = 1..r, followed by bilinear upsampling.
+
+    Args:
+        image_shape: (C, H, W) of the data set's images.
+        query_dim: Width d_y of the queries.
+        num_slots: Number r of addressing matrices.
+        num_bases: Number K of bases.
+        basis_shape: (C, h, w) of a basis.
+        init: Initialisation of bases and addressing matrices, see `AddressableMemory`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        query_dim: int,
+        num_slots: int,
+        num_bases: int,
+        basis_shape: tuple[int, int, int],
+        init: Initialisation,
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.query_dim = query_dim
+        self.num_slots = num_slots
+        self._bases = nn.Parameter(torch.empty(num_bases, *basis_shape))  # (K, C, h, w)
+        self.addressing = nn.Parameter(torch.empty(num_slots, query_dim, num_bases))  # (r, d_y, K)
+        # fans as torch.nn.init counts them for the matrices the paper writes: [b_1; ...; b_K] (K, d), A_i (d_y, K)
+        initialise(self._bases, fan_in=math.prod(basis_shape), fan_out=num_bases, scheme=init)
+        initialise(self.addressing, fan_in=num_bases, fan_out=query_dim, scheme=init)
+
+    @property
+    def bases(self) -> Tensor:
+        """The bases B, (K, C, h, w)."""
+        return self._bases
+
+    def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
+        """See `Memory.recall_slots`: for one-hot queries y^T A_i is a gather, (m, K)."""
+        return self._combined(self.addressing[slots, labels])
+
+    def recall_queries(self, queries: Tensor) -> Tensor:
+        """See `Memory.recall_queries`.
+
+        Raises:
+            UserError: If the queries are not of width d_y.
+        """
+        if queries.dim() != 2 or queries.shape[1] != self.query_dim:
+            raise UserError(f"queries are {tuple(queries.shape)}, but the memory takes (n, {self.query_dim})")
+        # n queries, d their width, r slots, k bases
+        coefficients = torch.einsum("nd,rdk->nrk", queries, self.addressing)
+        return self._combined(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
+
+    def coefficients(self) -> Tensor:
+        """Coefficients v of every class and slot, (num_classes, r, K)."""
+        return self.addressing.transpose(0, 1)
+
+    def _combined(self, coefficients: Tensor) -> Tensor:
+        # (m, K) @ (K, C * h * w) -> (m, C, H, W)
+        images = (coefficients @ self._bases.flatten(1)).unflatten(1, self._bases.shape[1:])
+        return self._upsampled(images)
+
+
+class AddressableMemory(SharedBases):
     """Bases shared by all classes, recombined by learned addressing matrices (equation 2).
 
     x'_{n,i} = y_n^T A_i [b_1; ...; b_K]^T for i = 1..r, followed by bilinear upsampling. The number r of
@@ -123,41 +188,10 @@ class AddressableMemory(Memory):
         downsampling: int = 2,
         init: Initialisation = "kaiming_uniform",
     ) -> None:
-        super().__init__()
         budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling)
         num_bases = budget.balanced_bases() if num_bases is None else num_bases
-        self.image_shape = image_shape
-        self.query_dim = num_classes
-        self.num_slots = budget.num_matrices(num_bases)
-        self._bases = nn.Parameter(torch.empty(num_bases, *budget.basis_shape))  # (K, C, h, w)
-        self.addressing = nn.Parameter(torch.empty(self.num_slots, num_classes, num_bases))  # (r, d_y, K)
-        # fans as torch.nn.init counts them for the matrices the paper writes: [b_1; ...; b_K] (K, d), A_i (d_y, K)
-        initialise(self._bases, fan_in=budget.basis_size, fan_out=num_bases, scheme=init)
-        initialise(self.addressing, fan_in=num_bases, fan_out=num_classes, scheme=init)
-
-    @property
-    def bases(self) -> Tensor:
-        """The bases B, (K, C, h, w)."""
-        return self._bases
-
-    def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
-        """See `Memory.recall_slots`: for one-hot queries y^T A_i is a gather, (m, K)."""
-        return self._combined(self.addressing[slots, labels])
-
-    def recall_queries(self, queries: Tensor) -> Tensor:
-        """See `Memory.recall_queries`."""
-        # n queries, d their width, r slots, k bases
-        coefficients = torch.einsum("nd,rdk->nrk", queries, self.addressing)
-        return self._combined(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
-
-    def coefficients(self) -> Tensor:
-        """Coefficients v of every class and slot, (num_classes, r, K)."""
-        return self.addressing.transpose(0, 1)
-
-    def _combined(self, coefficients: Tensor) -> Tensor:
-        # (m, K) @ (K, C * h * w) -> (m, C, H, W)
-        images = (coefficients @ self._bases.flatten(1)).unflatten(1, self._bases.shape[1:])
-        return self._upsampled(images)
+        num_slots = budget.num_matrices(num_bases)
+        super().__init__(image_shape, num_classes, num_slots, num_bases, budget.basis_shape, init)
 
 
 class PixelMemory(Memory):

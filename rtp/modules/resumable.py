@@ -43,7 +43,7 @@ class ResumableModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the run's seed, for no other random state outlives a step, and the steps that were done."""
         checkpoint[SEED_KEY] = self._seed
-        checkpoint["global_step"] = outer_steps(self.trainer)
+        checkpoint["global_step"] = self._steps_done
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the run's seed and how long the module was trained; Lightning restores its counter in `fit` alone.
@@ -63,11 +63,14 @@ class ResumableModule(L.LightningModule):
         Args:
             what: What went wrong, such as "the outer loss is nan".
         """
-        step = 0 if self._trainer is None else outer_steps(self._trainer)
         return DivergenceError(
-            f"{what} at step {step}: training stops and the checkpoints written so far are kept; "
+            f"{what} at step {self._steps_done}: training stops and the checkpoints written so far are kept; "
             "lower the learning rate of the inner or the outer loop, or clip the gradient"
         )
+
+    @property
+    def _steps_done(self) -> int:
+        return 0 if self._trainer is None else outer_steps(self._trainer)
 
 
 def _shapes(state: dict[str, Tensor]) -> str:

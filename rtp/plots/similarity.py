@@ -59,6 +59,8 @@ def class_map(memory: DistilledMemory, order: Order | None = None, classes: Sequ
     """
     if memory.description.kind == "pixel":
         raise UserError("the classes of a pixel memory share no bases, so there is no similarity of coefficients")
+    if memory.description.kind == "image":
+        raise UserError("a memory that is addressed by images has no coefficients of its classes")
     places = class_places(memory, memory.class_names if classes is None else classes)
     names = [memory.class_names[place] for place in places]
     if order is None:

@@ -8,6 +8,7 @@ import torch
 
 from rtp.artefact import Accuracy, Description, DistilledMemory, Protocol
 from rtp.artefact.loaded import assemble
+from rtp.artefact.query_network import QueryNetwork
 from rtp.normalisation import Normalisation, fit_standardisation, fit_zca
 
 MakeMemory = Callable[..., DistilledMemory]
@@ -34,6 +35,10 @@ def make_memory() -> MakeMemory:
             "config": {"seed_everything": 0},
             "rtp_version": "0.1.0",
         }
+        if changes.get("kind") == "image":
+            entries["query"] = QueryNetwork("ConvNet", {"width": 3, "depth": 1}, 4)
+        if changes.get("kind") == "tasks":
+            entries["tasks"] = ((0,), (2,), (1,))
         description = Description(**(entries | changes))
         channels, height, width = description.image_shape
         factor, classes = description.downsampling, len(description.class_names)
@@ -42,11 +47,18 @@ def make_memory() -> MakeMemory:
         def randn(*shape: int) -> torch.Tensor:
             return torch.randn(shape, generator=generator)
 
-        stored = (
-            {"bases": randn(5, *basis), "addressing": randn(description.num_slots, classes, 5)}
-            if description.kind == "addressable"
-            else {"images": randn(classes * description.num_slots, *basis)}
-        )
+        slots = description.num_slots
+        if description.kind == "pixel":
+            stored = {"images": randn(classes * slots, *basis)}
+        elif description.tasks is not None:
+            tasks, ways = len(description.tasks), len(description.tasks[0])
+            stored = {"bases": randn(tasks * 5, *basis), "addressing": randn(tasks * slots, ways, 5)}
+        elif description.query is not None:
+            weights = description.query.build(description.image_shape, description.query.query_dim).state_dict()
+            stored = {"bases": randn(5, *basis), "addressing": randn(slots, description.query.query_dim, 5)}
+            stored |= {f"features.{name}": randn(*weight.shape) for name, weight in weights.items()}
+        else:
+            stored = {"bases": randn(5, *basis), "addressing": randn(slots, classes, 5)}
         raw = torch.randint(256, (40, *description.image_shape), generator=generator, dtype=torch.uint8)
         normalisation: Normalisation = fit_standardisation(raw) if zca is None else fit_zca(raw / 255, zca)
         return assemble(description, stored, normalisation)

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rtp
+import rtp.artefact
 from rtp.artefact.files import KEY
-from rtp.errors import DataError
+from rtp.errors import DataError, UserError
 
 quick = settings(
     deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -23,7 +24,9 @@ leaves = (
     st.none()
     | st.booleans()
     | st.integers(-2, 9)
-    | st.sampled_from([2**31, 2**53, 2**64, -(2**63), 10**30, 1e308, 0.1, "pixel", "int8", "float16", "", "\0"])
+    | st.sampled_from(
+        [2**31, 2**53, 2**64, -(2**63), 10**30, 1e308, 0.1, "pixel", "image", "MLP", "int8", "float16", "", "\0"]
+    )
     | st.text(max_size=5)
 )
 values = st.recursive(
@@ -31,7 +34,10 @@ values = st.recursive(
 )
 
 
-@pytest.fixture(params=[("addressable", None), ("pixel", 0.1)], ids=["addressable", "pixel_zca"])
+@pytest.fixture(
+    params=[("addressable", None), ("pixel", 0.1), ("image", None), ("tasks", None)],
+    ids=["addressable", "pixel_zca", "image", "tasks"],
+)
 def content(request: pytest.FixtureRequest, tmp_path: Path, make_memory: Any) -> bytes:
     kind, zca = request.param
     path = tmp_path / "memory.safetensors"
@@ -51,10 +57,25 @@ def loads_or_is_refused(content: bytes) -> None:
         assert "\n" not in refusal
         assert len(refusal) < 400
         if memory is not None:  # the change was harmless: everything works
-            assert memory.dataset().images.isfinite().all()
-            memory.preprocess(torch.zeros(1, *memory.image_shape, dtype=torch.uint8))
-            memory.to_pixels(memory.dataset().images)
+            raw = torch.zeros(1, *memory.image_shape, dtype=torch.uint8)
+            memory.preprocess(raw)
+            if memory.description.kind == "image":
+                recalled_or_refused(memory, raw)
+            else:
+                assert memory.dataset().images.isfinite().all()
+                memory.to_pixels(memory.dataset().images)
         assert list(Path(folder).iterdir()) == [path]
+
+
+def recalled_or_refused(memory: rtp.artefact.DistilledMemory, raw: torch.Tensor) -> None:
+    refusal = ""
+    try:
+        images = memory.recall(images=raw)
+        assert images.isfinite().all()
+        memory.to_pixels(images.flatten(0, 1))
+    except UserError as error:  # how large the numbers become is known when an image is there
+        refusal = str(error)
+    assert not refusal or "are not finite" in refusal
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:

@@ -12,9 +12,51 @@ from rtp.errors import DataError
 
 def test_a_description_comes_back_as_it_was(make_memory: Any) -> None:
     names = ("", "../x", "\ud800", "\x1b[31m", "naïve", "名" * 300)
-    for description in (make_memory().description, make_memory(zca=0.1, class_names=names, accuracies=()).description):
+    for description in (
+        make_memory().description,
+        make_memory(zca=0.1, class_names=names, accuracies=()).description,
+        make_memory(kind="image").description,
+        make_memory(kind="tasks").description,
+    ):
         assert from_json(to_json(description)) == description
         assert to_json(description).isascii()
+
+
+def test_a_description_of_an_older_version_has_no_query_and_no_tasks(make_memory: Any) -> None:
+    content = json.loads(to_json(make_memory().description))
+    del content["query"], content["tasks"]
+    assert from_json(json.dumps(content)) == make_memory().description
+
+
+QUERY = {"name": "ConvNet", "arguments": {"width": 3, "depth": 1}, "query_dim": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("image", {"query": None}, "kind 'image' has other entries than query or tasks say"),
+        ("addressable", {"query": QUERY}, "kind 'addressable' has other entries"),
+        ("tasks", {"tasks": None}, "kind 'tasks' has other entries"),
+        ("pixel", {"tasks": [[0], [1], [2]]}, "kind 'pixel' has other entries"),
+        ("image", {"query": QUERY | {"name": "os.system"}}, "the feature network is 'os.system', not AlexNet or"),
+        ("image", {"query": QUERY | {"arguments": {"width": 3}}}, "the arguments of ConvNet are not width, depth"),
+        ("image", {"query": QUERY | {"arguments": {"width": 3, "depth": "1"}}}, "depth of its description is '1'"),
+        ("image", {"query": QUERY | {"arguments": {"width": 0, "depth": 1}}}, "width of ConvNet is 0, not from 1 to"),
+        ("image", {"query": QUERY | {"arguments": {"width": 3, "depth": 10**6}}}, "depth of ConvNet is 1000000, not"),
+        ("image", {"query": QUERY | {"arguments": {"width": [3], "depth": 1}}}, "width of ConvNet is of another kind"),
+        ("image", {"query": QUERY | {"query_dim": 0}}, "query_dim is 0, not from 1 to"),
+        ("tasks", {"tasks": [[0], [1]]}, "the tasks do not split 3 classes into parts of one size"),
+        ("tasks", {"tasks": [[0], [1, 2]]}, "the tasks do not split 3 classes"),
+        ("tasks", {"tasks": [[0], [1], [1]]}, "the tasks do not split 3 classes"),
+        ("tasks", {"tasks": [0, 1, 2]}, "not a list of lists of counts"),
+    ],
+)
+def test_a_wrong_query_or_split_is_named_in_a_line(make_memory: Any, kind: str, changes: Any, message: str) -> None:
+    content = json.loads(to_json(make_memory(kind=kind).description)) | changes
+    with pytest.raises(DataError, match=message) as error:
+        from_json(json.dumps(content))
+    assert len(str(error.value)) < 200
+    assert "\n" not in str(error.value)
 
 
 def test_a_configuration_may_hold_what_json_has_no_word_for(make_memory: Any) -> None:

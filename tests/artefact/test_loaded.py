@@ -13,11 +13,12 @@ import rtp
 import rtp.modules
 from rtp.errors import UserError
 from rtp.figures import within_range
+from rtp.modules import ImageAddressing
 from rtp.normalisation import normalised
 
 
 @pytest.mark.parametrize("zca", [None, 0.1])
-@pytest.mark.parametrize("kind", ["addressable", "pixel"])
+@pytest.mark.parametrize("kind", ["addressable", "pixel", "tasks"])
 def test_a_memory_comes_back_from_its_file(tmp_path: Path, make_memory: Any, kind: str, zca: float | None) -> None:
     memory = make_memory(kind=kind, zca=zca)
     memory.save(tmp_path / "memory.safetensors")
@@ -29,10 +30,50 @@ def test_a_memory_comes_back_from_its_file(tmp_path: Path, make_memory: Any, kin
     torch.testing.assert_close(loaded.preprocess(raw), normalised(raw, memory.normalisation), rtol=0, atol=1e-5)
     assert loaded.class_names == ("cat", "dog", "../cow")
     assert (loaded.num_classes, loaded.images_per_class, loaded.image_shape) == (3, 2, (3, 8, 8))
-    assert loaded.storage_floats == (270 if kind == "addressable" else 288)
+    # 5 bases of 3x4x4 and 2 matrices of 3x5; 6 images; for each of 3 tasks 5 bases and 2 matrices of 1x5
+    assert loaded.storage_floats == {"addressable": 270, "pixel": 288, "tasks": 3 * (240 + 10)}[kind]
     assert loaded.storage_bytes == 4 * loaded.storage_floats
     assert loaded.normalisation_bytes == (48 if zca is None else 8 * 192 + 4 * 192**2 + 16)
     assert (loaded.protocol.epochs, loaded.accuracies[0].mean, loaded.rtp_version) == (300, 0.5, "0.1.0")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_a_memory_that_is_addressed_by_images_comes_back(tmp_path: Path, make_memory: Any, dtype: Any) -> None:
+    memory = make_memory(kind="image").stored_as(dtype)
+    memory.save(tmp_path / "memory.safetensors")
+    loaded = rtp.load(tmp_path / "memory.safetensors")
+    raw = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    recalled = loaded.recall(images=raw)
+    assert recalled.shape == (5, 2, 3, 8, 8)
+    assert torch.equal(recalled, memory.recall(images=raw))
+    assert isinstance(loaded.memory, ImageAddressing)
+    assert torch.equal(recalled, loaded.memory.recall_images(loaded.preprocess(raw)))
+    network = 3 * 27 + 3 + 2 * 3 + 4 * 3 * 16 + 4
+    assert loaded.storage_floats == 240 + 2 * 4 * 5 + network
+    # in 8 bits the vectors stay float32 (3 of the convolution, 4 of the linear layer), and rows have scales
+    vectors, scales = 3 + 2 * 3 + 4, 5 + 2 + 3 + 4
+    expected = {"float32": 4, "float16": 2}.get(dtype, 1) * loaded.storage_floats
+    assert loaded.storage_bytes == (expected if dtype != "int8" else expected + 3 * vectors + 4 * scales)
+    assert not any(parameter.requires_grad for parameter in loaded.memory.parameters())
+
+
+def test_each_kind_is_recalled_in_its_own_way(make_memory: Any) -> None:
+    images, labels = make_memory(kind="image"), make_memory(kind="tasks")
+    raw = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    for given in ({}, {"labels": torch.tensor([0])}, {"labels": torch.tensor([0]), "images": raw}):
+        with pytest.raises(UserError, match=r"this memory is addressed by images: recall\(images=...\)"):
+            images.recall(**given)
+    for given in ({}, {"images": raw}, {"labels": torch.tensor([0]), "images": raw}):
+        with pytest.raises(UserError, match=r"this memory is addressed by labels: recall\(labels\)"):
+            labels.recall(**given)
+    with pytest.raises(UserError, match=r"this memory is addressed by images"):
+        images.dataset()
+    with pytest.raises(UserError, match=r"images are \(2, 3, 8, 8\) float32, not"):
+        images.recall(images=raw.float())
+    images.memory.bases.fill_(1e38)
+    images.memory.addressing.fill_(1e38)
+    with pytest.raises(UserError, match=r"so large that recalled images are not finite"):
+        images.recall(images=raw)
 
 
 def test_recall_is_equation_2(make_memory: Any) -> None:

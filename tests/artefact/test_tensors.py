@@ -31,7 +31,7 @@ def test_eight_bits_are_within_half_a_scale() -> None:
     assert (error[:3] > 0).all()
 
 
-@pytest.mark.parametrize("kind", ["addressable", "pixel"])
+@pytest.mark.parametrize("kind", ["addressable", "pixel", "image", "tasks"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [("float32", 0), ("float16", 2**-11), ("int8", 0.5 / 127)]
 )  # of the largest number
@@ -75,6 +75,15 @@ def test_numbers_that_are_not_finite_are_refused(make_memory: Any, bad: float, n
     stored = stored_memory(memory.memory, memory.description)
     stored[name].view(-1)[3] = bad
     with pytest.raises(DataError, match=rf"^{name} hold numbers that are not finite"):
+        build_memory(memory.description, stored)
+
+
+@pytest.mark.parametrize("kind", ["addressable", "image", "tasks"])
+def test_a_memory_without_bases_is_refused(make_memory: Any, kind: str) -> None:
+    memory = make_memory(kind=kind)
+    stored = stored_memory(memory.memory, memory.description)
+    stored["bases"], stored["addressing"] = stored["bases"][:0], stored["addressing"][:, :, :0]
+    with pytest.raises(DataError, match=r"^bases hold no numbers"):
         build_memory(memory.description, stored)
 
 

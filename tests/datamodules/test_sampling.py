@@ -134,3 +134,25 @@ def test_length_is_that_of_the_whole_run() -> None:
 def test_impossible_number_of_classes_is_refused(classes_per_step: int) -> None:
     with pytest.raises(UserError, match=f"classes_per_step is {classes_per_step}, .* from 1 to 3"):
         outer_batches(classes_per_step)
+
+
+def grouped(groups: list[list[int]] | None, classes_per_step: int | None = None) -> OuterBatches:
+    return OuterBatches(IMAGES, LABELS, 5, classes_per_step, seed=0, class_groups=groups)
+
+
+def test_groups_of_classes_take_turns() -> None:
+    batches = grouped([[1, 2], [2, 0]])
+    assert [batches.batch(step)[1].unique().tolist() for step in range(4)] == [[1, 2], [0, 2], [1, 2], [0, 2]]
+    assert all(torch.equal(LABELS[images.flatten().long()], labels) for images, labels in islice(batches, 4))
+    drawn = [grouped([[1, 2], [2, 0]], 1).batch(step)[1].unique().tolist() for step in range(40)]
+    assert {label for labels in drawn[::2] for label in labels} == {1, 2}
+    assert {label for labels in drawn[1::2] for label in labels} == {0, 2}
+
+
+def test_more_classes_than_the_smallest_group_has_are_refused() -> None:
+    with pytest.raises(UserError, match="classes_per_step is 2, but a task has 1 classes: choose a number from 1 to 1"):
+        grouped([[1, 2], [0]], 2)
+
+
+def test_all_classes_as_one_group_are_what_no_groups_are() -> None:
+    assert all(equal(grouped([[0, 1, 2]], 2).batch(step), outer_batches(2).batch(step)) for step in range(5))

@@ -122,3 +122,10 @@ def test_what_cannot_be_shown_is_said(make_memory: MakeMemory) -> None:
         class_map(make_memory(), classes=["cat", "dog"])
     with pytest.raises(UserError, match=r"^the classes cat, cat are not distinct"):
         class_map(make_memory(), classes=["cat", "cat"])
+
+
+def test_a_memory_without_coefficients_of_classes_is_refused(make_memory: MakeMemory) -> None:
+    memory = make_memory()
+    object.__setattr__(memory.description, "kind", "image")
+    with pytest.raises(UserError, match=r"a memory that is addressed by images has no coefficients of its classes"):
+        class_map(memory)

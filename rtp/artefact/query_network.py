@@ -1,0 +1,86 @@
+"""The feature network of a memory that is addressed by images: one of rtp's, named with checked arguments."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from rtp.errors import DataError, UserError
+from rtp.modules.networks import MLP, AlexNet, ConvNet, Network, ResNet12
+
+NETWORKS: dict[str, type[Network]] = {network.__name__: network for network in (AlexNet, ConvNet, MLP, ResNet12)}
+"""What a file can name: nothing else is ever called."""
+MAX_WIDTH, MAX_DEPTH = 2**14, 64
+"""Of a layer and of a network: what is built from a stranger's numbers stays small until tensors bear them out."""
+
+Argument = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class QueryNetwork:
+    """The architecture of h in y = h(image).
+
+    Attributes:
+        name: One of rtp's networks.
+        arguments: All its arguments but the image's shape and the number of outputs.
+        query_dim: Its outputs, the width of a query.
+    """
+
+    name: str
+    arguments: dict[str, Argument]
+    query_dim: int
+
+    def __post_init__(self) -> None:
+        """Check that it can be built without harm.
+
+        Raises:
+            DataError: If the name or an argument is not known, or a number is out of its range.
+        """
+        if self.name not in NETWORKS:
+            raise DataError(f"the feature network is {ascii(self.name)[:40]}, not {' or '.join(NETWORKS)}")
+        defaults = default_arguments(NETWORKS[self.name])
+        if set(self.arguments) != set(defaults):
+            raise DataError(f"the arguments of {self.name} are not {', '.join(defaults)}")
+        for name, value in self.arguments.items():
+            like, most = defaults[name], MAX_DEPTH if name == "depth" else MAX_WIDTH
+            values, wanted = _entries(value), _entries(like)
+            if isinstance(value, tuple) != isinstance(like, tuple) or len(values) != len(wanted):
+                raise DataError(f"{name} of {self.name} is of another kind than {like}")
+            if not all(1 <= number <= most for number in values):
+                raise DataError(f"{name} of {self.name} is {ascii(value)[:40]}, not from 1 to {most}")
+        if not 1 <= self.query_dim <= MAX_WIDTH:
+            raise DataError(f"query_dim is {self.query_dim}, not from 1 to {MAX_WIDTH}")
+
+    def build(self, image_shape: tuple[int, int, int], query_dim: int) -> Network:
+        """Make the network; a `NetworkFactory`."""
+        make: Callable[..., Network] = NETWORKS[self.name]
+        return make(image_shape, query_dim, **self.arguments)
+
+    def shapes(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+        """Shapes of its weights by their names; none of them is made.
+
+        Raises:
+            DataError: If it does not suit the images.
+        """
+        try:
+            with torch.device("meta"):
+                state = self.build(image_shape, self.query_dim).state_dict()
+        except (UserError, RuntimeError) as error:
+            reason = str(error) if isinstance(error, UserError) else type(error).__name__
+            raise DataError(f"the feature network does not suit the images ({reason})") from None
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+    def __str__(self) -> str:
+        """As a call: `ConvNet(width=32, depth=3)`."""
+        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.arguments.items())})"
+
+
+def default_arguments(network: type[Network]) -> dict[str, Argument]:
+    """The arguments of one of rtp's networks with their defaults, less those that the data set gives."""
+    parameters = list(inspect.signature(network).parameters.values())[2:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _entries(value: Argument) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
