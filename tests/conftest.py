@@ -1,7 +1,11 @@
-"""What every test shares: a cache of its own, and no files left behind in the checkout."""
+"""What every test shares: a process as it was before, a cache of its own, and no files left behind in the checkout."""
 
+import logging
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -9,8 +13,15 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def _own_process(tmp_path: Path) -> Iterator[None]:
+    # what `entry_point` sets for a whole program would last into other tests: a log into a closed stream, among others
+    path, package = list(sys.path), logging.getLogger("rtp")
+    with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(tmp_path / "cache")):
+        yield
+    sys.path[:] = path
+    package.handlers.clear()
+    package.propagate = True
+    package.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -252,7 +252,6 @@ def test_the_commands_are_part_of_the_program(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "keep_freed_memory", lambda: None)  # of the whole process
-    monkeypatch.setattr(cli, "show_log", lambda: None)
     monkeypatch.setattr(sys, "argv", ["rtp", command, "--help"])
     with pytest.raises(SystemExit) as stopped:
         cli.entry_point()

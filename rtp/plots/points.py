@@ -6,9 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rtp.studies.table import Row
+from rtp.studies.table import DISTILLED, Row
 
-DISTILLED = "distilled"
 _Key = TypeVar("_Key", bound=Hashable)
 
 

@@ -18,6 +18,12 @@ Options = Mapping[str, Any]
 FAST = "fast"
 """The size of `--fast`."""
 
+CONFIG = "config"
+"""The option of a setting that names a configuration file, as a learner's, beside those that all settings share."""
+
+SEEDED = ("evaluation.seed",)
+"""Options that are a run's seed, beside `seed_everything`; or else random real images and networks would not vary."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -48,6 +54,7 @@ class Plan:
         bases: Configuration files that its runs start from.
         options: What all runs of this size change in them.
         seeds: Seeds of the runs.
+        seeded: Options that are a run's seed, beside `seed_everything`.
         settings: Names of what is compared, with what each one changes; empty for a sweep.
         search: What a sweep looks for; none in a study.
     """
@@ -57,6 +64,7 @@ class Plan:
     bases: tuple[Path, ...]
     options: Options
     seeds: tuple[int, ...]
+    seeded: tuple[str, ...]
     settings: Mapping[str, Options]
     search: Search | None
 
@@ -87,14 +95,15 @@ class Run:
     def arguments(self) -> list[str]:
         """What `rtp fit` is given for a run that starts."""
         bases = [f"--config={base}" for base in self.plan.bases]
-        # evaluation too: or else random real images and the networks would be the same with every seed
-        seeds = [f"--seed_everything={self.seed}", f"--evaluation.seed={self.seed}"]
+        seeds = [f"--{name}={self.seed}" for name in ("seed_everything", *self.plan.seeded)]
         return [*bases, *self.changes, *seeds, f"--run_dir={self.folder}"]
 
     @property
     def changes(self) -> list[str]:
-        """Its options, the setting's after those of the size."""
-        return [*option_arguments(self.plan.options), *option_arguments(self.options)]
+        """Its configuration file, where it has one, and its options, the setting's after those of the size."""
+        own = {name: value for name, value in self.options.items() if name == CONFIG}
+        others = {name: value for name, value in self.options.items() if name != CONFIG}
+        return [*option_arguments(own), *option_arguments(self.plan.options), *option_arguments(others)]
 
     def owns(self, row: Row) -> bool:
         """Whether a row of the table is one of this run's."""
@@ -121,7 +130,9 @@ def read_study(path: Path, size: str | None = None) -> Plan:
 
     The file has `sizes`, each with a `base` (one configuration file or a list of them, relative to the study's file),
     and either `settings` (names and the options of each) or a `grid` (axes, each of labels and the options of each),
-    whose combinations are settings named "axis=label, axis=label". With both, `settings` add to those of the grid.
+    whose combinations are settings named "axis=label, axis=label". With both, `settings` add to those of the grid. An
+    option `config` of a setting is a file beside the study's, which is read after those of the base. `seeded` lists
+    options that are a run's seed, in place of `evaluation.seed`.
 
     A size may have `options` for all of its runs, `seeds` in place of the study's, and `settings` and `grid` of its
     own, which add to the study's or change them option by option; what is null is left out. A file for `rtp sweep` has
@@ -142,7 +153,7 @@ def read_study(path: Path, size: str | None = None) -> Plan:
             f"cannot read the study file {str(path)!r} ({problem}): name one of configs/studies/"
         ) from error
     place = str(path)
-    _check_keys(place, content, ("seeds", "sizes", "settings", "grid"), needed=("sizes",))
+    _check_keys(place, content, ("seeds", "seeded", "sizes", "settings", "grid"), needed=("sizes",))
     sizes = _mapping(f"{place}: sizes", content["sizes"])
     plans = {name: _plan(path, name, own, content) for name, own in sizes.items()}
     chosen = next(iter(plans)) if size is None else size
@@ -168,7 +179,10 @@ def _plan(path: Path, name: str, own: Any, study: Mapping[str, Any]) -> Plan:
     if missing := [base for base in bases if not base.is_file()]:
         raise UserError(f"{place}.base: there is no file {str(missing[0])!r}; it is sought beside the study's file")
     search = _search(f"{place}.search", own["search"]) if "search" in own else None
-    settings = _settings(path, place, own, study)
+    settings = {
+        setting: _with_config(f"{place}.{setting}", path, options)
+        for setting, options in _settings(path, place, own, study).items()
+    }
     if bool(settings) == bool(search):
         raise UserError(f"{place} needs either settings, or a grid, or a search: it has {'both' if search else 'none'}")
     return Plan(
@@ -179,9 +193,20 @@ def _plan(path: Path, name: str, own: Any, study: Mapping[str, Any]) -> Plan:
         seeds=_seeds(f"{place}.seeds", own["seeds"])
         if "seeds" in own
         else _seeds(f"{path}: seeds", study.get("seeds")),
+        seeded=_seeded(f"{path}: seeded", study.get("seeded", list(SEEDED))),
         settings=settings,
         search=search,
     )
+
+
+def _with_config(place: str, path: Path, options: Options) -> Options:
+    """Options with the place of their configuration file, where they have one."""
+    if CONFIG not in options:
+        return options
+    config = path.parent / str(options[CONFIG])
+    if not config.is_file():
+        raise UserError(f"{place}.{CONFIG}: there is no file {str(config)!r}; it is sought beside the study's file")
+    return {**options, CONFIG: str(config)}
 
 
 def _settings(path: Path, place: str, own: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Options]:
@@ -240,6 +265,12 @@ def _seeds(place: str, value: Any) -> tuple[int, ...]:
         raise UserError(f"{place} is {value!r}, but must be a list of whole numbers from 0, such as [0, 1, 2]")
     if len(set(value)) != len(value):
         raise UserError(f"{place} is {value}: leave out the repeated one")
+    return tuple(value)
+
+
+def _seeded(place: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{place} is {value!r}, but must be a list of options, such as [data.seed]")
     return tuple(value)
 
 

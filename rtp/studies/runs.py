@@ -9,6 +9,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from pydoc import locate
+from statistics import pstdev
 from typing import Any
 
 import torch
@@ -18,12 +20,14 @@ from rtp.callbacks.best_checkpoint import BEST
 from rtp.checkpoint_io import LAST, PREVIOUS
 from rtp.checkpoints import checkpoint_config, read_checkpoint
 from rtp.cli import main
+from rtp.datamodules import TaskStream
 from rtp.datamodules.base import snake_case
 from rtp.errors import UserError
 from rtp.export import opened
+from rtp.modules import ContinualLearner
 from rtp.report import write_json
 from rtp.studies.definition import Run
-from rtp.studies.table import Row
+from rtp.studies.table import DISTILLED, STREAM, Row
 from rtp.version import __version__
 
 TEST, MEMORY = "test.json", "memory.safetensors"
@@ -43,6 +47,7 @@ class Record:
         steps: Outer steps, once it is fitted.
         device: What it was trained on, once it is fitted.
         data: Name of its data set, once it is fitted.
+        tested: File name of the checkpoint to test, once it is fitted: a stream is tested at its end.
     """
 
     changes: list[str] = field(default_factory=list)
@@ -51,6 +56,7 @@ class Record:
     steps: int | None = None
     device: str = ""
     data: str = ""
+    tested: str = BEST
 
 
 @contextmanager
@@ -102,6 +108,7 @@ def fit(run: Run, bars: bool) -> None:
             cli = main([*arguments, *_quiet(bars)])
         record.steps, record.device = int(cli.trainer.global_step), device_name(cli.trainer.strategy.root_device)
         record.data = cli.datamodule.name
+        record.tested = LAST if isinstance(cli.model, ContinualLearner) else BEST
     finally:
         record.seconds += time.time() - record.started
         record.started = None
@@ -109,27 +116,30 @@ def fit(run: Run, bars: bool) -> None:
 
 
 def measure(run: Run, bars: bool) -> None:
-    """Test the best memory of a fitted run and export it; nothing where that is done.
+    """Test the best memory of a fitted run and export it, or what is left of a stream; nothing where that is done.
 
     Args:
         run: The run; its folder is claimed.
         bars: Whether to show progress bars.
     """
-    best = run.folder / BEST
-    if not best.is_file():
-        raise UserError(f"{run.folder} has no {BEST}: its study has to validate, set trainer.val_check_interval")
+    name = _record(run).tested
+    tested = run.folder / name
+    if not tested.is_file():
+        raise UserError(f"{run.folder} has no {name}: its study has to validate, set trainer.val_check_interval")
     if not (run.folder / TEST).is_file():
         with _output(run):
-            main(["test", f"--ckpt_path={best}", *_quiet(bars)])
-    if not (run.folder / MEMORY).is_file():
+            main(["test", f"--ckpt_path={tested}", *_quiet(bars)])
+    if name == BEST and not (run.folder / MEMORY).is_file():
         with _output(run):
-            opened(best, []).save(run.folder / MEMORY, overwrite=True)
+            opened(tested, []).save(run.folder / MEMORY, overwrite=True)
 
 
 def test_rows(run: Run) -> list[Row]:
-    """The rows of a run that was tested, one for each training set and architecture."""
+    """The rows of a run that was tested, one for each training set and architecture, or one of a stream."""
     found = json.loads((run.folder / TEST).read_text(encoding="utf-8"))
     record = _record(run)
+    if record.tested == LAST:
+        return [_stream_row(run, found)]
     return [
         Row(
             **_common(run),
@@ -145,6 +155,26 @@ def test_rows(run: Run) -> list[Row]:
     ]
 
 
+def _stream_row(run: Run, found: dict[str, Any]) -> Row:
+    config = yaml.safe_load(checkpoint_config(run.folder / LAST))
+    accuracies, interference = found["retained_accuracies"], found["backward_transfer_interference"]
+    return Row(
+        **_common(run),
+        data=found["dataset"],
+        training_set=STREAM,
+        architecture=_class_name(config["model"]["init_args"]["network"]),
+        split="test",
+        accuracy_mean=found["retained_accuracy"],
+        accuracy_std=pstdev(accuracies),
+        networks=len(accuracies),
+        storage_floats=found["storage_floats"],
+        storage_bytes=found["storage_floats"] * torch.float32.itemsize,
+        steps=found["steps"],
+        device=_record(run).device,
+        interference=math.nan if interference is None else interference,
+    )
+
+
 def validation_row(run: Run) -> Row:
     """The row of a fitted run's best validation."""
     config = yaml.safe_load(checkpoint_config(run.folder / BEST))
@@ -155,7 +185,7 @@ def validation_row(run: Run) -> Row:
     return Row(
         **_common(run),
         data=record.data,
-        training_set="distilled",
+        training_set=DISTILLED,
         architecture=_class_name(config["model"]["init_args"]["network"]),
         split="validation",
         accuracy_mean=float(next(states)["best_model_score"]),
@@ -177,10 +207,11 @@ def diverged_row(run: Run, split: str) -> Row:
     """
     config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))  # from before the first step
     last = run.folder / LAST
+    data, training_set = _data(config["data"])
     return Row(
         **_common(run),
-        data=snake_case(_class_name(config["data"])),
-        training_set="distilled",
+        data=data,
+        training_set=training_set,
         architecture=_class_name(config["model"]["init_args"]["network"]),
         split=split,
         accuracy_mean=math.nan,
@@ -207,6 +238,14 @@ def _common(run: Run) -> dict[str, Any]:
         "seconds": round(_record(run).seconds, 1),
         "version": __version__,
     }
+
+
+def _data(part: dict[str, Any]) -> tuple[str, str]:
+    """Name of a data set, or of a stream, and what networks are trained on with it, both from a configuration."""
+    kind = locate(part["class_path"])
+    if isinstance(kind, type) and issubclass(kind, TaskStream):
+        return f"{kind.kind}_{snake_case(_class_name(part['init_args']['source']))}", STREAM
+    return snake_case(_class_name(part)), DISTILLED
 
 
 def _class_name(part: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from rtp.report import text_table
 from rtp.studies.table import Row
 
 COLUMNS = ("setting", "training set", "architecture", "split", "accuracy (%)", "seeds", "floats", "steps", "seconds")
+INTERFERENCE = "BTI (%)"
+"""The column behind them where a continual learner forgets."""
 
 
 def summarise(rows: Sequence[Row]) -> str:
@@ -22,7 +24,12 @@ def summarise(rows: Sequence[Row]) -> str:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.setting, row.training_set, row.architecture, row.split), []).append(row)
-    return text_table(COLUMNS, [(*group, *_numbers(members)) for group, members in groups.items()], words=4)
+    lines = [(*group, *_numbers(members)) for group, members in groups.items()]
+    if all(math.isnan(row.interference) for row in rows):
+        return text_table(COLUMNS, lines, words=4)
+    forgotten = [_interference(members) for members in groups.values()]
+    lines = [(*line, number) for line, number in zip(lines, forgotten, strict=True)]
+    return text_table((*COLUMNS, INTERFERENCE), lines, words=4)
 
 
 def accuracy_text(accuracies: Sequence[float]) -> str:
@@ -35,6 +42,11 @@ def accuracy_text(accuracies: Sequence[float]) -> str:
     if diverged := len(accuracies) - len(finite):
         parts.append(f"({diverged} diverged)")
     return " ".join(parts)
+
+
+def _interference(rows: Sequence[Row]) -> str:
+    finite = [row.interference for row in rows if not math.isnan(row.interference)]
+    return accuracy_text(finite) if finite else "n/a"
 
 
 def _numbers(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,12 @@ from pathlib import Path
 from typing import get_type_hints
 
 from rtp.errors import UserError
+
+DISTILLED = "distilled"
+"""The training set that is recalled from a memory."""
+
+STREAM = "stream"
+"""The training set of a continual learner: the stream, of which it has kept `storage_floats`."""
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +33,11 @@ class Row:
         setting: What is compared with others.
         data: Name of the data set, such as `mnist`.
         seed: Seed of the run.
-        training_set: What the networks were trained on: "distilled", or one of the baselines.
+        training_set: What the networks were trained on: `DISTILLED`, one of the baselines, or `STREAM`.
         architecture: Class name of the networks.
         split: "test" or "validation".
-        accuracy_mean: Mean accuracy over the networks, in [0, 1]; NaN where training diverged.
+        accuracy_mean: Mean accuracy over the networks, in [0, 1]; NaN where training diverged. Of a stream, retained
+            accuracy (RA).
         accuracy_std: Standard deviation over the networks, dividing by their number; NaN where it was not kept.
         networks: How many there are; 0 where training diverged.
         storage_floats: Numbers that the training set takes; 0 where training diverged.
@@ -39,6 +47,7 @@ class Row:
             until its last checkpoint.
         device: What the run was trained on.
         version: Version of rtp.
+        interference: Of a stream, backward transfer and interference (BTI), in [-1, 1]; NaN where it does not apply.
     """
 
     study: str
@@ -58,6 +67,7 @@ class Row:
     seconds: float
     device: str
     version: str
+    interference: float = math.nan
 
     @property
     def key(self) -> tuple[str | int, ...]:

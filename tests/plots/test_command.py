@@ -116,7 +116,6 @@ def test_what_is_not_usable_is_one_line_and_writes_nothing(options: list[str], m
 
 def test_it_is_part_of_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(cli, "keep_freed_memory", lambda: None)  # of the whole process
-    monkeypatch.setattr(cli, "show_log", lambda: None)
     monkeypatch.setattr(sys, "argv", ["rtp", "plot", "--help"])
     with pytest.raises(SystemExit) as stopped:
         cli.entry_point()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rtp.errors import UserError
-from rtp.studies.definition import Plan, Search, combinations, option_arguments, read_study
+from rtp.studies.definition import Plan, Search, combinations, make_run, option_arguments, read_study
 
 
 def read(tmp_path: Path, content: dict[str, Any], size: str | None = None) -> Plan:
@@ -82,6 +82,32 @@ def test_arguments_have_classes_before_what_these_take() -> None:
     ]
 
 
+def test_a_setting_may_have_a_configuration_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "learner.yaml").touch()
+    content = {
+        "seeds": [7],
+        "seeded": ["data.seed"],
+        "sizes": {"fast": BASE | {"options": {"data.tasks": 2}}},
+        "settings": {"a": {"config": "learner.yaml", "model.rate": 0.1}, "b": {}},
+    }
+    plan = read(tmp_path, content)
+    assert make_run(plan, "a", 7, Path("root")).arguments == [
+        f"--config={tmp_path / 'base.yaml'}",
+        f"--config={tmp_path / 'learner.yaml'}",  # before all options, or it would undo those of the size
+        "--data.tasks=2",
+        "--model.rate=0.1",
+        "--seed_everything=7",
+        "--data.seed=7",
+        "--run_dir=root/study/fast/a/seed7",
+    ]
+    assert make_run(plan, "b", 7, Path("root")).changes == ["--data.tasks=2"]
+
+
+def test_evaluation_is_seeded_unless_the_file_says_what_is(tmp_path: Path) -> None:
+    plan = read(tmp_path, {"seeds": [3], "sizes": {"fast": BASE}, "settings": {"a": {}}})
+    assert "--evaluation.seed=3" in make_run(plan, "a", 3, Path("root")).arguments
+
+
 STUDY = {"seeds": [0], "sizes": {"fast": BASE}, "settings": {"a": {}}}
 SEARCH = {"axis": "K", "option": "x", "values": [1]}
 
@@ -89,7 +115,7 @@ SEARCH = {"axis": "K", "option": "x", "values": [1]}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": 1}, "'colour' is not known; use seeds, sizes"),
+        ({"colour": 1}, "'colour' is not known; use seeds, seeded, sizes"),
         ({"sizes": {"fast": {}}}, "sizes.fast has no 'base'"),
         ({"sizes": {"fast": BASE | {"optoins": {}}}}, "sizes.fast: 'optoins' is not known; use base, options"),
         ({"sizes": {"fast": {"base": "nowhere.yaml"}}}, "sizes.fast.base: there is no file .*nowhere.yaml"),
@@ -108,6 +134,8 @@ SEARCH = {"axis": "K", "option": "x", "values": [1]}
         ({"seeds": None}, "seeds is None, but must be a list of whole numbers"),
         ({"seeds": [True]}, "seeds is .True., but"),
         ({"seeds": [1, 1]}, "leave out the repeated one"),
+        ({"seeded": "data.seed"}, r"seeded is 'data.seed', but must be a list of options, such as \[data.seed\]"),
+        ({"settings": {"a": {"config": "nowhere.yaml"}}}, "sizes.fast.a.config: there is no file .*nowhere.yaml"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_in_a_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:

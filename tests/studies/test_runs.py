@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from rtp import load
@@ -19,7 +20,7 @@ from rtp.cli import main
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import MemoryDistillation
 from rtp.studies import runs
-from rtp.studies.definition import Run, make_run, read_study
+from rtp.studies.definition import Plan, Run, make_run, read_study
 from rtp.studies.runs import claimed, device_name, diverged_row, fit, measure, validation_row
 from rtp.studies.runs import test_rows as rows_of_test
 
@@ -196,6 +197,53 @@ def test_a_run_that_diverged_has_a_row_without_an_accuracy(run: Run) -> None:
     row = diverged_row(wild, "test")
     assert math.isnan(row.accuracy_mean)
     assert (row.data, row.architecture, row.networks, row.storage_floats, row.steps) == ("digits", "ConvNet", 0, 0, 0)
+
+
+@pytest.fixture
+def streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A study of two learners of a stream of three tasks."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "learners.yaml"
+    (tmp_path / "ewc.yaml").write_text(EWC)
+    conf = Path(__file__).parents[1] / "conf" / "streams" / "permuted_digits.yaml"
+    settings = {"CTR": {}, "EWC": {"config": "ewc.yaml"}, "wild": {"config": "ewc.yaml", "model.learning_rate": 1e30}}
+    content = {"seeds": [3], "seeded": ["data.seed"], "sizes": {"fast": {"base": str(conf)}}, "settings": settings}
+    path.write_text(yaml.safe_dump(content))
+    return read_study(path)
+
+
+EWC = "model: {class_path: EWC, init_args: {network: MLP, learning_rate: 0.1, strength: 1.0, memory_images: 30}}"
+
+
+def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
+    found = {}
+    for setting in ("CTR", "EWC"):
+        run = make_run(streams, setting, 3, Path("studies"))
+        fit(run, bars=False)
+        measure(run, bars=False)
+        (row,) = rows_of_test(run)
+        assert run.owns(row)
+        assert not (run.folder / "memory.safetensors").exists()
+        assert read_checkpoint(run.folder / "last.ckpt")["rtp_config"].count("seed: 3") == 1  # of the stream
+        test = json.loads((run.folder / "test.json").read_text())
+        assert (row.data, row.training_set, row.architecture, row.split) == ("permuted_digits", "stream", "MLP", "test")
+        assert (row.accuracy_mean, row.storage_floats) == (test["retained_accuracy"], test["storage_floats"])
+        assert (row.storage_bytes, row.steps) == (4 * row.storage_floats, 3 * 4 * 2)
+        found[setting] = row, test
+    row, test = found["CTR"]
+    assert math.isnan(row.interference)
+    assert row.networks == 2
+    assert row.accuracy_std == pytest.approx(abs(test["retained_accuracies"][0] - test["retained_accuracies"][1]) / 2)
+    row, test = found["EWC"]
+    assert (row.interference, row.networks) == (test["backward_transfer_interference"], 1)
+
+
+def test_a_learner_that_diverged_is_in_the_same_panel(streams: Plan) -> None:
+    wild = make_run(streams, "wild", 3, Path("studies"))
+    with pytest.raises(DivergenceError):
+        fit(wild, bars=False)
+    row = diverged_row(wild, "test")
+    assert (row.data, row.training_set, row.architecture) == ("permuted_digits", "stream", "MLP")
 
 
 def test_a_folder_is_one_processs_at_a_time(tmp_path: Path) -> None:

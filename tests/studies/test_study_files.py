@@ -13,8 +13,8 @@ import yaml
 
 from rtp.cli import main
 from rtp.datamodules import HuggingFace
-from rtp.modules import Distillation
-from rtp.studies.definition import Options, Plan, option_arguments, read_study
+from rtp.modules import ContinualLearner, Distillation
+from rtp.studies.definition import Options, Plan, Run, read_study
 from rtp.studies.sweep import within_budget
 
 STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
@@ -48,9 +48,11 @@ def representative(plan: Plan) -> Iterator[Options]:
 
 
 def build(plan: Plan, options: Options, folder: Path) -> None:
-    bases = [f"--config={base}" for base in plan.bases]
-    changes = [*option_arguments(plan.options), *option_arguments(options)]
-    cli: Any = main(["fit", *bases, *changes, f"--run_dir={folder}"])
+    cli: Any = main(["fit", *Run(plan, "", options, 0, folder).arguments])
+    if plan.study == "continual":
+        assert isinstance(cli.model, ContinualLearner)
+        assert cli.model.memory_images in (0, 10 * cli.datamodule.num_tasks)  # of the paper's budget
+        return
     assert isinstance(cli.model, Distillation)
     data = cli.datamodule
     # the studies are of one budget: nearly full
@@ -64,9 +66,13 @@ def build(plan: Plan, options: Options, folder: Path) -> None:
 
 def test_what_is_published_is_shipped() -> None:
     names = {path.stem for path in STUDIES}
-    assert names == {"ablation", "adam", "architectures", "baselines", "momentum", "num_bases", "unroll"}
+    assert names == {
+        *("ablation", "adam", "architectures", "baselines", "continual", "momentum", "num_bases", "unroll")
+    }
     for path in STUDIES:
-        assert {"paper", "mnist", "digits", "fast"} <= set(yaml.safe_load(path.read_text())["sizes"])
+        if path.stem != "continual":
+            assert {"paper", "mnist", "digits"} <= set(yaml.safe_load(path.read_text())["sizes"])
+        assert "fast" in yaml.safe_load(path.read_text())["sizes"]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -1,6 +1,7 @@
 """The printed table of a study, by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_each_setting_has_a_line() -> None:
         "12",
     ]
     assert lines[3].split() == ["full", "distilled", "ConvNet", "test", "70.00", "1", "608", "1,000", "12"]
+
+
+def test_what_a_learner_forgets_has_a_column() -> None:
+    rows = [replace(row("EWC", seed, 0.5), interference=change) for seed, change in ((0, -0.1), (1, -0.2))]
+    lines = summarise([*rows, row("CTR", 0, 0.7)]).splitlines()
+    assert lines[0].endswith("  BTI (%)")
+    assert lines[2].endswith("  -15.00 +- 7.07")
+    assert lines[3].endswith("  n/a")
 
 
 def test_what_diverged_has_no_storage() -> None:

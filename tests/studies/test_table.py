@@ -29,6 +29,7 @@ ROW = Row(
     seconds=12.5,
     device='a "GPU", the first',
     version="0.1.0",
+    interference=-0.125,
 )
 
 
@@ -45,7 +46,7 @@ def test_the_header_is_the_documented_one(tmp_path: Path) -> None:
     append_rows(tmp_path / "results.csv", [])
     assert (tmp_path / "results.csv").read_text() == (
         "study,size,setting,data,seed,training_set,architecture,split,accuracy_mean,accuracy_std,networks,"
-        "storage_floats,storage_bytes,steps,seconds,device,version\n"
+        "storage_floats,storage_bytes,steps,seconds,device,version,interference\n"
     )
 
 
