@@ -53,6 +53,9 @@ class FewShotTasks:
 def nearest_class_mean(shots: Tensor, features: Tensor) -> Tensor:
     """Classify by the nearest mean of a class's shots, by Euclidean distance.
 
+    "Nearest neighbour" of table 4 is this here. The paper leaves open the distance, and whether the neighbour is a shot
+    or the mean of a class's shots. With one shot of a class the two are the same.
+
     Args:
         shots: (k, s, F) features of the shots.
         features: (n, F) features to classify.

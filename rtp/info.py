@@ -51,10 +51,12 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
     yield f"preprocessing: {how}, {memory.normalisation_bytes:,} bytes beside the memory"
     more = f" and {memory.num_classes - SHOWN_CLASSES} more" if memory.num_classes > SHOWN_CLASSES else ""
     yield f"classes: {', '.join(memory.class_names[:SHOWN_CLASSES])}{more}"
+    drop = "" if protocol.drop_after == 1 else f", a tenth of it after {100 * protocol.drop_after:g} % of the epochs"
+    decay = f", weight decay {protocol.weight_decay:g}" if protocol.weight_decay else ""
     yield (
         f"protocol: {protocol.networks} x {protocol.architecture}, {protocol.epochs} epochs, batches of at most "
-        f"{protocol.batch_size}, SGD with learning rate {protocol.learning_rate:g}, momentum {protocol.momentum:g}, "
-        f"augmentation {protocol.augmentation or 'none'}"
+        f"{protocol.batch_size}, SGD with learning rate {protocol.learning_rate:g}{drop}, "
+        f"momentum {protocol.momentum:g}{decay}, augmentation {protocol.augmentation or 'none'}"
     )
     for accuracy in memory.accuracies:
         spread = "" if accuracy.std is None else f" +- {100 * accuracy.std:.2f}"

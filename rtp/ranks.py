@@ -34,14 +34,14 @@ def gathered(value: Value) -> list[Value]:
     """What every process has, in the order of their numbers; each of them has to call this.
 
     Args:
-        value: Anything that can be pickled.
+        value: Anything that can be pickled; None keeps its process's place too.
     """
     _, world_size = rank_and_world_size()
     if world_size == 1:
         return [value]
-    values: list[Value | None] = [None] * world_size
+    values = [value] * world_size
     dist.all_gather_object(values, value)
-    return [value for value in values if value is not None]
+    return values
 
 
 def share(count: int) -> range:

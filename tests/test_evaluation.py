@@ -1,7 +1,9 @@
 """Training of fresh networks: against a loop written out, together against one by one."""
 
 import logging
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +65,29 @@ def test_training_is_sgd_with_momentum_over_shuffled_minibatches(together: bool)
                 p.data -= 0.1 * v
     for p, q in zip(trained.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(p, q)
+
+
+@BOTH_WAYS
+def test_weight_decay_and_a_drop_of_the_rate_are_those_of_torch(together: bool) -> None:
+    protocol = TrainingProtocol(5, 2, learning_rate=0.2, momentum=0.8, weight_decay=0.03, drop_after=0.4)
+
+    def few() -> list[Trainee]:
+        return trainees(lambda: ConvNet((3, 8, 8), 4, width=3, depth=1), 2)
+
+    expected = few()
+    for trainee in expected:
+        network = trainee.network
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.2, momentum=0.8, weight_decay=0.03)
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2], gamma=0.1)
+        generator = torch.Generator().manual_seed(derived_seed(trainee.seed, 0))
+        for _ in range(5):
+            for batch in torch.randperm(5, generator=generator).split(2):
+                optimizer.zero_grad()
+                F.cross_entropy(network(trainee.images[batch]), trainee.labels[batch]).backward()
+                optimizer.step()
+            scheduler.step()
+    trained = weights(train_networks(few(), protocol, together=together))
+    torch.testing.assert_close(trained, weights([t.network for t in expected]), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +220,17 @@ def test_augmentation_is_drawn_for_every_image() -> None:
     assert len({tuple(image.flatten().tolist()) for image in seen[0]}) > 2
 
 
-@pytest.mark.parametrize("arguments", [{"epochs": 0}, {"batch_size": 0}])
-def test_values_out_of_range_are_refused(arguments: dict[str, int]) -> None:
-    name = next(iter(arguments))
-    with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
+        ({"weight_decay": math.nan}, "weight_decay must be at least 0, got nan"),
+        ({"drop_after": 0}, r"drop_after must lie in \(0, 1\], got 0: 1 keeps the learning rate"),
+        ({"drop_after": 1.5}, r"drop_after must lie in \(0, 1\], got 1.5"),
+    ],
+)
+def test_values_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         TrainingProtocol(**arguments)

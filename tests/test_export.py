@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,19 @@ def test_a_stranger_cannot_name_a_class(plain: Path) -> None:
 def test_only_rtp_s_own_module_takes_a_memory(plain: Path) -> None:
     with pytest.raises(UserError, match=r"--memory needs a module with a memory and .*, got LightningModule"):
         use_memory(exported(plain), L.LightningModule(), Digits())
+
+
+def test_weight_decay_and_a_drop_of_the_rate_are_told(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    memory = rtp.load(exported(plain))
+    assert (memory.protocol.weight_decay, memory.protocol.drop_after) == (0, 1)
+    protocol = replace(memory.protocol, weight_decay=5e-4, drop_after=0.5)
+    replace(memory, description=replace(memory.description, protocol=protocol)).save("decayed.safetensors")
+    capsys.readouterr()
+    info(["decayed.safetensors"])
+    told = (
+        "SGD with learning rate 0.01, a tenth of it after 50 % of the epochs, momentum 0.9, weight decay 0.0005, augm"
+    )
+    assert told in capsys.readouterr().out
 
 
 def test_info_says_what_a_file_and_a_checkpoint_hold(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:

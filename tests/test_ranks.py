@@ -33,6 +33,7 @@ def test_two_processes_exchange_what_they_have() -> None:
     assert not mean_over_ranks(own).requires_grad
     assert own == 3  # as it was
     assert gathered("mine") == ["other", "mine"]
+    assert gathered(None) == ["other", None]
 
 
 @pytest.mark.usefixtures("second_of_two")

@@ -18,6 +18,7 @@ from rtp.cli import main
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules import CompressThenRecall
+from rtp.modules.continual.online import Online
 
 CONFIG = Path(__file__).parent / "conf" / "streams" / "permuted_digits.yaml"
 
@@ -104,19 +105,21 @@ def test_from_every_checkpoint_that_is_written(tmp_path: Path, monkeypatch: pyte
     assert steps == [*range(1, 9), 8]
 
 
-def stopped(run: str, minibatch: int, *options: str) -> None:
+def stopped(
+    run: str, minibatch: int, *options: str, learner: type[CompressThenRecall | Online] = CompressThenRecall
+) -> None:
     """Press Ctrl-C in a minibatch of a run, counted from 1."""
 
-    def interrupt(self: CompressThenRecall, batch: StreamBatch) -> None:
+    def interrupt(self: Any, batch: StreamBatch) -> None:
         calls.append(None)
         if len(calls) == minibatch:
             signal.raise_signal(signal.SIGINT)
         original(self, batch)
 
     calls: list[None] = []
-    original = CompressThenRecall.learn
+    original = learner.learn
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CompressThenRecall, "learn", interrupt)
+        patch.setattr(learner, "learn", interrupt)
         with pytest.raises(SystemExit):
             fit(run, *options)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -130,6 +133,19 @@ def test_ctrl_c_lets_the_step_end(capsys: pytest.CaptureFixture[str]) -> None:
     one, other = (torch.load(f"{run}/last.ckpt", weights_only=True) for run in ("run", "whole"))
     torch.testing.assert_close(one["state_dict"], other["state_dict"], rtol=0, atol=0)
     assert history(one) == history(other)
+
+
+@pytest.mark.parametrize("minibatch", [8, 10, 11])  # the last of a task, a validation follows, none does
+def test_a_continued_run_keeps_the_accuracies_right_after_a_task(minibatch: int) -> None:
+    options = ["--model", "Online", "--model.network", "MLP", "--model.learning_rate", "0.1"]
+    fit("once", *options)
+    options += ["--trainer.val_check_interval", "0.25"]
+    stopped("run", minibatch, *options, learner=Online)
+    kept = torch.load("run/last.ckpt", weights_only=True)
+    fit("run", *options, "--ckpt_path", "last")
+    whole = torch.load("once/last.ckpt", weights_only=True)
+    assert history(kept) == history(whole)[:1]
+    assert history(torch.load("run/last.ckpt", weights_only=True)) == history(whole)
 
 
 def test_validate_measures_the_finished_tasks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,5 +206,8 @@ def test_a_stream_is_not_distilled_into_one_memory() -> None:
 
 def test_a_run_is_not_continued_with_another_stream() -> None:
     stopped("run", 5)
-    with pytest.raises(UserError, match=r"started with a stream of seed 0, .*, not of seed 1"):
+    with pytest.raises(UserError, match=r"started with a stream of seed 0, not of seed 1: continue it with its own"):
         fit("run", "--ckpt_path", "last", "--data.seed", "1")
+    with pytest.raises(UserError, match=r"a stream of kind permuted, not of kind rotated: continue it") as error:
+        fit("run", "--ckpt_path", "last", "--data", "RotatedTasks")
+    assert "\n" not in str(error.value)

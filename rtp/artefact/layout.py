@@ -24,7 +24,7 @@ STORED_TYPES: tuple[StoredType, ...] = get_args(StoredType)
 
 @dataclass(frozen=True)
 class Protocol:
-    """How networks were trained on the recalled images when they were evaluated: SGD, constant learning rate.
+    """How networks were trained on the recalled images when they were evaluated: SGD.
 
     Attributes:
         networks: Networks that the test trains, each from new random weights.
@@ -34,6 +34,8 @@ class Protocol:
         momentum: Of SGD.
         architecture: The network with its arguments, such as "ConvNet(width=32, depth=1)".
         augmentation: What is done to the images of a minibatch, such as "FlipOrRotate(max_degrees=15.0)", or None.
+        weight_decay: Of SGD.
+        drop_after: Part of the epochs after which the learning rate is a tenth; 1 keeps it.
     """
 
     networks: int
@@ -43,6 +45,8 @@ class Protocol:
     momentum: float
     architecture: str
     augmentation: str | None
+    weight_decay: float = 0.0
+    drop_after: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -240,6 +244,8 @@ def _protocol(entry: _Entries) -> Protocol:
         momentum=entry.number("momentum"),
         architecture=entry.text("architecture"),
         augmentation=None if entry.content.get("augmentation", 0) is None else entry.text("augmentation"),
+        # files of older versions have neither
+        **{name: entry.number(name) for name in ("weight_decay", "drop_after") if name in entry.content},
     )
 
 

@@ -48,7 +48,7 @@ class ExtrapolationEvaluation(SynthesisEvaluation):
 
     A test task takes one class each of k random tasks. Its network is trained on what the k memories recall and
     measured on all real images of these classes. With `baselines`, the upper bound: networks trained on all real
-    training images of the classes, for `real_epochs`.
+    training images of the classes, for `real_epochs` in minibatches of `real_batch_size`.
 
     Attributes:
         results: "k-way recalled" and, with baselines, "k-way all real", for each k and architecture.

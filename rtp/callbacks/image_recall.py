@@ -55,7 +55,7 @@ class ImageRecallEvaluation(SynthesisEvaluation):
     learning rate 0.01 and momentum 0.9; A.3), and then there are
 
     - "nearest neighbour": the class whose shots have the nearest mean of the features that the classifier's last layer
-      reads; the paper leaves the distance open, here it is the Euclidean one;
+      reads, by Euclidean distance; the paper leaves this open, see `nearest_class_mean`;
     - "classify-then-recall": the majority of a class's shots, as the classifier labels them, is the label that the
       class's images are recalled by, from the memory in `few_shot.label_memory`.
 

@@ -9,6 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from rtp.callbacks.run_record import run_folder
+from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.report import write_json
@@ -26,15 +27,18 @@ class RetainedAccuracy(L.Callback):
     few tasks; `rtp test` writes `test.json` with RA, BTI and all accuracies into the run's folder. It draws no random
     numbers but those that a learner keeps for this purpose: training goes on as if there had been no evaluation.
 
+    A validation in the middle of a task is logged, but it is not part of `history`.
+
     Attributes:
         history: Row t holds the accuracies on the validation samples of tasks 0..t right after task t; part of a
-            checkpoint.
+            checkpoint. A task that no validation follows has no row.
         retention: What the last test found, if there was one.
     """
 
     def __init__(self) -> None:
         self.history: list[list[float]] = []
         self.retention: Retention | None = None
+        self._task_just_ended = False
         self._known: list[float] = []  # of the first tasks
         self._classifiers: list[Classifier] = []  # of the task that is being measured
         self._hits: list[list[int]] = []  # of each task after the known ones, a number for each classifier
@@ -49,6 +53,17 @@ class RetainedAccuracy(L.Callback):
         self.history = state_dict["history"]
 
     # Validation ------------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget what another run with the same callback found; rows of a checkpoint are of finished tasks."""
+        finished = _learner(pl_module).finished_tasks
+        self.history = [row for row in self.history if len(row) <= finished]
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: StreamBatch, batch_idx: int
+    ) -> None:
+        """Note whether a validation that follows is one right after a task."""
+        self._task_just_ended = batch.last
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take over what cannot have changed since the last validation of the run."""
@@ -76,8 +91,8 @@ class RetainedAccuracy(L.Callback):
         row = self._known + [sum(accuracies) / len(accuracies) for accuracies in self._concluded()]
         if not row:  # fast_dev_run alone validates before a task is finished
             return
-        if trainer.state.fn == TrainerFn.FITTING:
-            self.history = [*self.history[: len(row) - 1], row]
+        if trainer.state.fn == TrainerFn.FITTING and self._task_just_ended:
+            self.history = [*self.history, row]
         learner.log("val/retained_accuracy", sum(row) / len(row), prog_bar=True)
         shown = torch.linspace(0, learner.num_tasks - 1, min(CURVES, learner.num_tasks)).long().tolist()
         for task in shown:

@@ -1,7 +1,7 @@
 """Evaluation of a memory by training fresh networks on what it recalls (section 5.1)."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ class RetrainingEvaluation(L.Callback):
             herding chooses, on the means of the classes or k-means centres, and on all real images of the training
             split.
         real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
+        real_batch_size: Real images in a minibatch at most, where networks are trained on all of them; null takes
+            that of `protocol`, which is large for the few hundred images of a small task.
         seed: Seed of the networks and minibatches.
         together: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
             null takes what is faster: one loop for 8 networks or more with at most 32 images a minibatch. On a GPU,
@@ -90,7 +92,7 @@ class RetrainingEvaluation(L.Callback):
         results: What the last evaluation found, the distilled images first.
 
     Raises:
-        UserError: If a number of networks is below 1.
+        UserError: If a number is below 1.
     """
 
     def __init__(
@@ -104,18 +106,22 @@ class RetrainingEvaluation(L.Callback):
         seed: int = 0,
         together: bool | None = None,
         augmentation: Augmentation | None = None,
+        real_batch_size: int | None = None,
     ) -> None:
-        for name, value in (("networks", networks), ("validation_networks", validation_networks)):
-            if value < 1:
+        for name, value in (
+            ("networks", networks),
+            ("validation_networks", validation_networks),
+            ("real_epochs", real_epochs),
+            ("real_batch_size", real_batch_size),
+        ):
+            if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
         self.networks = networks
         self.validation_networks = validation_networks
         self.protocol = protocol
         self.architectures = architectures
         self.baselines = baselines
-        self.real_protocol = TrainingProtocol(
-            real_epochs, protocol.batch_size, protocol.learning_rate, protocol.momentum
-        )
+        self.real_protocol = replace(protocol, epochs=real_epochs, batch_size=real_batch_size or protocol.batch_size)
         self.seed = seed
         self.together = together
         self.augmentation = augmentation

@@ -59,6 +59,7 @@ class SynthesisEvaluation(RetrainingEvaluation):
             settings.seed,
             settings.together,
             settings.augmentation,
+            settings.real_protocol.batch_size,
         )
 
     @classmethod

@@ -6,7 +6,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from rtp.artefact.files import write_file
 from rtp.errors import DataError, UserError
 from rtp.evaluation import Trainee, TrainingProtocol, own_randomness, train_networks
+from rtp.locks import locked
 from rtp.modules.augmentation import Augmentation
 from rtp.process import cache_dir
 
@@ -84,6 +86,23 @@ class ExpertBuffer:
             raise _damaged(path)
         return True
 
+    @contextmanager
+    def claimed(self, number: int, wait: bool) -> Iterator[bool]:
+        """Take the making of an expert for this process: other runs may prepare the same buffer.
+
+        Args:
+            number: Its number, from 0.
+            wait: Whether to wait until no other process makes it.
+
+        Yields:
+            Whether no other process makes it. It may have been made since it was looked for.
+        """
+        lock = self.path(number).with_suffix(".lock")
+        with locked(lock, wait) as free:
+            yield free
+            if free and self.path(number).exists():
+                lock.unlink(missing_ok=True)  # whoever takes it from now on finds the expert
+
     def store(self, number: int, weights: Tensor) -> None:
         """Write an expert's file; a reader sees the whole file or none.
 
@@ -101,7 +120,7 @@ class ExpertBuffer:
                 file.flush()
                 os.fsync(file.fileno())
 
-        # another run that prepares the same buffer may have been faster: its file holds the same
+        # a folder that was copied to another machine may have got it there: its file holds the same
         write_file(self.path(number), overwrite=self.holds(number), fill=fill)
 
     def weights(self, number: int, epochs: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -151,10 +170,17 @@ def made_of(
         "dataset": dataset,
         "images": fingerprint(images, labels),
         "network": " ".join(f"{type(network).__name__} {network!r}".split()),
-        "protocol": json.dumps(asdict(protocol)),
+        "protocol": json.dumps(_told(protocol)),
         "augmentation": repr(augmentation),
         "seed": str(seed),
     }
+
+
+def _told(protocol: TrainingProtocol) -> dict[str, float]:
+    """A protocol's values; later ones only where they do something, or else older experts would be others."""
+    plain = TrainingProtocol()
+    later = {name for name in ("weight_decay", "drop_after") if getattr(protocol, name) == getattr(plain, name)}
+    return {name: value for name, value in asdict(protocol).items() if name not in later}
 
 
 def fingerprint(images: Tensor, labels: Tensor) -> str:

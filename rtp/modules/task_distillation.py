@@ -55,6 +55,8 @@ class TaskDistillation(ClassifierSynthesis):
     gradients, the norm at which gradients are clipped and the optimizer's momenta of the tasks never meet, so this is
     what T runs of `MemoryDistillation` do, each of them with a T-th of the steps.
 
+    Gradients cannot be accumulated, as two batches in a row are of different tasks.
+
     To train in several processes, give `--trainer.strategy ddp_find_unused_parameters_true`: a step leaves the other
     tasks' memories alone.
 
@@ -114,8 +116,17 @@ class TaskDistillation(ClassifierSynthesis):
         self.extrapolation = extrapolation
 
     def setup(self, stage: str) -> None:
-        """Let the outer batches take turns among the tasks."""
+        """Let the outer batches take turns among the tasks.
+
+        Raises:
+            UserError: If gradients of several tasks would be accumulated, and so be clipped by one norm.
+        """
         if stage == "fit":
+            if self.trainer.accumulate_grad_batches != 1:
+                raise UserError(
+                    f"accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but each outer step is about "
+                    "another task: use --trainer.accumulate_grad_batches 1, and more real_images_per_class instead"
+                )
             self.data().class_groups = self.memory.tasks
 
     def configure_callbacks(self) -> Sequence[L.Callback]:

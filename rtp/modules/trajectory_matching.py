@@ -4,6 +4,7 @@ Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (MT
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,10 +40,9 @@ class TrajectoryMatching(Distillation):
     The real images of a batch are not used: the experts stand for them.
 
     Deviations: MTT learns the student's learning rate too, from a start of 0.01; here it is the inner optimizer's and
-    fixed, as networks are retrained with a rate of the evaluation's and a memory is no more than its images. MTT draws
-    an augmentation at each inner step; here it is drawn once an outer step, before the loop, as its interpolation
-    cannot be differentiated twice. MTT cuts a minibatch of all images at random; here it has the same number of every
-    class.
+    fixed, as networks are retrained with a rate of the evaluation's and a memory is no more than its images. MTT
+    chooses one operation of the augmentation for a minibatch; here each image of it has a choice of its own. MTT cuts a
+    minibatch of all images at random; here it has the same number of every class.
 
     Args:
         image_shape: (C, H, W), taken from the data set.
@@ -60,8 +60,7 @@ class TrajectoryMatching(Distillation):
         expert_seed: Seed of the experts, at least 0: runs with other seeds share them.
         experts_dir: Folder of the experts; null for one in rtp's cache, named after all that they are made of.
         inner_optimizer: The student's update rule; the default is what MTT's starts from.
-        augmentation: Applied to the experts' images image by image, and with one choice and one parameter to all
-            recalled images of an outer step.
+        augmentation: Applied image by image, to the experts' images and to the student's, anew at each inner step.
         optimizer: The outer optimizer; MTT's is SGD with momentum 0.5 and, at 1 image a class, learning rate 100.
     """
 
@@ -147,12 +146,17 @@ class TrajectoryMatching(Distillation):
     def _episode(self, real_images: Tensor, real_labels: Tensor) -> Episode:
         num_classes, num_slots = self.memory.query_dim, self.memory.num_slots
         classes = torch.arange(num_classes, device=self.device)
-        images = self.memory.recall(classes).flatten(0, 1)
-        if self.augmentation is not None:
-            images = self.augmentation.apply(images, self.augmentation.sample(1, device=self.device))
+        images, labels = self.memory.recall(classes).flatten(0, 1), classes.repeat_interleave(num_slots)
         minibatches = draw_minibatches(num_classes, num_slots, self.slots_per_class, self.unroll.num_steps)
-        labels = classes.repeat_interleave(num_slots)
-        return Episode(images, labels, minibatches.to(self.device), real_images, real_labels)
+        minibatches = minibatches.to(self.device)  # (N, b)
+        if self.augmentation is not None:
+            # an image for each place of each step: augmented before the loop, they enter a step as its inputs, and the
+            # augmentation itself is differentiated once
+            chosen = minibatches.flatten()
+            draws = self.augmentation.sample(len(chosen), self.device)
+            images, labels = self.augmentation.apply(images[chosen], draws), labels[chosen]
+            minibatches = torch.arange(len(chosen), device=self.device).view_as(minibatches)
+        return Episode(images, labels, minibatches, real_images, real_labels)
 
     def _prepare(self, buffer: ExpertBuffer, images: Tensor, labels: Tensor) -> None:
         rank, world_size = rank_and_world_size()
@@ -165,17 +169,28 @@ class TrajectoryMatching(Distillation):
         with tqdm(
             total=len(missing) * epochs, desc="training experts", unit="epoch", leave=False, disable=hidden
         ) as bar:
-            for number in missing:
-                weights = train_expert(
-                    lambda: self.fresh_network(self.network),
-                    images,
-                    labels,
-                    self.expert_protocol,
-                    self.augmentation,
-                    derived_seed(self.expert_seed, number),
-                    bar.update,
-                )
-                buffer.store(number, weights)
+            # first what no other run trains at the moment; then what they train, unless they were stopped
+            others: list[int] = []
+            for wait, numbers in ((False, missing), (True, others)):
+                for number in numbers:
+                    with buffer.claimed(number, wait) as free:
+                        if not free:
+                            others.append(number)
+                        elif buffer.holds(number):
+                            bar.update(epochs)
+                        else:
+                            buffer.store(number, self._trained_expert(number, images, labels, bar.update))
+
+    def _trained_expert(self, number: int, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> Tensor:
+        return train_expert(
+            lambda: self.fresh_network(self.network),
+            images,
+            labels,
+            self.expert_protocol,
+            self.augmentation,
+            derived_seed(self.expert_seed, number),
+            on_epoch,
+        )
 
 
 def matching_loss(theta: Tensor, start: Tensor, target: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
@@ -18,12 +19,14 @@ def without_suffix(out: str) -> Path:
         out: `figure`, `figure.png` or `figure.pdf`: all of them name both files.
 
     Raises:
-        UserError: If the ending is another one.
+        UserError: If the ending is that of another format of pictures.
     """
     path = Path(out)
-    if path.suffix and path.suffix[1:] not in FORMATS:
+    if path.suffix[1:] in FORMATS:
+        return path.with_suffix("")
+    if path.suffix[1:] in FigureCanvasBase.get_supported_filetypes():
         raise UserError(f"--out {out} is written as PNG and PDF: call it {path.stem}, without {path.suffix}")
-    return path.with_suffix("")
+    return path  # ipc0.5 has no ending
 
 
 def save_figure(figure: Figure, path_without_suffix: Path, tensorboard: Path | None) -> list[Path]:

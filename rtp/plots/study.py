@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -57,7 +58,7 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
         if study == ARCHITECTURES:
             draw_transfer(axes, compared)
         else:
-            _draw_panel(axes, chart(compared), others, panel[0].data, study)
+            _draw_panel(axes, chart(compared), others, panel[0])
             axes.set_ylabel(f"{_split(compared)} accuracy (%)")
         axes.set_title("\n".join(_title(panel[0], compared)), fontsize=_TITLE)
     for axes in cells[len(panels) :]:
@@ -66,14 +67,14 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, drawn: Chart, others: dict[str, Point], data: str, study: str) -> None:
+def _draw_panel(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row) -> None:
     if drawn.numeric:
         _draw_curves(axes, drawn)
         for place, (name, point) in enumerate(others.items()):
             style = ("--", ":", "-.")[place % 3]
             axes.axhline(point.mean, color=GREY, linestyle=style, linewidth=1.2, label=shown_name(name))
     else:
-        _draw_bars(axes, drawn, others, data, study)
+        _draw_bars(axes, drawn, others, first)
     axes.grid(axis="y")
 
 
@@ -108,8 +109,9 @@ def _apart(values: Sequence[float], labels: Sequence[str], logarithmic: bool) ->
     return shown
 
 
-def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], data: str, study: str) -> None:
-    places = in_order(study, drawn.places)
+def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row) -> None:
+    paper = partial(published, first.study, first.size, first.data)
+    places = in_order(first.study, drawn.places)
     width = 0.8 / len(drawn.series)
     tops = [_top(point) for point in others.values()]
     for number, (name, points) in enumerate(drawn.series.items()):
@@ -120,7 +122,7 @@ def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], data: str, st
         known = {
             places.index(place) + shift: value
             for place in places
-            if place in points and (value := published(study, data, points[place].storage_floats, place))
+            if place in points and (value := paper(points[place].storage_floats, place))
         }
         _draw_published(axes, known)
         tops += [_top(point) for point in own.values()] + [value.mean + value.std for value in known.values()]
@@ -202,8 +204,9 @@ def _title(first: Row, rows: list[Row]) -> list[str]:
         for setting, found in grouped(rows, lambda row: row.setting).items()
         if (point := over_seeds(found)).diverged
     ]
-    size = "" if first.size == first.data else f", {shown_name(first.size)}"
-    lines = [f"{_DATA.get(first.data, shown_name(first.data))}{size}", f"{numbers} numbers, {over}"]
+    data = _DATA.get(first.data, shown_name(first.data))
+    # a small size of the paper's data set must not pass for the paper's
+    lines = [f"{data}, size {shown_name(first.size)}", f"{numbers} numbers, {over}"]
     return lines + (textwrap.wrap(f"diverged: {'; '.join(diverged)}", 48) if diverged else [])
 
 

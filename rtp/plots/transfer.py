@@ -25,7 +25,8 @@ def draw_transfer(axes: Axes, rows: list[Row]) -> None:
     image.set_clim(low - 0.2 * (high - low or 1), high + (high - low or 1))
     for (setting, architecture), point in points.items():
         at = (tested.index(architecture), settings.index(setting))
-        known = published("architectures", rows[0].data, point.storage_floats, trained_on(setting), architecture)
+        floats = point.storage_floats
+        known = published("architectures", rows[0].size, rows[0].data, floats, trained_on(setting), architecture)
         text = f"{point.mean:.1f} ± {point.std:.1f}" if point.seeds else "diverged"
         axes.text(*at, text, ha="center", va="bottom" if known else "center", fontsize=8)
         if known:

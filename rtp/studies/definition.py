@@ -1,131 +1,23 @@
 """Study files: which settings a study compares, at which sizes and with which seeds."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rtp.errors import UserError
-from rtp.studies.table import Row
-
-Options = Mapping[str, Any]
-"""Options of `rtp fit` and their values: `{"model.unroll.num_steps": 10}`."""
+from rtp.studies.plan import CONFIG, Options, Plan, Search
 
 FAST = "fast"
 """The size of `--fast`."""
-
-CONFIG = "config"
-"""The option of a setting that names a configuration file, as a learner's, beside those that all settings share."""
 
 SEEDED = ("evaluation.seed",)
 """Options that are a run's seed, beside `seed_everything`; or else random real images and networks would not vary."""
 
 
-@dataclass(frozen=True)
-class Search:
-    """What `rtp sweep` looks for.
-
-    Attributes:
-        axis: Its short name, in settings and figures: K.
-        option: Option of `rtp fit`.
-        values: Its values, whole numbers in ascending order.
-    """
-
-    axis: str
-    option: str
-    values: tuple[int, ...]
-
-    def setting(self, value: int) -> str:
-        """The name of the setting that tries a value."""
-        return f"{self.axis}={value}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A study at one of its sizes.
-
-    Attributes:
-        study: Name of the study, the stem of its file.
-        size: Name of the size.
-        bases: Configuration files that its runs start from.
-        options: What all runs of this size change in them.
-        seeds: Seeds of the runs.
-        seeded: Options that are a run's seed, beside `seed_everything`.
-        settings: Names of what is compared, with what each one changes; empty for a sweep.
-        search: What a sweep looks for; none in a study.
-    """
-
-    study: str
-    size: str
-    bases: tuple[Path, ...]
-    options: Options
-    seeds: tuple[int, ...]
-    seeded: tuple[str, ...]
-    settings: Mapping[str, Options]
-    search: Search | None
-
-    def named(self, setting: str) -> Options:
-        """The options of a setting, or of a value that a sweep tries."""
-        return self.settings.get(setting, {})
-
-
-@dataclass(frozen=True)
-class Run:
-    """A setting of a study with one seed.
-
-    Attributes:
-        plan: The study and its size.
-        setting: Name of the setting, or of a value of a sweep.
-        options: What the setting changes beside the plan's options.
-        seed: Seed of the run.
-        folder: The run's folder.
-    """
-
-    plan: Plan
-    setting: str
-    options: Options
-    seed: int
-    folder: Path
-
-    @property
-    def arguments(self) -> list[str]:
-        """What `rtp fit` is given for a run that starts."""
-        bases = [f"--config={base}" for base in self.plan.bases]
-        seeds = [f"--{name}={self.seed}" for name in ("seed_everything", *self.plan.seeded)]
-        return [*bases, *self.changes, *seeds, f"--run_dir={self.folder}"]
-
-    @property
-    def changes(self) -> list[str]:
-        """Its configuration file, where it has one, and its options, the setting's after those of the size."""
-        own = {name: value for name, value in self.options.items() if name == CONFIG}
-        others = {name: value for name, value in self.options.items() if name != CONFIG}
-        return [*option_arguments(own), *option_arguments(self.plan.options), *option_arguments(others)]
-
-    def owns(self, row: Row) -> bool:
-        """Whether a row of the table is one of this run's."""
-        theirs = (row.study, row.size, row.setting, row.seed)
-        return theirs == (self.plan.study, self.plan.size, self.setting, self.seed)
-
-
-def make_run(plan: Plan, setting: str, seed: int, root: Path, options: Options | None = None) -> Run:
-    """A run with its place in the folder of all studies.
-
-    Args:
-        plan: The study and its size.
-        setting: Name of the setting.
-        seed: Seed.
-        root: The folder of all studies.
-        options: What the setting changes; by default what the plan says.
-    """
-    folder = root / plan.study / plan.size / setting / f"seed{seed}"
-    return Run(plan, setting, plan.named(setting) if options is None else options, seed, folder)
-
-
-def read_study(path: Path, size: str | None = None) -> Plan:
+def read_study(path: Path, size: str | None) -> Plan:
     """Read a study file, which is checked as a whole.
 
     The file has `sizes`, each with a `base` (one configuration file or a list of them, relative to the study's file),
@@ -140,7 +32,7 @@ def read_study(path: Path, size: str | None = None) -> Plan:
 
     Args:
         path: A YAML file.
-        size: Name of one of its sizes; by default the first.
+        size: Name of one of its sizes; None is refused with their names, as none of them is fit for everybody.
 
     Raises:
         UserError: If there is no such file or size, or something in the file is unknown or of the wrong kind.
@@ -156,18 +48,12 @@ def read_study(path: Path, size: str | None = None) -> Plan:
     _check_keys(place, content, ("seeds", "seeded", "sizes", "settings", "grid"), needed=("sizes",))
     sizes = _mapping(f"{place}: sizes", content["sizes"])
     plans = {name: _plan(path, name, own, content) for name, own in sizes.items()}
-    chosen = next(iter(plans)) if size is None else size
-    if chosen not in plans:
-        raise UserError(f"{place} has no size {chosen!r}: use one of {', '.join(plans)}")
-    return plans[chosen]
-
-
-def option_arguments(options: Options) -> list[str]:
-    """Options as arguments of a command line: a class comes before its own arguments."""
-    return [
-        f"--{name}={options[name] if isinstance(options[name], str) else json.dumps(options[name], allow_nan=False)}"
-        for name in sorted(options, key=lambda name: name.count("."))
-    ]
+    if size is None:
+        fast = f", or --{FAST}" if FAST in plans else ""
+        raise UserError(f"name one of the sizes of {place} with --size: {', '.join(plans)}{fast}")
+    if size not in plans:
+        raise UserError(f"{place} has no size {size!r}: use one of {', '.join(plans)}")
+    return plans[size]
 
 
 def _plan(path: Path, name: str, own: Any, study: Mapping[str, Any]) -> Plan:

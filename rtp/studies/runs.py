@@ -5,11 +5,9 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass, field
-from fcntl import LOCK_EX, LOCK_NB, flock
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from pydoc import locate
 from statistics import pstdev
 from typing import Any
 
@@ -21,12 +19,13 @@ from rtp.checkpoint_io import LAST, PREVIOUS
 from rtp.checkpoints import checkpoint_config, read_checkpoint
 from rtp.cli import main
 from rtp.datamodules import TaskStream
-from rtp.datamodules.base import snake_case
 from rtp.errors import UserError
 from rtp.export import opened
+from rtp.locks import locked
 from rtp.modules import ContinualLearner
 from rtp.report import write_json
-from rtp.studies.definition import Run
+from rtp.studies.data import built_data
+from rtp.studies.plan import Run
 from rtp.studies.table import DISTILLED, STREAM, Row
 from rtp.version import __version__
 
@@ -41,7 +40,7 @@ class Record:
     """What a run's folder knows of the study's work on it.
 
     Attributes:
-        changes: The options that it was started with.
+        digest: `Run.digest` when it was started.
         seconds: Time of its finished sessions of training.
         started: When the present session began, in seconds of `time.time`; none between sessions.
         steps: Outer steps, once it is fitted.
@@ -50,7 +49,7 @@ class Record:
         tested: File name of the checkpoint to test, once it is fitted: a stream is tested at its end.
     """
 
-    changes: list[str] = field(default_factory=list)
+    digest: str
     seconds: float = 0.0
     started: float | None = None
     steps: int | None = None
@@ -59,45 +58,41 @@ class Record:
     tested: str = BEST
 
 
-@contextmanager
-def claimed(folder: Path, wait: bool = False) -> Iterator[bool]:
+def claimed(folder: Path, wait: bool = False) -> AbstractContextManager[bool]:
     """Take a run's folder for this process, so that several may work on one study.
 
     Args:
         folder: Made where it is missing.
         wait: Whether to wait until no other process works on it.
 
-    Yields:
-        Whether no other process works on it. A process that ends, in whichever way, gives its folder back.
+    Returns:
+        A context whose value is whether no other process works on it. A process that ends, in whichever way, gives its
+        folder back.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            flock(file, LOCK_EX | (0 if wait else LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    return locked(folder / LOCK, wait)
 
 
-def fit(run: Run, bars: bool) -> None:
-    """Fit a run, or go on with it from its last checkpoint; nothing where it is fitted.
+def fit(run: Run, bars: bool) -> bool:
+    """Fit a run, or go on with it from its last checkpoint.
 
     Args:
         run: The run; its folder is claimed.
         bars: Whether to show progress bars.
 
+    Returns:
+        Whether there was something left to do.
+
     Raises:
-        UserError: If the run was started with other options.
+        UserError: If the run was started with other options or configuration files.
         DivergenceError: If its training diverges.
     """
     record = _record(run)
     if record.steps is not None:
-        return
+        return False
     last = next((file for name in (LAST, PREVIOUS) if (file := run.folder / name).is_file()), None)
     if last is None:
         _clear(run.folder)  # it was stopped before its first checkpoint
-        record = Record(run.changes)
+        record = Record(run.digest)
     elif record.started is not None:  # killed
         record.seconds += max(0.0, last.stat().st_mtime - record.started)
     record.started = time.time()
@@ -113,25 +108,31 @@ def fit(run: Run, bars: bool) -> None:
         record.seconds += time.time() - record.started
         record.started = None
         _write(run, record)
+    return True
 
 
-def measure(run: Run, bars: bool) -> None:
-    """Test the best memory of a fitted run and export it, or what is left of a stream; nothing where that is done.
+def measure(run: Run, bars: bool) -> bool:
+    """Test the best memory of a fitted run and export it, or test what is left of a stream.
 
     Args:
         run: The run; its folder is claimed.
         bars: Whether to show progress bars.
+
+    Returns:
+        Whether it was not tested yet.
     """
     name = _record(run).tested
     tested = run.folder / name
     if not tested.is_file():
         raise UserError(f"{run.folder} has no {name}: its study has to validate, set trainer.val_check_interval")
-    if not (run.folder / TEST).is_file():
+    untested = not (run.folder / TEST).is_file()
+    if untested:
         with _output(run):
             main(["test", f"--ckpt_path={tested}", *_quiet(bars)])
     if name == BEST and not (run.folder / MEMORY).is_file():
         with _output(run):
             opened(tested, []).save(run.folder / MEMORY, overwrite=True)
+    return untested
 
 
 def test_rows(run: Run) -> list[Row]:
@@ -207,11 +208,11 @@ def diverged_row(run: Run, split: str) -> Row:
     """
     config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))  # from before the first step
     last = run.folder / LAST
-    data, training_set = _data(config["data"])
+    data = built_data(config["data"])
     return Row(
         **_common(run),
-        data=data,
-        training_set=training_set,
+        data=str(data.name),
+        training_set=STREAM if isinstance(data, TaskStream) else DISTILLED,
         architecture=_class_name(config["model"]["init_args"]["network"]),
         split=split,
         accuracy_mean=math.nan,
@@ -237,15 +238,8 @@ def _common(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "seconds": round(_record(run).seconds, 1),
         "version": __version__,
+        "digest": run.digest,
     }
-
-
-def _data(part: dict[str, Any]) -> tuple[str, str]:
-    """Name of a data set, or of a stream, and what networks are trained on with it, both from a configuration."""
-    kind = locate(part["class_path"])
-    if isinstance(kind, type) and issubclass(kind, TaskStream):
-        return f"{kind.kind}_{snake_case(_class_name(part['init_args']['source']))}", STREAM
-    return snake_case(_class_name(part)), DISTILLED
 
 
 def _class_name(part: dict[str, Any]) -> str:
@@ -255,16 +249,15 @@ def _class_name(part: dict[str, Any]) -> str:
 def _record(run: Run) -> Record:
     path = run.folder / RECORD
     if not path.is_file():
-        return Record(run.changes)
+        return Record(run.digest)
     try:
         record = Record(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}): remove the folder {run.folder}") from error
-    if record.changes != run.changes:
-        changed = next(iter(sorted(set(record.changes) ^ set(run.changes))), "their order")
+    if record.digest != run.digest:
         raise UserError(
-            f"the run in {run.folder} was started with other options ({changed}): "
-            "remove that folder, or use another --folder"
+            f"the run in {run.folder} was started with other options or configuration files than its study has now "
+            f"(digest {record.digest}, now {run.digest}): remove that folder, or use another --folder"
         )
     return record
 

@@ -4,16 +4,31 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rtp.errors import DivergenceError, UserError
 from rtp.parse_errors import Parser
-from rtp.studies.definition import FAST, Plan, Run, make_run, read_study
+from rtp.studies.definition import FAST, read_study
+from rtp.studies.plan import Plan, Run, make_run
 from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows
 from rtp.studies.summary import accuracy_text, summarise
 from rtp.studies.table import Row, append_rows, read_rows
 
 SUMMARY = "Redo one of the paper's studies: fit and test several settings with several seeds"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done.
+
+    Attributes:
+        rows: Its rows of the table.
+        ran: Whether something of it was trained or tested in this call.
+    """
+
+    rows: list[Row]
+    ran: bool
 
 
 def study(args: Sequence[str]) -> None:
@@ -38,38 +53,43 @@ def study(args: Sequence[str]) -> None:
     plan = read_study(Path(options.file), chosen_size(options))
     if plan.search:
         raise UserError(f"{options.file} searches for {plan.search.option}: run it with `rtp sweep`")
-    settings = _chosen(options.only, plan)
+    chosen = _chosen(options.only, plan)
     root = Path(options.folder)
     table = results_file(options)
     # seed by seed: a study that is stopped early has something of every setting
-    runs = [make_run(plan, setting, seed, root) for seed in options.seeds or plan.seeds for setting in settings]
-    elsewhere = 0
+    runs = [make_run(plan, setting, seed, root) for seed in options.seeds or plan.seeds for setting in chosen]
+    elsewhere, new = 0, False
     for number, run in enumerate(runs, 1):
         print(f"[{number}/{len(runs)}] {run.setting}, seed {run.seed}: ", end="", flush=True)
         try:
-            rows = finish(run, table, show_bars())
+            finished = finish(run, table, show_bars())
+        except UserError:
+            print("refused")
+            raise
         except BaseException:
             print("stopped; the same command goes on from here")
             raise
-        elsewhere += rows is None
-        print("another process works on it" if rows is None else accuracy_line(rows))
+        elsewhere += finished is None
+        new = new or (finished is not None and finished.ran)
+        print("another process works on it" if finished is None else accuracy_line(finished.rows))
     if elsewhere:
         print(f"{elsewhere} of {len(runs)} runs are still being done by other processes")
-    conclude(plan, settings, table, root)
+    # all that the table has, whatever was chosen now
+    conclude([make_run(plan, setting, plan.seeds[0], root) for setting in plan.settings], table, new)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that `rtp study` and `rtp sweep` share."""
     parser.add_argument("file", metavar="FILE", help="study file, such as configs/studies/momentum.yaml")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--size", metavar="NAME", help="one of the file's sizes; by default its first, the paper's")
+    size.add_argument("--size", metavar="NAME", help="one of the file's sizes")
     size.add_argument("--fast", action="store_true", help=f"the size {FAST!r}: minutes on two CPU cores")
     parser.add_argument("--folder", default="logs/studies", help="folder of all studies (default: %(default)s)")
     parser.add_argument("--results", metavar="FILE", help="table that rows are added to (default: FOLDER/results.csv)")
 
 
 def chosen_size(options: argparse.Namespace) -> str | None:
-    """The size that the options name, or nothing for the file's first."""
+    """The size that the options name, if any."""
     return FAST if options.fast else options.size
 
 
@@ -89,7 +109,7 @@ def show_bars() -> bool:
     return sys.stderr.isatty()
 
 
-def finish(run: Run, table: Path, bars: bool) -> list[Row] | None:
+def finish(run: Run, table: Path, bars: bool) -> Finished | None:
     """Do what is left of a run: fitting, testing, exporting, its rows.
 
     Args:
@@ -98,25 +118,27 @@ def finish(run: Run, table: Path, bars: bool) -> list[Row] | None:
         bars: Whether to show progress bars.
 
     Returns:
-        The run's rows of the test, or nothing if another process works on it.
+        The run's rows of the test, or nothing if another process works on it. Rows of other settings, which an earlier
+        state of the study's files had, do not count.
     """
     with claimed(run.folder) as free:
         if not free:
             return None
         known = {row.key: row for row in read_rows(table) if run.owns(row) and row.split == "test"}
         if known and not (run.folder / TEST).is_file():
-            return list(known.values())  # it diverged, or its folder was cleared away
+            return Finished(list(known.values()), ran=False)  # it diverged, or its folder was cleared away
+        ran = True
         try:
-            fit(run, bars)
+            fitted = fit(run, bars)
         except DivergenceError as error:
             rows = [diverged_row(run, "test")]
             print(error, file=sys.stderr)
         else:
-            measure(run, bars)
-            rows = test_rows(run)
+            tested = measure(run, bars)
+            rows, ran = test_rows(run), fitted or tested
         # all of them, unless the table was cut off
         append_rows(table, [row for row in rows if row.key not in known])
-        return rows
+        return Finished(rows, ran)
 
 
 def accuracy_line(rows: Sequence[Row]) -> str:
@@ -126,18 +148,20 @@ def accuracy_line(rows: Sequence[Row]) -> str:
     return f"{accuracy_text([row.accuracy_mean])} % on the {row.split} set ({took})" if row.networks else "diverged"
 
 
-def conclude(plan: Plan, settings: Sequence[str], table: Path, root: Path) -> None:
+def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
     """Print what the table has of a study at one size, and draw it into its folder where matplotlib is installed.
 
     Args:
-        plan: The study and its size.
-        settings: The settings to show, in their order.
-        table: The table of results.
-        root: The folder of all studies.
+        runs: One of each setting to show, in their order, of one study and size.
+        table: The table of results; rows whose settings are not those of the study's files any more are left out.
+        new: Whether something was run since the last time: TensorBoard gets the figure too.
     """
-    rows = [row for row in read_rows(table) if (row.study, row.size) == (plan.study, plan.size)]
-    rows = sorted((row for row in rows if row.setting in settings), key=lambda row: settings.index(row.setting))
+    found = read_rows(table)
+    rows = [row for run in runs for row in found if run.has_setting_of(row)]
     print(f"\n{summarise(rows)}\n\nresults: {table}")
+    theirs = (runs[0].plan.study, runs[0].plan.size)
+    if others := sorted({row.setting for row in found if (row.study, row.size) == theirs and row not in rows}):
+        print(f"left out, as they are not of the settings that the study has now: {'; '.join(others)}")
     if not any(row.networks for row in rows):
         return
     if importlib.util.find_spec("matplotlib") is None:
@@ -146,8 +170,8 @@ def conclude(plan: Plan, settings: Sequence[str], table: Path, root: Path) -> No
     from rtp.plots.saving import save_figure
     from rtp.plots.study import study_figure
 
-    folder = root / plan.study / plan.size
-    for path in save_figure(study_figure(rows, plan.study), folder / plan.study, tensorboard=folder):
+    name, folder = runs[0].plan.study, runs[0].folder.parents[1]  # a run's is SIZE/SETTING/SEED
+    for path in save_figure(study_figure(rows, name), folder / name, tensorboard=folder if new else None):
         print(f"figure: {path}")
 
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import jsonargparse
 import yaml
 
-from rtp.datamodules import ImageDataModule
 from rtp.errors import DivergenceError, UserError
 from rtp.modules.budget import StorageBudget
-from rtp.parse_errors import Parser, user_errors
-from rtp.studies.definition import Plan, Run, Search, make_run, option_arguments, read_study
+from rtp.parse_errors import Parser
+from rtp.studies.data import built_data
+from rtp.studies.definition import read_study
+from rtp.studies.plan import Plan, Run, Search, digest, make_run
 from rtp.studies.runs import claimed, diverged_row, fit, validation_row
 from rtp.studies.study import (
+    Finished,
     accuracy_line,
     add_common_arguments,
     chosen_size,
@@ -79,26 +80,36 @@ def sweep(args: Sequence[str]) -> None:
         raise UserError(f"--trials {options.trials}: give a number above 0, and with --sampler tpe alone")
     search = within_budget(plan, plan.search)
     root, table = Path(options.folder), results_file(options)
+    work: list[Finished] = []
 
     def run_of(value: int, seed: int) -> Run:
-        assert plan.search is not None
         return make_run(plan, search.setting(value), seed, root, {search.option: value})
 
     def objective(value: int) -> float:
-        accuracy = fmean(validated(run_of(value, seed), table, show_bars()) for seed in plan.seeds)
+        found = [validated(run_of(value, seed), table, show_bars()) for seed in plan.seeds]
+        work.extend(found)
+        accuracy = fmean(finished.rows[0].accuracy_mean for finished in found)
         print(f"{search.setting(value)}: {accuracy_text([accuracy])} % on the validation split", flush=True)
         return accuracy
 
     storage = options.storage or _file_storage(root / plan.study / plan.size)
-    best = optimise(f"{plan.study}-{plan.size}", storage, search, objective, options.sampler, options.trials)
+    best = optimise(study_name(plan), storage, search, objective, options.sampler, options.trials)
     print(f"best on the validation split: {search.setting(best)}")
     for run in [run_of(best, seed) for seed in plan.seeds]:
-        rows = finish(run, table, show_bars())
-        done = "another process tests it" if rows is None else accuracy_line(rows)
+        finished = finish(run, table, show_bars())
+        done = "another process tests it" if finished is None else accuracy_line(finished.rows)
         print(f"{run.setting}, seed {run.seed}: {done}")
+        work.extend([finished] if finished else [])
     known = {row.setting for row in read_rows(table)}
-    tried = [name for name in map(search.setting, range(search.values[0], search.values[-1] + 1)) if name in known]
-    conclude(plan, tried, table, root)
+    values = range(search.values[0], search.values[-1] + 1)
+    tried = [run_of(value, plan.seeds[0]) for value in values if search.setting(value) in known]
+    conclude(tried, table, new=any(finished.ran for finished in work))
+
+
+def study_name(plan: Plan) -> str:
+    """The name of a sweep in Optuna's storage: with other options or seeds it is another one."""
+    assert plan.search is not None
+    return f"{plan.study}-{plan.size}-{digest(plan.bases, plan.options, plan.seeded, plan.search.option, plan.seeds)}"
 
 
 def optimise(
@@ -171,8 +182,8 @@ def optimise(
         return int(study.best_params[search.axis])
 
 
-def validated(run: Run, table: Path, bars: bool) -> float:
-    """A run's best accuracy on the validation split: from the table, or else the run is fitted for it.
+def validated(run: Run, table: Path, bars: bool) -> Finished:
+    """A run's best validation: from the table, or else the run is fitted for it.
 
     Args:
         run: The run; waited for where another process works on it.
@@ -180,19 +191,20 @@ def validated(run: Run, table: Path, bars: bool) -> float:
         bars: Whether to show progress bars.
 
     Returns:
-        The accuracy, NaN where training diverged.
+        One row; its accuracy is NaN where training diverged.
     """
     with claimed(run.folder, wait=True):
         known = [row for row in read_rows(table) if run.owns(row) and row.split == "validation"]
         if known:
-            return known[0].accuracy_mean
+            return Finished(known, ran=False)
+        ran = True
         try:
-            fit(run, bars)
+            ran = fit(run, bars)
             row = validation_row(run)
         except DivergenceError:
             row = diverged_row(run, "validation")
         append_rows(table, [row])
-        return row.accuracy_mean
+        return Finished([row], ran)
 
 
 def within_budget(plan: Plan, search: Search) -> Search:
@@ -228,11 +240,7 @@ def _budget(plan: Plan) -> StorageBudget:
     prefix = BASES.rpartition(".")[0] + "."
     memory |= {name.removeprefix(prefix): value for name, value in plan.options.items() if name.startswith(prefix)}
     changes = {name: value for name, value in plan.options.items() if name.partition(".")[0] == "data"}
-    with user_errors():
-        parser = jsonargparse.ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(ImageDataModule, "data", required=False)
-        parser.set_defaults({"data": config["data"]})
-        data: ImageDataModule = parser.instantiate_classes(parser.parse_args(option_arguments(changes))).data
+    data = built_data(config["data"], changes)
     return StorageBudget(memory["images_per_class"], data.num_classes, data.image_shape, memory.get("downsampling", 2))
 
 

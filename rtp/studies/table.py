@@ -48,6 +48,7 @@ class Row:
         device: What the run was trained on.
         version: Version of rtp.
         interference: Of a stream, backward transfer and interference (BTI), in [-1, 1]; NaN where it does not apply.
+        digest: `Run.digest`: what the run was made of, in eight digits.
     """
 
     study: str
@@ -68,6 +69,7 @@ class Row:
     device: str
     version: str
     interference: float = math.nan
+    digest: str = ""
 
     @property
     def key(self) -> tuple[str | int, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,15 @@ def test_a_description_of_an_older_version_has_no_query_and_no_tasks(make_memory
     content = json.loads(to_json(make_memory().description))
     del content["query"], content["tasks"]
     assert from_json(json.dumps(content)) == make_memory().description
+
+
+def test_weight_decay_and_a_drop_of_the_rate_are_kept_and_older_versions_have_neither(make_memory: Any) -> None:
+    description = make_memory().description
+    decayed = replace(description, protocol=replace(description.protocol, weight_decay=5e-4, drop_after=0.5))
+    assert from_json(to_json(decayed)) == decayed
+    content = json.loads(to_json(decayed))
+    del content["protocol"]["weight_decay"], content["protocol"]["drop_after"]
+    assert from_json(json.dumps(content)) == description
 
 
 QUERY = {"name": "ConvNet", "arguments": {"width": 3, "depth": 1}, "query_dim": 4}
@@ -109,6 +119,7 @@ PROTOCOL = {"networks": 1, "epochs": 1, "batch_size": 1, "learning_rate": 1, "mo
         (changed(dataset=None), "not a text"),
         (changed(protocol=[]), "not an object"),
         (changed(protocol=PROTOCOL), "its description has no augmentation"),
+        (changed(protocol=PROTOCOL | {"augmentation": None, "drop_after": "half"}), "drop_after of its description"),
         (changed(accuracies=[3]), "not a list of objects"),
         (changed(accuracies=[{"split": "train"}]), "not validation or test"),
         (changed(config="import os"), "not an object"),

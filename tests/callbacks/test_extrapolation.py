@@ -1,6 +1,7 @@
 """Test tasks across tasks, on data where the right answer is known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rtp.datamodules.sampling import Split
 from rtp.evaluation import TrainingProtocol
 from rtp.modules import HigherUnroll, PixelMemory, TaskDistillation
 from rtp.modules.task_distillation import Extrapolation
+from rtp.small_tasks import accuracies
 
 PROTOCOL = TrainingProtocol(epochs=20, learning_rate=0.1)
 
@@ -76,6 +78,19 @@ def trainer(folder: Path, callback: RetrainingEvaluation) -> L.Trainer:
         inference_mode=False,
         accelerator="cpu",
     )
+
+
+def test_the_upper_bound_has_minibatches_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(tasks: Any, network: Any, protocol: TrainingProtocol, *arguments: Any) -> list[float]:
+        used.append(protocol)
+        return original(tasks, network, protocol, *arguments)
+
+    used: list[TrainingProtocol] = []
+    original = accuracies
+    monkeypatch.setattr("rtp.callbacks.synthesis.accuracies", record)
+    evaluation = RetrainingEvaluation(2, 1, PROTOCOL, baselines=True, real_epochs=3, real_batch_size=5)
+    trainer(tmp_path, evaluation).test(module(right=True), datamodule=Spots(), verbose=False)
+    assert used == [PROTOCOL, replace(PROTOCOL, epochs=3, batch_size=5)] * 2
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -18,6 +18,7 @@ from rtp.errors import UserError
 from rtp.evaluation import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
 from rtp.modules import MLP, AddressableMemory, CompressThenRecall, ContinualLearner, HigherUnroll, Memory
 from rtp.modules.continual.base import Classifier
+from rtp.modules.continual.online import Online
 from rtp.modules.continual.reservoir import Reservoir
 
 TASKS, SAMPLES = 3, 35
@@ -89,23 +90,24 @@ def run(tmp_path: Path) -> Callable[..., tuple[RetainedAccuracy, TaskStream, L.T
     """Learn three tasks and test."""
 
     def run(
-        learner: ContinualLearner, kind: type[TaskStream] = PermutedTasks, test: bool = True, **arguments: Any
+        learner: ContinualLearner, kind: type[TaskStream] = PermutedTasks, test: bool = True, **settings: Any
     ) -> tuple[RetainedAccuracy, TaskStream, L.Trainer]:
-        stream = kind(Digits(), TASKS, SAMPLES, replays=2, validation_samples=60, **arguments)
+        stream = kind(Digits(), TASKS, SAMPLES, replays=2, validation_samples=60)
         evaluation = RetainedAccuracy()
-        trainer = L.Trainer(
-            accelerator="cpu",
-            max_epochs=TASKS,
-            reload_dataloaders_every_n_epochs=1,
-            default_root_dir=tmp_path,
-            callbacks=[evaluation],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            inference_mode=False,
-        )
+        own: dict[str, Any] = {
+            "accelerator": "cpu",
+            "max_epochs": TASKS,
+            "reload_dataloaders_every_n_epochs": 1,
+            "default_root_dir": tmp_path,
+            "callbacks": [evaluation],
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "inference_mode": False,
+        }
+        trainer = L.Trainer(**own | settings)
         trainer.fit(learner, datamodule=stream)
         if test:
             trainer.test(learner, datamodule=stream, verbose=False)
@@ -131,6 +133,53 @@ def test_the_accuracies_after_each_task(run: Any, tmp_path: Path) -> None:
     assert interference != 0
     assert result["backward_transfer_interference"] == pytest.approx(interference)
     assert result["learner"] == "Constant"
+
+
+def online() -> Online:
+    torch.manual_seed(0)
+    return Online((1, 8, 8), 10, 10, TASKS, network, learning_rate=0.1)
+
+
+def test_validations_within_a_task_leave_the_row_of_the_one_before(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(self: RetainedAccuracy, trainer: L.Trainer, pl_module: ContinualLearner) -> None:
+        original(self, trainer, pl_module)
+        measured.append(int(pl_module.finished_tasks))
+
+    measured: list[int] = []
+    original = RetainedAccuracy.on_validation_epoch_end
+    expected, _, _ = run(online())
+    monkeypatch.setattr(RetainedAccuracy, "on_validation_epoch_end", record)
+    evaluation, _, _ = run(online(), val_check_interval=0.25)  # of 8 minibatches
+    assert measured == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3]
+    assert [len(row) for row in evaluation.history] == [1, 2, 3]
+    assert evaluation.history == expected.history
+    assert evaluation.retention.interference == expected.retention.interference < 0
+
+
+@pytest.mark.parametrize(
+    ("validation", "rows"),
+    [
+        ({"val_check_interval": 3}, []),  # after minibatches 3 and 6 of 8
+        ({"check_val_every_n_epoch": 2}, [2]),
+        ({"check_val_every_n_epoch": 2, "val_check_interval": 0.25}, [2]),
+    ],
+)
+def test_a_task_that_no_validation_follows_has_no_row(validation: dict[str, Any], rows: list[int], run: Any) -> None:
+    evaluation, _, _ = run(online(), **validation)
+    assert [len(row) for row in evaluation.history] == rows
+    assert evaluation.retention.interference is None
+
+
+@pytest.mark.parametrize("learner", [online, KeepsEverything])
+def test_another_run_with_the_same_callback_has_its_own_history(
+    learner: Callable[[], ContinualLearner], run: Any
+) -> None:
+    evaluation, _, _ = run(learner(), test=False)
+    expected = evaluation.history
+    run(Constant(), test=False, callbacks=[evaluation])
+    assert evaluation.history[0] != expected[0]
+    run(learner(), test=False, callbacks=[evaluation])
+    assert evaluation.history == expected
 
 
 @pytest.mark.parametrize("kind", [PermutedTasks, RotatedTasks])

@@ -164,8 +164,8 @@ def test_data_of_another_kind_are_refused(tmp_path: Path) -> None:
         trainer(tmp_path, RetrainingEvaluation(protocol=PROTOCOL)).validate(module(), datamodule=Other(), verbose=False)
 
 
-@pytest.mark.parametrize("name", ["networks", "validation_networks"])
-def test_no_networks_are_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["networks", "validation_networks", "real_epochs", "real_batch_size"])
+def test_numbers_below_one_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
         RetrainingEvaluation(**{name: 0})  # type: ignore[arg-type]
 

@@ -1,6 +1,7 @@
 """Experts: trained as a plain loop trains them, stored a file each, and never mixed up."""
 
 import dataclasses
+import json
 import os
 import re
 from pathlib import Path
@@ -128,6 +129,8 @@ def test_each_thing_that_an_expert_follows_from_is_noticed() -> None:
         facts(),
         facts(seed=1),
         facts(protocol=dataclasses.replace(PROTOCOL, momentum=0)),
+        facts(protocol=dataclasses.replace(PROTOCOL, weight_decay=5e-4)),
+        facts(protocol=dataclasses.replace(PROTOCOL, drop_after=0.5)),
         made_of("other", images, labels, build(), PROTOCOL, None, 0),
         made_of("ten", other, labels, build(), PROTOCOL, None, 0),
         made_of("ten", images, labels.flip(0), build(), PROTOCOL, None, 0),
@@ -138,6 +141,10 @@ def test_each_thing_that_an_expert_follows_from_is_noticed() -> None:
     assert len({default_folder(variant) for variant in variants}) == len(variants)
     assert default_folder(facts()) == default_folder(facts())
     assert default_folder(facts()).name.startswith("ten-")
+
+
+def test_experts_of_before_weight_decay_are_still_the_same() -> None:
+    assert json.loads(facts()["protocol"]) == {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.2, "momentum": 0.5}
 
 
 def test_the_fingerprint_is_of_every_part(monkeypatch: pytest.MonkeyPatch) -> None:

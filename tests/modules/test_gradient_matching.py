@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -210,6 +211,30 @@ def test_a_network_that_is_used_up_is_not_kept(batch: tuple[Tensor, Tensor]) -> 
     assert (state["matchings"], state["steps"]) == (1, 0)
     module.outer_loss(*batch)
     assert checkpoint_of(module)[NETWORKS_KEY] == [None]
+
+
+def test_a_process_without_a_network_keeps_its_place(
+    batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = matching(matchings_per_network=2)
+    module.outer_loss(*batch)
+
+    def first_has_none(values: list[Any], value: Any) -> None:
+        values[:] = [None, value]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dist, "is_initialized", lambda: True)
+        patch.setattr(dist, "get_rank", lambda: 1)
+        patch.setattr(dist, "get_world_size", lambda: 2)
+        patch.setattr(dist, "all_gather_object", first_has_none)
+        checkpoint = checkpoint_of(module)
+    first, second = checkpoint[NETWORKS_KEY]
+    assert first is None
+    assert second["matchings"] == 1
+    # so the first of the processes starts with a fresh network
+    other = matching(matchings_per_network=2)
+    other.on_load_checkpoint(checkpoint)
+    assert checkpoint_of(other)[NETWORKS_KEY] == [None]
 
 
 def test_checkpoints_of_other_modules_and_networks_are_refused(batch: tuple[Tensor, Tensor]) -> None:

@@ -1,9 +1,11 @@
 """Distilling tasks one by one: what a step trains, with which labels, and that tasks never meet."""
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor
 
+from rtp.datamodules import Digits
 from rtp.errors import UserError
 from rtp.modules import ConvNet, HigherUnroll, InnerSGD, MemoryDistillation, PixelMemory, TaskDistillation
 from rtp.modules.base import Distillation
@@ -83,6 +85,20 @@ def test_the_momentum_of_another_task_does_not_move_a_memory(batch: tuple[Tensor
         optimizer.step()
         moved = [not torch.equal(module.memory.of_task(t).bases, old) for t, old in enumerate(before)]
         assert moved == [task == labels[0] // 2 for task in range(3)]
+
+
+def test_gradients_of_two_tasks_are_not_accumulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def training_step(*_: object) -> None:
+        raise AssertionError("training began")
+
+    monkeypatch.setattr(TaskDistillation, "training_step", training_step)
+    trainer = L.Trainer(
+        accelerator="cpu", max_steps=2, accumulate_grad_batches=2, logger=False, enable_checkpointing=False
+    )
+    message = r"accumulate_grad_batches is 2, but .*: use --trainer.accumulate_grad_batches 1"
+    with pytest.raises(UserError, match=message) as error:
+        trainer.fit(distillation(), datamodule=Digits())
+    assert "\n" not in str(error.value)
 
 
 def test_fewer_tasks_than_ways_are_refused_before_training() -> None:

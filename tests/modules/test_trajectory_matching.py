@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +25,7 @@ from rtp.modules import (
     HigherUnroll,
     InnerSGD,
     PixelMemory,
+    SiameseAugmentation,
     StepwiseUnroll,
     TrajectoryMatching,
 )
@@ -73,7 +76,7 @@ def test_the_loss_by_hand() -> None:
     assert matching_loss(target, start, target).item() == 0
 
 
-@pytest.mark.parametrize("augmentation", [None, FlipOrRotate()], ids=["plain", "augmented"])
+@pytest.mark.parametrize("augmentation", [None, FlipOrRotate(), SiameseAugmentation()], ids=["plain", "flip", "all"])
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_an_outer_step_written_out(memory: str, augmentation: Augmentation | None, tmp_path: Path) -> None:
     module = matching(memory, tmp_path, HigherUnroll(3), augmentation)
@@ -90,13 +93,14 @@ def test_an_outer_step_written_out(memory: str, augmentation: Augmentation | Non
     theta = [parameter.detach().requires_grad_() for parameter in student.parameters()]
     names = [name for name, _ in student.named_parameters()]
     images = module.memory.recall(torch.arange(CLASSES)).flatten(0, 1)
-    if augmentation is not None:
-        images = augmentation.apply(images, augmentation.sample(1, "cpu"))
     labels = torch.arange(CLASSES).repeat_interleave(module.memory.num_slots)
+    minibatches = draw_minibatches(CLASSES, module.memory.num_slots, 1, 3)
+    draws = augmentation.sample(3 * CLASSES, "cpu").split(CLASSES) if augmentation else [None] * 3
     momentum = [torch.zeros_like(p) for p in theta]
-    for chosen in draw_minibatches(CLASSES, module.memory.num_slots, 1, 3):
+    for chosen, draw in zip(minibatches, draws, strict=True):
         weights = dict(zip(names, theta, strict=True))
-        answers = torch.func.functional_call(student, weights, (images[chosen],))
+        batch = images[chosen] if augmentation is None else augmentation.apply(images[chosen], draw)
+        answers = torch.func.functional_call(student, weights, (batch,))
         slopes = torch.autograd.grad(F.cross_entropy(answers, labels[chosen]), theta, create_graph=True)
         momentum = [0.9 * m + g for m, g in zip(momentum, slopes, strict=True)]
         theta = [p - 0.3 * m for p, m in zip(theta, momentum, strict=True)]
@@ -108,10 +112,11 @@ def test_an_outer_step_written_out(memory: str, augmentation: Augmentation | Non
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-9, atol=1e-12)
 
 
-def test_the_stepwise_engine_has_the_same_gradient(tmp_path: Path) -> None:
+@pytest.mark.parametrize("augmentation", [None, SiameseAugmentation()], ids=["plain", "augmented"])
+def test_the_stepwise_engine_has_the_same_gradient(augmentation: Augmentation | None, tmp_path: Path) -> None:
     gradients = []
     for place, unroll in enumerate((HigherUnroll(3), StepwiseUnroll(3, compile=False))):
-        module = matching("addressable", tmp_path / str(place), unroll)
+        module = matching("addressable", tmp_path / str(place), unroll, augmentation)
         torch.manual_seed(5)
         module.outer_loss(*BATCH).backward()
         gradients.append([p.grad for p in module.memory.parameters()])
@@ -214,6 +219,53 @@ def test_processes_share_the_experts_out(rank: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("rtp.modules.trajectory_matching.rank_and_world_size", lambda: (rank, 2))
     fit("run", "--trainer.max_steps", "0")
     assert [path.name for path in Path("experts").iterdir()] == [f"expert_000{rank}.safetensors"]
+
+
+def test_an_image_is_augmented_anew_at_each_step(tmp_path: Path) -> None:
+    module = matching("pixel", tmp_path, HigherUnroll(40), FlipOrRotate(90))
+    episode = module._episode(*BATCH)
+    assert episode.minibatches.flatten().tolist() == list(range(40 * CLASSES))
+    assert episode.labels[episode.minibatches].tolist() == [list(range(CLASSES))] * 40
+    # of two images of a class
+    assert len({tuple(image.flatten().tolist()) for image in episode.images[episode.labels == 0]}) > 20
+
+
+def test_an_expert_that_another_run_trains_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit("other", "--trainer.max_steps", "0")
+    done = {path.name: path.read_bytes() for path in Path("experts").iterdir()}
+    shutil.rmtree("experts")
+    trained: list[int] = []
+    original = TrajectoryMatching._trained_expert
+
+    with ExitStack() as theirs:
+        buffers: list[ExpertBuffer] = []
+
+        def train(self: TrajectoryMatching, number: int, *rest: Any) -> Tensor:
+            trained.append(number)
+            assert self.buffer is not None
+            if not buffers:  # from now on another run has the second expert, which it stores and gives back
+                buffers.append(self.buffer)
+                assert theirs.enter_context(self.buffer.claimed(1, wait=False))
+                threading.Timer(0.5, give_back).start()
+            return original(self, number, *rest)
+
+        def give_back() -> None:
+            (Path("experts") / "expert_0001.safetensors").write_bytes(done["expert_0001.safetensors"])
+            theirs.close()
+
+        monkeypatch.setattr(TrajectoryMatching, "_trained_expert", train)
+        fit("run", "--trainer.max_steps", "0")
+    assert trained == [0]
+    assert {path.name: path.read_bytes() for path in Path("experts").iterdir()} == done  # no lock is left behind
+
+
+def test_an_expert_that_another_run_gave_up_is_trained(tmp_path: Path) -> None:
+    buffer = ExpertBuffer(tmp_path, {}, 1)
+    with buffer.claimed(0, wait=False) as first, buffer.claimed(0, wait=False) as second:
+        assert (first, second) == (True, False)
+    with buffer.claimed(0, wait=True) as free:
+        assert free
+        assert not buffer.holds(0)
 
 
 def test_test_and_export_need_no_experts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,7 @@ def test_options_reach_the_figures(drawn: list[Figure]) -> None:
     assert recalled.axes[0].images[0].get_extent()[1] == 2 * 50 + 2
     assert [label.get_text() for label in alone.axes[0].get_yticklabels()] == ["cat", "sea dog", "$cow$"]
     assert alone.axes[0].get_title().startswith("theirs\n")
-    assert [axes.get_title().partition("\n")[0] for axes in study.axes] == ["Digits, paper"]
+    assert [axes.get_title().partition("\n")[0] for axes in study.axes] == ["Digits, size paper"]
 
 
 def test_the_blocks_of_cifar_100_are_printed(

@@ -54,6 +54,11 @@ def test_either_name_means_both_files(out: str) -> None:
     assert without_suffix(out) == Path("figures/one")
 
 
+@pytest.mark.parametrize("out", ["figures/ipc0.5", "figures/ipc0.5.png"])
+def test_a_number_is_no_ending(out: str) -> None:
+    assert without_suffix(out) == Path("figures/ipc0.5")
+
+
 def test_another_ending_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"^--out figures/one.svg is written as PNG and PDF: call it one, without .svg$"

@@ -58,7 +58,7 @@ def test_a_numeric_axis_is_a_curve_with_its_seeds_deviation(row: MakeRow) -> Non
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "5", "20"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("inner steps T", "test accuracy (%)")
-    assert axes.get_title() == "Digits, fast\n640 numbers, ± std over 2 seeds"
+    assert axes.get_title() == "Digits, size fast\n640 numbers, ± std over 2 seeds"
     assert legend(figure) == ["momentum none", "momentum full"]
 
 
@@ -75,7 +75,7 @@ def test_a_sweep_on_the_validation_split_says_so(row: MakeRow) -> None:
     rows = [row(f"K={k}", k / 100, split="validation", accuracy_std=math.nan, networks=2) for k in (8, 16)]
     (axes,) = study_figure(rows, "momentum").axes
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale()) == ("bases K", "validation accuracy (%)", "linear")
-    assert axes.get_title() == "Digits, fast\n640 numbers, one seed"
+    assert axes.get_title() == "Digits, size fast\n640 numbers, one seed"
     assert np.allclose(curves(axes)[0].lines[0].get_xydata(), [(8, 8), (16, 16)])
 
 
@@ -95,8 +95,18 @@ def test_settings_are_bars_beside_the_paper_s_numbers(row: MakeRow) -> None:
     assert np.allclose(error_lengths(paper), [0.8, 0.7, 0.6])
     assert legend(figure) == ["paper, table 8"]
     assert written(axes) == ["41.0", "44.0", "48.0", "40.5", "45.6", "49.1"]
-    assert axes.get_title() == "CIFAR-10, paper\n30,720 numbers, one seed, ± std over 20 networks"
+    assert axes.get_title() == "CIFAR-10, size paper\n30,720 numbers, one seed, ± std over 20 networks"
     assert axes.get_ylim()[0] == 0
+
+
+def test_a_small_size_does_not_stand_beside_the_paper_s_numbers(row: MakeRow) -> None:
+    figure = study_figure(
+        [row("pixels", data="mnist", size="mnist", storage_floats=7840, study="ablation")], "ablation"
+    )
+    assert figure.axes[0].get_title().startswith("MNIST, size mnist\n")
+    assert legend(figure) == []
+    rows = [row("pixels", data="mnist", size="paper_mnist", storage_floats=7840, study="ablation")]
+    assert legend(study_figure(rows, "ablation")) == ["paper, table 7"]
 
 
 def test_baselines_are_grey_bars_or_levels(row: MakeRow) -> None:
@@ -124,7 +134,7 @@ def test_each_data_set_and_size_is_a_panel(row: MakeRow) -> None:
     rows = [row("none", 0.5, size=size, data=data) for data, size in zip("abcde", "abdfg", strict=True)]
     figure = study_figure([*rows, row("none", study="other")], "momentum")
     titles = [axes.get_title().partition("\n")[0] for axes in figure.axes if axes.axison]
-    assert titles == ["a", "b", "c, d", "d, f", "e, g"]
+    assert titles == ["a, size a", "b, size b", "c, size d", "d, size f", "e, size g"]
     assert len(figure.axes) == 6
 
 

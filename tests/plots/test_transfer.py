@@ -17,7 +17,7 @@ MakeRow = Callable[..., Row]
 
 
 def test_rows_are_distilled_on_and_columns_tested_on(row: MakeRow) -> None:
-    common = {"study": "architectures", "data": "cifar10", "storage_floats": 30_600}
+    common = {"study": "architectures", "size": "paper", "data": "cifar10", "storage_floats": 30_600}
     means = {("ConvNet", "ConvNet"): 0.6, ("ConvNet", "ResNet12"): 0.5, ("ResNet12", "ConvNet"): 0.4}
     rows = [row(on, mean, architecture=tested, **common) for (on, tested), mean in means.items()]
     rows.append(row("ConvNet", 0.2, architecture="ConvNet", training_set="random real", **common))

@@ -1,5 +1,6 @@
 """Study files: what they mean, and what is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 import yaml
 
 from rtp.errors import UserError
-from rtp.studies.definition import Plan, Search, combinations, make_run, option_arguments, read_study
+from rtp.studies.definition import combinations, read_study
+from rtp.studies.plan import Plan, Search, make_run, option_arguments
 
 
-def read(tmp_path: Path, content: dict[str, Any], size: str | None = None) -> Plan:
+def read(tmp_path: Path, content: dict[str, Any], size: str | None = "fast") -> Plan:
     (tmp_path / "base.yaml").touch()
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -34,7 +36,7 @@ def test_a_plan_has_the_settings_of_its_size(tmp_path: Path) -> None:
         },
         "settings": {"a": {"x": 1, "y": 2}, "b": {}},
     }
-    paper, fast = read(tmp_path, content), read(tmp_path, content, "fast")
+    paper, fast = read(tmp_path, content, "paper"), read(tmp_path, content, "fast")
     assert (paper.study, paper.size, paper.seeds, paper.bases) == ("study", "paper", (0, 1), (tmp_path / "base.yaml",))
     assert paper.settings == {"a": {"x": 1, "y": 2}, "b": {}}
     assert (fast.size, fast.seeds, fast.options) == ("fast", (5,), {"trainer.max_steps": 2})
@@ -103,6 +105,47 @@ def test_a_setting_may_have_a_configuration_file_of_its_own(tmp_path: Path) -> N
     assert make_run(plan, "b", 7, Path("root")).changes == ["--data.tasks=2"]
 
 
+def test_a_digest_is_of_what_a_run_is_made_of(tmp_path: Path) -> None:
+    learner = tmp_path / "learner.yaml"
+    content = {
+        "seeds": [0, 1],
+        "sizes": {"fast": BASE | {"options": {"x": 1}}},
+        "settings": {"a": {"config": "learner.yaml", "y": 2}, "b": {"y": 2}},
+    }
+
+    def digest(change: dict[str, Any] | None = None, setting: str = "a", seed: int = 0, base: str = "z: 1") -> str:
+        plan = read(tmp_path, content | (change or {}))
+        (tmp_path / "base.yaml").write_text(base)
+        return make_run(plan, setting, seed, Path("root")).digest
+
+    learner.write_text("rate: 0.1")
+    first = digest()
+    assert re.fullmatch("[0-9a-f]{8}", first)
+    assert first == digest(seed=1) == digest({"seeds": [7]}) == digest(base="# a comment\nz:   1")
+    others = [
+        digest(setting="b"),
+        digest({"settings": {"a": {"config": "learner.yaml", "y": 3}}}),
+        digest({"sizes": {"fast": BASE | {"options": {"x": 2}}}}),
+        digest({"seeded": ["data.seed"]}),
+        digest(base="z: 2"),
+    ]
+    learner.write_text("rate: 0.2")
+    others.append(digest())
+    assert len({first, *others}) == 7
+    (tmp_path / "elsewhere").mkdir()
+    learner.write_text("rate: 0.1")
+    learner.rename(tmp_path / "elsewhere" / "learner.yaml")
+    assert digest({"settings": {"a": {"config": "elsewhere/learner.yaml", "y": 2}}}) == first
+
+
+@pytest.mark.parametrize(("text", "message"), [(b"a: [", "expected"), (b"\xff", "it is no text")])
+def test_a_base_that_cannot_be_read_has_no_digest(tmp_path: Path, text: bytes, message: str) -> None:
+    run = make_run(read(tmp_path, STUDY), "a", 0, Path("root"))
+    (tmp_path / "base.yaml").write_bytes(text)
+    with pytest.raises(UserError, match=rf"cannot read the configuration .*base.yaml' \(.*{message}"):
+        assert run.digest
+
+
 def test_evaluation_is_seeded_unless_the_file_says_what_is(tmp_path: Path) -> None:
     plan = read(tmp_path, {"seeds": [3], "sizes": {"fast": BASE}, "settings": {"a": {}}})
     assert "--evaluation.seed=3" in make_run(plan, "a", 3, Path("root")).arguments
@@ -144,6 +187,14 @@ def test_what_is_wrong_in_a_file_is_said_in_a_line(tmp_path: Path, change: dict[
     assert "\n" not in str(caught.value)
 
 
+def test_no_size_is_chosen_for_the_user(tmp_path: Path) -> None:
+    sizes = {"paper": BASE, "fast": BASE}
+    with pytest.raises(UserError, match=r"^name one of the sizes of .*study.yaml with --size: paper, fast, or --fast$"):
+        read(tmp_path, STUDY | {"sizes": sizes}, None)
+    with pytest.raises(UserError, match=r"with --size: paper$"):
+        read(tmp_path, STUDY | {"sizes": {"paper": BASE}}, None)
+
+
 def test_an_unknown_size_is_named_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no size 'slow': use one of fast"):
         read(tmp_path, STUDY, "slow")
@@ -153,9 +204,9 @@ def test_an_unknown_size_is_named_with_the_known_ones(tmp_path: Path) -> None:
 def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(UserError, match="cannot read the study file"):
-        read_study(tmp_path / "study.yaml")
+        read_study(tmp_path / "study.yaml", "fast")
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read the study file .*No such file"):
-        read_study(tmp_path / "study.yaml")
+        read_study(tmp_path / "study.yaml", "fast")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from rtp.cli import main
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import MemoryDistillation
 from rtp.studies import runs
-from rtp.studies.definition import Plan, Run, make_run, read_study
+from rtp.studies.definition import read_study
+from rtp.studies.plan import Plan, Run, make_run
 from rtp.studies.runs import claimed, device_name, diverged_row, fit, measure, validation_row
 from rtp.studies.runs import test_rows as rows_of_test
 
@@ -34,7 +36,7 @@ def _keep_ctrl_c() -> Iterator[None]:
 
 @pytest.fixture
 def run(study_file: Path) -> Run:
-    return make_run(read_study(study_file), "short", 1, Path("studies"))
+    return make_run(read_study(study_file, "fast"), "short", 1, Path("studies"))
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +94,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_run_is_fitted_tested_and_exported_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     done = commands(monkeypatch)
-    fit(run, bars=False)
+    assert fit(run, bars=False)
     assert run.folder == Path("studies/tiny/fast/short/seed1")
-    measure(run, bars=False)
+    assert measure(run, bars=False)
     (row,) = rows_of_test(run)
     found = json.loads((run.folder / "test.json").read_text())
     assert (row.study, row.size, row.setting, row.seed, row.data) == ("tiny", "fast", "short", 1, "digits")
@@ -107,11 +109,13 @@ def test_a_run_is_fitted_tested_and_exported_once(run: Run, monkeypatch: pytest.
     assert memory.storage_floats == 608
     assert memory.description.accuracies[-1].mean == pytest.approx(row.accuracy_mean)
     assert run.owns(row)
+    assert not run.owns(replace(row, seed=0))
+    assert not run.owns(replace(row, digest="0" * 8))
     assert "distilling digits" in (run.folder / "output.txt").read_text()
 
     (run.folder / "memory.safetensors").unlink()
-    fit(run, bars=False)
-    measure(run, bars=False)
+    assert not fit(run, bars=False)
+    assert not measure(run, bars=False)
     assert done == ["fit", "test"]
     assert (run.folder / "memory.safetensors").is_file()
 
@@ -165,8 +169,20 @@ def test_a_fit_that_was_killed_at_its_very_end_is_gone_on_with(run: Run) -> None
 
 def test_a_run_of_other_options_is_not_gone_on_with(fitted: Run) -> None:
     changed = make_run(fitted.plan, fitted.setting, fitted.seed, Path("studies"), {"model.unroll.num_steps": 2})
-    with pytest.raises(UserError, match=r"other options \(--model.unroll.num_steps=1\): remove that folder, or use"):
+    message = rf"other options or configuration files .*\(digest {fitted.digest}, now {changed.digest}\): remove that"
+    with pytest.raises(UserError, match=message):
         fit(changed, bars=False)
+
+
+def test_a_run_of_an_edited_base_is_not_gone_on_with(fitted: Run) -> None:
+    (base,) = fitted.plan.bases
+    edited = Path("edited.yaml")
+    edited.write_text(f"# a comment is no edit\n{base.read_text()}")
+    again = replace(fitted, plan=replace(fitted.plan, bases=(edited,)))
+    assert fit(again, bars=False) is False
+    edited.write_text(base.read_text().replace("images_per_class: 1", "images_per_class: 2"))
+    with pytest.raises(UserError, match=r"remove that folder, or use another --folder"):
+        fit(replace(fitted, plan=replace(fitted.plan, bases=(edited,))), bars=False)
 
 
 def test_a_damaged_record_is_named(run: Run) -> None:
@@ -199,6 +215,14 @@ def test_a_run_that_diverged_has_a_row_without_an_accuracy(run: Run) -> None:
     assert (row.data, row.architecture, row.networks, row.storage_floats, row.steps) == ("digits", "ConvNet", 0, 0, 0)
 
 
+def test_a_run_that_diverged_has_the_name_of_its_data_module(fitted: Run) -> None:
+    path = fitted.folder / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    data = {"class_path": "rtp.datamodules.HuggingFace", "init_args": {"path": "cifar10", "image_column": "img"}}
+    path.write_text(yaml.safe_dump(config | {"data": data}))
+    assert diverged_row(fitted, "test").data == "cifar10"
+
+
 @pytest.fixture
 def streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A study of two learners of a stream of three tasks."""
@@ -209,7 +233,7 @@ def streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     settings = {"CTR": {}, "EWC": {"config": "ewc.yaml"}, "wild": {"config": "ewc.yaml", "model.learning_rate": 1e30}}
     content = {"seeds": [3], "seeded": ["data.seed"], "sizes": {"fast": {"base": str(conf)}}, "settings": settings}
     path.write_text(yaml.safe_dump(content))
-    return read_study(path)
+    return read_study(path, "fast")
 
 
 EWC = "model: {class_path: EWC, init_args: {network: MLP, learning_rate: 0.1, strength: 1.0, memory_images: 30}}"
@@ -223,6 +247,7 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
         measure(run, bars=False)
         (row,) = rows_of_test(run)
         assert run.owns(row)
+        assert row.digest == run.digest
         assert not (run.folder / "memory.safetensors").exists()
         assert read_checkpoint(run.folder / "last.ckpt")["rtp_config"].count("seed: 3") == 1  # of the stream
         test = json.loads((run.folder / "test.json").read_text())

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import math
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from rtp.studies.study import study
 from rtp.studies.table import read_rows
 
 TABLE = Path("logs/studies/results.csv")
+FIND_SPEC = importlib.util.find_spec
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +32,7 @@ def _keep_ctrl_c() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take seconds and have tests of their own."""
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else FIND_SPEC(name))
 
 
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +57,7 @@ def test_a_study_runs_every_setting_and_seed_and_goes_on_where_it_was_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(runs, "main", stopped)
         with pytest.raises(KeyboardInterrupt):
-            study([str(study_file)])
+            study([str(study_file), "--fast"])
     assert capsys.readouterr().out.endswith("[3/4] short, seed 1: stopped; the same command goes on from here\n")
     assert [(row.setting, row.seed) for row in read_rows(TABLE)] == [("short", 0), ("pixels", 0)]
     assert (TABLE.parent / "tiny/fast/short/seed1/best.ckpt").is_file()
@@ -68,7 +69,7 @@ def test_a_study_runs_every_setting_and_seed_and_goes_on_where_it_was_stopped(
 
     with monkeypatch.context() as patch:
         patch.setattr(runs, "main", recorded)
-        study([str(study_file)])
+        study([str(study_file), "--fast"])
     assert done == ["test", "fit", "test"]
     rows = read_rows(TABLE)
     assert [(row.setting, row.seed) for row in rows] == [("short", 0), ("pixels", 0), ("short", 1), ("pixels", 1)]
@@ -78,7 +79,7 @@ def test_a_study_runs_every_setting_and_seed_and_goes_on_where_it_was_stopped(
 
     # done: nothing is left to do, but the table is printed
     nothing_runs(monkeypatch)
-    study([str(study_file)])
+    study([str(study_file), "--fast"])
     printed = capsys.readouterr().out
     assert "[4/4] pixels, seed 1: " in printed
     short = [row.accuracy_mean for row in rows if row.setting == "short"]
@@ -92,17 +93,84 @@ def test_a_study_runs_every_setting_and_seed_and_goes_on_where_it_was_stopped(
     for left in (b"", content[:-10]):
         TABLE.write_bytes(left)
         monkeypatch.setattr(logging.getLogger("rtp"), "disabled", True)
-        study([str(study_file)])
+        study([str(study_file), "--fast"])
         assert sorted(TABLE.read_bytes().splitlines()) == sorted(content.splitlines())
 
     # its folders are cleared away
-    for folder in (TABLE.parent / "tiny/fast").glob("*/seed*/test.json"):
-        folder.unlink()
-    study([str(study_file), "--only", "pixels", "--seeds", "1"])
+    shutil.rmtree(TABLE.parent / "tiny")
+    capsys.readouterr()
+    study([str(study_file), "--fast", "--only", "pixels", "--seeds", "1"])
     assert TABLE.read_bytes().count(b"\n") == 5
     printed = capsys.readouterr().out
     assert "[1/1] pixels, seed 1: " in printed
-    assert "short" not in printed.rpartition("[1/1]")[2]
+    assert f"{mean:.2f} +- {half * math.sqrt(2):.2f}" in printed  # of the settings that were not chosen too
+
+
+def test_a_row_counts_for_the_settings_that_it_was_measured_with_alone(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(study_file), "--fast", "--only", "short", "--seeds", "0"]
+    study(command)
+    (first,) = read_rows(TABLE)
+    shutil.rmtree(TABLE.parent / "tiny")
+    edited = study_file.read_text().replace("max_steps: 4", "max_steps: 2")
+    study_file.write_text(edited)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "main", stop_at_once)
+        with pytest.raises(KeyboardInterrupt):
+            study(command)
+    shutil.rmtree(TABLE.parent / "tiny")
+    study(command)
+    (second,) = read_rows(TABLE)
+    assert (first.steps, second.steps) == (4, 2)
+    assert first.digest != second.digest
+
+    # of other options, and not the one of this run: it is left as it is, and not shown
+    study_file.write_text(edited.replace("num_steps: 1", "num_steps: 2"))
+    capsys.readouterr()
+    study([*command[:2], "--only", "pixels", "--seeds", "0"])
+    printed = capsys.readouterr().out
+    assert "left out, as they are not of the settings that the study has now: short" in printed
+    assert [row.setting for row in read_rows(TABLE)] == ["short", "pixels"]
+
+
+def stop_at_once(args: list[str]) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_that_is_refused_does_not_promise_to_go_on(
+    study_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_file.write_text(study_file.read_text().replace("num_steps: 1", "num_steps: 0"))
+    with pytest.raises(UserError, match="num_steps must be at least 1"):
+        study([str(study_file), "--fast", "--only", "short"])
+    assert capsys.readouterr().out.endswith("[1/2] short, seed 0: refused\n")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
+    """Where TensorBoard gets figures from now on; they are not drawn."""
+    pytest.importorskip("matplotlib", reason="figures need the extra rtp[plots]")
+    folders: list[Path | None] = []
+
+    def record(figure: object, path: Path, tensorboard: Path | None) -> list[Path]:
+        folders.append(tensorboard)
+        return [path]
+
+    monkeypatch.setattr(importlib.util, "find_spec", FIND_SPEC)
+    monkeypatch.setattr("rtp.plots.study.study_figure", lambda rows, name: [row.setting for row in rows])
+    monkeypatch.setattr("rtp.plots.saving.save_figure", record)
+    return folders
+
+
+def test_tensorboard_gets_a_figure_when_something_was_run(study_file: Path, drawn: list[Path | None]) -> None:
+    command = [str(study_file), "--fast", "--only", "short", "--seeds", "0"]
+    study(command)
+    study(command)
+    TABLE.unlink()  # its row is read from the folder again
+    study(command)
+    assert drawn == [TABLE.parent / "tiny" / "fast", None, None]
 
 
 def test_a_study_goes_on_after_a_run_that_diverged(
@@ -111,7 +179,7 @@ def test_a_study_goes_on_after_a_run_that_diverged(
     study_file.write_text(
         study_file.read_text().replace("num_steps: 1", "num_steps: 1, model.inner_optimizer.learning_rate: 1.0e+30")
     )
-    study([str(study_file), "--seeds", "0", "--results", "mine.csv"])
+    study([str(study_file), "--fast", "--seeds", "0", "--results", "mine.csv"])
     rows = read_rows(Path("mine.csv"))
     assert [row.setting for row in rows] == ["short", "pixels"]
     assert [math.isnan(row.accuracy_mean) for row in rows] == [True, False]
@@ -120,13 +188,13 @@ def test_a_study_goes_on_after_a_run_that_diverged(
     assert "(1 diverged)" in captured.out
     assert "training stops" in captured.err
     nothing_runs(monkeypatch)
-    study([str(study_file), "--seeds", "0", "--results", "mine.csv"])
+    study([str(study_file), "--fast", "--seeds", "0", "--results", "mine.csv"])
     assert len(Path("mine.csv").read_text().splitlines()) == 3
 
 
 def test_a_run_of_another_process_is_left_to_it(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with claimed(Path("logs/studies/tiny/fast/short/seed0")):
-        study([str(study_file), "--only", "short", "--seeds", "0"])
+        study([str(study_file), "--fast", "--only", "short", "--seeds", "0"])
     printed = capsys.readouterr().out
     assert "[1/1] short, seed 0: another process works on it" in printed
     assert "1 of 1 runs are still being done by other processes" in printed
@@ -135,7 +203,7 @@ def test_a_run_of_another_process_is_left_to_it(study_file: Path, capsys: pytest
 
 def test_baselines_have_rows_of_their_own(study_file: Path) -> None:
     study_file.write_text(study_file.read_text().replace("num_steps: 1", "num_steps: 1, evaluation.baselines: true"))
-    study([str(study_file), "--only", "short", "--seeds", "0"])
+    study([str(study_file), "--fast", "--only", "short", "--seeds", "0"])
     rows = read_rows(TABLE)
     assert {"distilled", "random real", "all real"} <= {row.training_set for row in rows}
     assert len({row.key for row in rows}) == len(rows)
@@ -154,10 +222,11 @@ def test_a_study_is_a_command_of_rtp(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--only", "long"], "there is no setting 'long' in the size fast: use short; pixels"),
+        (["--fast", "--only", "long"], "there is no setting 'long' in the size fast: use short; pixels"),
+        ([], "name one of the sizes of .*tiny.yaml with --size: fast, or --fast"),
         (["--size", "huge"], "has no size 'huge': use one of fast"),
         (["--size", "huge", "--fast"], "not allowed with argument"),
-        (["--results", "tiny.yaml"], "has other columns"),
+        (["--fast", "--results", "tiny.yaml"], "has other columns"),
         (["--sampler", "grid"], "unrecognized arguments: --sampler grid; `rtp study --help`"),
     ],
 )
@@ -173,4 +242,4 @@ def test_a_file_for_a_sweep_is_sent_there(study_file: Path) -> None:
     text = study_file.read_text().partition("settings:")[0]
     study_file.write_text(text + "    search: {axis: K, option: model.memory.num_bases, values: [4]}\n")
     with pytest.raises(UserError, match="run it with `rtp sweep`"):
-        study([str(study_file)])
+        study([str(study_file), "--fast"])

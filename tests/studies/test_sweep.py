@@ -12,7 +12,8 @@ import pytest
 
 from rtp.errors import UserError
 from rtp.studies import runs
-from rtp.studies.definition import Search, read_study
+from rtp.studies.definition import read_study
+from rtp.studies.plan import Search
 from rtp.studies.sweep import optimise, sweep, within_budget
 from rtp.studies.table import read_rows
 
@@ -138,7 +139,7 @@ def test_without_optuna_its_extra_is_named(storage: str, monkeypatch: pytest.Mon
 
 
 def test_numbers_of_bases_beyond_the_budget_are_left_out(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = read_study(sweep_file)
+    plan = read_study(sweep_file, "fast")
     assert plan.search is not None
     assert within_budget(plan, plan.search).values == (4, 8)
     assert "left out K=32: num_bases=32 does not fit a budget of 1 images a class" in capsys.readouterr().out
@@ -172,13 +173,34 @@ def test_a_sweep_validates_every_number_and_tests_the_best(
     assert len(Path("logs/studies/results.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_trials_of_other_options_are_not_gone_on_with(sweep_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def note(name: str, *_: object) -> int:
+        raise KeyError(name)
+
+    monkeypatch.setattr("rtp.studies.sweep.optimise", note)
+
+    def name(text: str) -> str:
+        """The name under which a sweep of this text asks for its trials."""
+        sweep_file.write_text(text)
+        with pytest.raises(KeyError) as caught:
+            sweep([str(sweep_file), "--fast"])
+        return str(caught.value.args[0])
+
+    text = sweep_file.read_text()
+    first = name(text)
+    assert first.startswith("tiny-fast-")
+    assert name(text.replace("[4, 8, 32]", "[4, 16]")) == first  # the values that there are still count
+    changed = [name(text.replace(*change)) for change in (("max_steps: 4", "max_steps: 2"), ("[0]", "[0, 1]"))]
+    assert len({first, *changed}) == 3
+
+
 def test_a_number_that_diverges_is_not_the_best(sweep_file: Path) -> None:
     text = sweep_file.read_text().replace(
         "trainer.max_steps: 4", "trainer.max_steps: 4, model.inner_optimizer.learning_rate: 1.0e+30"
     )
     sweep_file.write_text(text)
     with pytest.raises(UserError, match="training diverged with every K"):
-        sweep([str(sweep_file)])
+        sweep([str(sweep_file), "--fast"])
     rows = read_rows(Path("logs/studies/results.csv"))
     assert sorted(row.setting for row in rows) == ["K=4", "K=8"]
     assert all(math.isnan(row.accuracy_mean) for row in rows)
@@ -187,9 +209,9 @@ def test_a_number_that_diverges_is_not_the_best(sweep_file: Path) -> None:
 @pytest.mark.parametrize("options", [["--trials", "3"], ["--sampler", "tpe", "--trials", "0"]])
 def test_trials_are_for_tpe(sweep_file: Path, options: list[str]) -> None:
     with pytest.raises(UserError, match=r"--trials . ?.*: give a number above 0, and with --sampler tpe alone"):
-        sweep([str(sweep_file), *options])
+        sweep([str(sweep_file), "--fast", *options])
 
 
 def test_a_file_for_a_study_is_sent_there(study_file: Path) -> None:
     with pytest.raises(UserError, match="run it with `rtp study`"):
-        sweep([str(study_file)])
+        sweep([str(study_file), "--fast"])

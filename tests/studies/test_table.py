@@ -30,6 +30,7 @@ ROW = Row(
     device='a "GPU", the first',
     version="0.1.0",
     interference=-0.125,
+    digest="0123abcd",
 )
 
 
@@ -46,7 +47,7 @@ def test_the_header_is_the_documented_one(tmp_path: Path) -> None:
     append_rows(tmp_path / "results.csv", [])
     assert (tmp_path / "results.csv").read_text() == (
         "study,size,setting,data,seed,training_set,architecture,split,accuracy_mean,accuracy_std,networks,"
-        "storage_floats,storage_bytes,steps,seconds,device,version,interference\n"
+        "storage_floats,storage_bytes,steps,seconds,device,version,interference,digest\n"
     )
 
 

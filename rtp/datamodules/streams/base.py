@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, check_at_least
-from rtp.datamodules.streams.batches import SPLITS, StreamBatches, StreamSplit, TaskBatches
+from rtp.datamodules.streams.batches import SPLITS, Description, StreamBatches, StreamSplit, TaskBatches
 from rtp.datamodules.streams.batches import StreamBatch as StreamBatch
 from rtp.errors import UserError
 from rtp.normalisation import Normalisation
@@ -177,9 +177,11 @@ class TaskStream(LightningDataModule, ABC):
         wanted = self._samples[split]
         return len(self._members(task, split)) if wanted is None else wanted
 
-    def description(self) -> dict[str, int]:
-        """What the training batches follow from, for the checkpoint of a run."""
+    def description(self) -> Description:
+        """What tells streams apart, for the checkpoint of a run; a subclass adds its own arguments."""
         return {
+            "kind": self.kind,
+            "source": self.source.name,
             "seed": self.seed,
             "tasks": self.num_tasks,
             "samples": self.num_samples(0, "train"),

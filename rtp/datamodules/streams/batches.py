@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rtp.datamodules.streams.base import TaskStream
 
 StreamSplit = Literal["train", "val", "test"]
+Description = dict[str, int | float | str]
+"""What tells a stream from others, under the names that an error gives them."""
 SPLITS: tuple[StreamSplit, ...] = ("train", "val", "test")
 
 
@@ -65,22 +67,23 @@ class StreamBatches:
             images, labels = self._set
             yield StreamBatch(images[chosen], labels[chosen], self._task, replay, self._next == len(self))
 
-    def state_dict(self) -> dict[str, int]:
-        """What the batches follow from, for Lightning's checkpoint."""
+    def state_dict(self) -> Description:
+        """What tells the stream from others, for Lightning's checkpoint."""
         return self._stream.description()
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: Description) -> None:
         """Check that a run is continued with its own stream.
 
         Args:
-            state: What `state_dict` returned.
+            state: What `state_dict` returned; an older version's says less, and no more is compared then.
 
         Raises:
             UserError: If it was another one.
         """
-        if state != self.state_dict():
+        here = self.state_dict()
+        if other := [name for name, value in state.items() if here.get(name) != value]:
             raise UserError(
-                f"the run was started with a stream of {_listed(state)}, not of {_listed(self.state_dict())}: "
+                f"the run was started with a stream of {_listed(state, other)}, not of {_listed(here, other)}: "
                 "continue it with its own config.yaml"
             )
 
@@ -109,5 +112,5 @@ class TaskBatches:
         yield from zip(images.split(size), labels.split(size), strict=True)
 
 
-def _listed(state: dict[str, int]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in state.items())
+def _listed(state: Description, names: list[str]) -> str:
+    return ", ".join(f"{name} {state[name]}" for name in names if name in state)

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, check_at_least
 from rtp.datamodules.streams.base import TaskStream
+from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
 
 
@@ -61,6 +62,10 @@ class IncrementalClasses(TaskStream):
     def classes(self, task: int) -> range:
         """See `TaskStream.classes`."""
         return range(task * self.classes_per_task, (task + 1) * self.classes_per_task)
+
+    def description(self) -> Description:
+        """See `TaskStream.description`."""
+        return super().description() | {"classes_per_task": self.classes_per_task}
 
     def transformed(self, pixels: Tensor, task: int) -> Tensor:
         """See `TaskStream.transformed`."""

@@ -6,6 +6,7 @@ from torchvision.transforms.v2.functional import rotate
 
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.streams.base import TaskStream
+from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
 
 
@@ -54,6 +55,10 @@ class RotatedTasks(TaskStream):
     def angle(self, task: int) -> float:
         """The angle of a task in degrees."""
         return self.max_angle * task / max(1, self.num_tasks - 1)
+
+    def description(self) -> Description:
+        """See `TaskStream.description`."""
+        return super().description() | {"max_angle": self.max_angle}
 
     def transformed(self, pixels: Tensor, task: int) -> Tensor:
         """See `TaskStream.transformed`."""

@@ -153,7 +153,7 @@ class ContinualLearner(ResumableModule, ABC):
     # Lightning ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> None:
-        """Learn from one minibatch and count what is stored then.
+        """Learn from one minibatch and count what is stored then, before and after the end of a task.
 
         Args:
             batch: The minibatch.
@@ -169,14 +169,18 @@ class ContinualLearner(ResumableModule, ABC):
                 "continue it from a checkpoint that was written before it was stopped"
             )
         self.learn(batch)
+        self._check_budget()
         if batch.last:
             self.end_task(batch.task)
             self.finished_tasks += 1
+            self._check_budget()
+        self.log("memory/storage_floats", float(self.storage_floats), batch_size=len(batch.labels))
+
+    def _check_budget(self) -> None:
         if self.storage_floats > self.budget_floats:
             raise RuntimeError(
                 f"{type(self).__name__} stores {self.storage_floats} floats, and its budget are {self.budget_floats}"
             )
-        self.log("memory/storage_floats", float(self.storage_floats), batch_size=len(batch.labels))
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Nothing by itself: `RetainedAccuracy` measures the classifiers of each task."""

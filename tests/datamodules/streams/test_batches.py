@@ -1,12 +1,13 @@
 """A single pass over each task: nothing is handed out twice, and a continued run goes on where it stopped."""
 
 from collections import Counter
+from itertools import permutations
 from typing import Any
 
 import pytest
 import torch
 
-from rtp.datamodules import ImageDataModule
+from rtp.datamodules import Digits, ImageDataModule, IncrementalClasses, PermutedTasks, RotatedTasks
 from rtp.datamodules.streams.batches import StreamBatches
 from rtp.errors import UserError
 
@@ -56,9 +57,35 @@ def test_a_run_is_not_continued_with_another_stream(numbered: ImageDataModule, s
     StreamBatches(stream_of(numbered), 2).load_state_dict(state)
     with pytest.raises(
         UserError,
-        match=r"with a stream of seed 0, tasks 3, samples 45, .*, not of seed 1, .*: continue it with its own",
+        match=r"with a stream of seed 0, samples 45, not of seed 1, samples 44: continue it with its own",
     ):
-        StreamBatches(stream_of(numbered, seed=1), 0).load_state_dict(state)
+        StreamBatches(stream_of(numbered, seed=1, samples_per_task=44), 0).load_state_dict(state)
+
+
+def test_streams_of_another_kind_or_source_are_others(numbered: ImageDataModule) -> None:
+    permuted, rotated = PermutedTasks(numbered, 4, 20), RotatedTasks(numbered, 4, 20)
+    less = RotatedTasks(numbered, 4, 20, max_angle=90.0)
+    of_two, of_four = (IncrementalClasses(numbered, 2, 20, classes_per_task=number) for number in (2, 4))
+    streams = [permuted, rotated, less, RotatedTasks(Digits(), 4, 20), of_two, of_four]
+    for stream in streams:
+        StreamBatches(stream, 0).load_state_dict(stream.description())
+    for before, here in permutations(streams, 2):
+        with pytest.raises(UserError, match=r"the run was started with a stream of .+, not of .+: continue it"):
+            StreamBatches(here, 0).load_state_dict(before.description())
+    with pytest.raises(UserError, match=r"of kind rotated, max_angle 180.0, not of kind permuted: continue it"):
+        StreamBatches(permuted, 0).load_state_dict(rotated.description())
+    with pytest.raises(UserError, match=r"of max_angle 180.0, not of max_angle 90.0: continue it"):
+        StreamBatches(less, 0).load_state_dict(rotated.description())
+    with pytest.raises(UserError, match=r"of classes_per_task 2, not of classes_per_task 4: continue it"):
+        StreamBatches(of_four, 0).load_state_dict(of_two.description())
+
+
+def test_a_run_of_an_older_version_is_continued(numbered: ImageDataModule, stream_of: Any) -> None:
+    state = stream_of(numbered).description()
+    older = {name: value for name, value in state.items() if name not in ("kind", "source")}
+    StreamBatches(stream_of(numbered), 0).load_state_dict(older)
+    with pytest.raises(UserError, match=r"a stream of seed 0, not of seed 1"):
+        StreamBatches(stream_of(numbered, seed=1), 0).load_state_dict(older)
 
 
 def test_evaluation_has_a_loader_for_each_task(numbered: ImageDataModule, stream_of: Any) -> None:

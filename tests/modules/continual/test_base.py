@@ -52,6 +52,31 @@ def test_the_budget_is_counted_in_floats_and_checked_after_every_minibatch() -> 
         learner.training_step(batch(), 2)
 
 
+def test_the_budget_is_checked_before_a_task_ends_and_gives_samples_up() -> None:
+    class Spender(Hoarder):
+        def end_task(self, task: int) -> None:
+            self.samples.clear()
+
+    learner = Spender(memory_images=10)
+    learner.training_step(batch(), 0)
+    learner.training_step(batch(last=True), 1)
+    assert learner.storage_floats == 0
+    for number in range(2):
+        learner.training_step(batch(1), number)
+    with pytest.raises(RuntimeError, match="Spender stores 60 floats, and its budget are 40"):
+        learner.training_step(batch(1, last=True), 2)
+
+
+def test_the_budget_is_checked_after_the_end_of_a_task() -> None:
+    class Late(Hoarder):
+        def end_task(self, task: int) -> None:
+            self.learn(batch(task))
+
+    learner = Late(memory_images=5)
+    with pytest.raises(RuntimeError, match="Late stores 40 floats, and its budget are 20"):
+        learner.training_step(batch(last=True), 0)
+
+
 def test_finished_tasks_are_counted_and_part_of_the_state() -> None:
     learner = Hoarder(memory_images=100)
     for task in range(2):

@@ -1,0 +1,30 @@
+"""The data module of a configuration, built to know its name and its sizes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jsonargparse
+
+from rtp.datamodules import ImageDataModule, TaskStream
+from rtp.parse_errors import user_errors
+from rtp.studies.plan import Options, option_arguments
+
+
+def built_data(part: Mapping[str, Any], changes: Options | None = None) -> ImageDataModule | TaskStream:
+    """Build the data set or the stream of a configuration; nothing is read or downloaded.
+
+    Args:
+        part: The configuration's `data`.
+        changes: Options that change it, `data` and `data.*` alone.
+
+    Raises:
+        UserError: If it is not what `rtp fit` accepts.
+    """
+    with user_errors():
+        parser = jsonargparse.ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments((ImageDataModule, TaskStream), "data", required=False)
+        parser.set_defaults({"data": part})
+        data: ImageDataModule | TaskStream = parser.instantiate_classes(
+            parser.parse_args(option_arguments(changes or {}))
+        ).data
+    return data
