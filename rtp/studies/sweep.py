@@ -27,7 +27,7 @@ from rtp.studies.study import (
     show_bars,
 )
 from rtp.studies.summary import accuracy_text
-from rtp.studies.table import append_rows, read_rows
+from rtp.studies.table import append_rows, lines_of, read_rows, rows_of
 
 if TYPE_CHECKING:
     import optuna
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 SUMMARY = "Choose a study's number, such as that of the bases, by the accuracy on the validation split"
 BASES = "model.memory.num_bases"
 """The option whose values equation 4 limits."""
+Tried = tuple[float, str]
+"""The accuracy of a value and a note about it."""
+NOTE = "rows"
+"""Where Optuna keeps a trial's note: the rows of the table that other computers lack."""
 HEARTBEAT, GRACE = 30, 120
 """Seconds between two signs of life of a trial, and those after which one without is tried again."""
 
@@ -85,21 +89,28 @@ def sweep(args: Sequence[str]) -> None:
     def run_of(value: int, seed: int) -> Run:
         return make_run(plan, search.setting(value), seed, root, {search.option: value})
 
-    def objective(value: int) -> float:
+    def objective(value: int) -> Tried:
         found = [validated(run_of(value, seed), table, show_bars()) for seed in plan.seeds]
         work.extend(found)
-        accuracy = fmean(finished.rows[0].accuracy_mean for finished in found)
+        rows = [row for finished in found for row in finished.rows]
+        accuracy = fmean(row.accuracy_mean for row in rows)
         print(f"{search.setting(value)}: {accuracy_text([accuracy])} % on the validation split", flush=True)
-        return accuracy
+        return accuracy, lines_of(rows)
 
     storage = options.storage or _file_storage(root / plan.study / plan.size)
-    best = optimise(study_name(plan), storage, search, objective, options.sampler, options.trials)
+    best, notes = optimise(study_name(plan), storage, search, objective, options.sampler, options.trials)
+    here = {row.key for row in read_rows(table)}
+    append_rows(table, [row for note in notes for row in rows_of(note) if row.key not in here])
     print(f"best on the validation split: {search.setting(best)}")
     for run in [run_of(best, seed) for seed in plan.seeds]:
-        finished = finish(run, table, show_bars())
-        done = "another process tests it" if finished is None else accuracy_line(finished.rows)
+        if not run.folder.exists() and not any(run.owns(row) and row.key in here for row in read_rows(table)):
+            done = "trained on another computer or in another folder: give the same command there to test it"
+        elif (finished := finish(run, table, show_bars())) is None:
+            done = "another process tests it"
+        else:
+            done = accuracy_line(finished.rows)
+            work.append(finished)
         print(f"{run.setting}, seed {run.seed}: {done}")
-        work.extend([finished] if finished else [])
     known = {row.setting for row in read_rows(table)}
     values = range(search.values[0], search.values[-1] + 1)
     tried = [run_of(value, plan.seeds[0]) for value in values if search.setting(value) in known]
@@ -113,20 +124,20 @@ def study_name(plan: Plan) -> str:
 
 
 def optimise(
-    name: str, storage: str, search: Search, objective: Callable[[int], float], sampler: str, trials: int | None
-) -> int:
+    name: str, storage: str, search: Search, objective: Callable[[int], Tried], sampler: str, trials: int | None
+) -> tuple[int, list[str]]:
     """Let Optuna look for the value of the highest objective.
 
     Args:
         name: Of the study within the storage; one that is there is gone on with.
         storage: URL of Optuna's storage.
         search: What to look for.
-        objective: The accuracy of a value; NaN where training diverged.
+        objective: The accuracy of a value, NaN where training diverged, and a note that is kept beside it.
         sampler: "grid" or "tpe".
         trials: Finished trials of "tpe" in all; by default as many as there are values.
 
     Returns:
-        The best value of all trials in the storage.
+        The best value of all trials in the storage, and the notes of all that finished, whichever process made them.
 
     Raises:
         UserError: If Optuna is not installed, the storage cannot be used, or all trials diverged.
@@ -139,9 +150,11 @@ def optimise(
 
     def trial_objective(trial: "optuna.Trial") -> float:
         try:
-            return objective(trial.suggest_int(search.axis, low, high, log=True))
+            accuracy, note = objective(trial.suggest_int(search.axis, low, high, log=True))
         except BaseException as error:
             raise Stopped(error) from error
+        trial.set_user_attr(NOTE, note)
+        return accuracy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
@@ -177,9 +190,9 @@ def optimise(
                 study.optimize(trial_objective)  # the sampler ends it
         except Stopped as stopped:
             raise stopped.reason from None
-        if not study.get_trials(states=(finished,)):
+        if not (done := study.get_trials(states=(finished,))):
             raise UserError(f"training diverged with every {search.axis}: lower the learning rates")
-        return int(study.best_params[search.axis])
+        return int(study.best_params[search.axis]), [trial.user_attrs[NOTE] for trial in done]
 
 
 def validated(run: Run, table: Path, bars: bool) -> Finished:

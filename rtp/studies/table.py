@@ -103,7 +103,7 @@ def append_rows(path: Path, rows: Iterable[Row]) -> None:
             os.ftruncate(file, whole)
         text = content[:whole].decode("utf-8")
         _check_header(path, text)
-        os.write(file, ("" if text else HEADER).encode() + _lines(rows).encode())
+        os.write(file, ("" if text else HEADER).encode() + lines_of(rows).encode())
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -130,10 +130,25 @@ def read_rows(path: Path) -> list[Row]:
     rows: dict[tuple[str | int, ...], Row] = {}
     for number, values in enumerate(csv.reader(io.StringIO(text)), 1):
         if number > 1:
-            row = _row(path, number, values)
+            try:
+                row = _row(values)
+            except ValueError as error:
+                raise UserError(f"row {number} of {path} is damaged ({error}): remove that line") from error
             rows.pop(row.key, None)  # the order is that of the last ones
             rows[row.key] = row
     return list(rows.values())
+
+
+def lines_of(rows: Iterable[Row]) -> str:
+    """Write rows as the lines of a table, without its header."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(astuple(row) for row in rows)
+    return text.getvalue()
+
+
+def rows_of(lines: str) -> list[Row]:
+    """Read what `lines_of` wrote."""
+    return [_row(values) for values in csv.reader(io.StringIO(lines))]
 
 
 @contextmanager
@@ -146,12 +161,6 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def _lines(rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(astuple(row) for row in rows)
-    return text.getvalue()
-
-
 def _check_header(path: Path, text: str) -> None:
     if text and text.partition("\n")[0] != HEADER.rstrip():
         raise UserError(
@@ -160,8 +169,5 @@ def _check_header(path: Path, text: str) -> None:
         )
 
 
-def _row(path: Path, number: int, values: Sequence[str]) -> Row:
-    try:
-        return Row(*(kind(value) for kind, value in zip(KINDS, values, strict=True)))
-    except ValueError as error:
-        raise UserError(f"row {number} of {path} is damaged ({error}): remove that line") from error
+def _row(values: Sequence[str]) -> Row:
+    return Row(*(kind(value) for kind, value in zip(KINDS, values, strict=True)))

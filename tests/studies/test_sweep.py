@@ -5,6 +5,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rtp.errors import UserError
 from rtp.studies import runs
 from rtp.studies.definition import read_study
 from rtp.studies.plan import Search
-from rtp.studies.sweep import optimise, sweep, within_budget
+from rtp.studies.sweep import Tried, optimise, sweep, within_budget
 from rtp.studies.table import read_rows
 
 SEARCH = Search("K", "model.memory.num_bases", (4, 8, 16))
@@ -42,14 +43,18 @@ def sweep_file(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return study_file
 
 
-def counted(function: Callable[[int], float]) -> tuple[Callable[[int], float], list[int]]:
+def counted(function: Callable[[int], float]) -> tuple[Callable[[int], Tried], list[int]]:
     values: list[int] = []
 
-    def objective(value: int) -> float:
+    def objective(value: int) -> Tried:
         values.append(value)
-        return function(value)
+        return function(value), f"note {value}"
 
     return objective, values
+
+
+def best(storage: str, objective: Callable[[int], Tried], sampler: str = "grid", trials: int | None = None) -> int:
+    return optimise("s", storage, SEARCH, objective, sampler, trials)[0]
 
 
 def states(storage: str) -> list[str]:
@@ -59,44 +64,45 @@ def states(storage: str) -> list[str]:
 
 def test_a_grid_tries_each_value_once_and_finds_the_best(storage: str) -> None:
     objective, values = counted(lambda value: -abs(value - 8))
-    assert optimise("s", storage, SEARCH, objective, "grid", None) == 8
+    assert best(storage, objective) == 8
     assert sorted(values) == [4, 8, 16]
-    assert optimise("s", storage, SEARCH, objective, "grid", None) == 8
+    found, notes = optimise("s", storage, SEARCH, objective, "grid", None)
+    assert (found, sorted(notes)) == (8, ["note 16", "note 4", "note 8"])  # whoever made them
     assert len(values) == 3
 
 
 def test_studies_in_one_storage_are_apart(storage: str) -> None:
-    assert optimise("s", storage, SEARCH, float, "grid", None) == 16
-    assert optimise("other", storage, SEARCH, lambda value: -value, "grid", None) == 4
+    assert best(storage, counted(float)[0]) == 16
+    assert optimise("other", storage, SEARCH, lambda value: (-value, ""), "grid", None)[0] == 4
 
 
 def test_what_stops_a_sweep_is_raised_and_the_trial_is_tried_again(storage: str) -> None:
-    def stop(value: int) -> float:
+    def stop(value: int) -> Tried:
         if value == 8:
             raise KeyboardInterrupt
-        return value
+        return value, ""
 
     with pytest.raises(KeyboardInterrupt):
-        optimise("s", storage, SEARCH, stop, "grid", None)
+        best(storage, stop)
     assert "RUNNING" in states(storage)  # as after a kill
     assert "FAIL" not in states(storage)
     objective, values = counted(float)
-    assert optimise("s", storage, SEARCH, objective, "grid", None) == 16
+    assert best(storage, objective) == 16
     assert 8 in values
 
 
 def test_a_trial_of_a_process_that_died_goes_stale_and_is_retried(
     storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(value: int) -> float:
+    def die(value: int) -> Tried:
         raise SystemExit(137)
 
     with pytest.raises(SystemExit):
-        optimise("s", storage, SEARCH, die, "grid", None)
+        best(storage, die)
     # its heartbeats stopped more than the grace period ago
     monkeypatch.setattr(optuna.storages.RDBStorage, "_get_stale_trial_ids", _running)
     objective, values = counted(float)
-    assert optimise("s", storage, SEARCH, objective, "grid", None) == 16
+    assert best(storage, objective) == 16
     assert sorted(values) == [4, 8, 16]
     assert states(storage) == ["COMPLETE", "COMPLETE", "COMPLETE", "FAIL"]
 
@@ -108,19 +114,19 @@ def _running(storage: Any, study_id: int) -> list[int]:
 
 def test_tpe_makes_as_many_trials_as_asked_for_within_the_range(storage: str) -> None:
     objective, values = counted(lambda value: -((value - 9) ** 2))
-    best = optimise("s", storage, SEARCH, objective, "tpe", 5)
+    found = best(storage, objective, "tpe", 5)
     assert len(values) == 5
     assert all(4 <= value <= 16 for value in values)
-    assert best == min(values, key=lambda value: abs(value - 9))
-    optimise("s", storage, SEARCH, objective, "tpe", 6)
+    assert found == min(values, key=lambda value: abs(value - 9))
+    best(storage, objective, "tpe", 6)
     assert len(values) == 6
-    optimise("s", storage, SEARCH, objective, "tpe", None)
+    best(storage, objective, "tpe")
     assert len(values) == 6
 
 
 def test_a_sweep_in_which_everything_diverges_has_no_best(storage: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UserError, match="training diverged with every K"):
-        optimise("s", storage, SEARCH, lambda value: math.nan, "grid", None)
+        best(storage, lambda value: (math.nan, ""))
 
 
 def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path) -> None:
@@ -128,14 +134,14 @@ def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         with pytest.raises(
             UserError, match=r"--storage .* cannot be used .*: give a URL like sqlite:///FILE"
         ) as caught:
-            optimise("s", url, SEARCH, float, "grid", None)
+            best(url, counted(float)[0])
         assert "\n" not in str(caught.value)
 
 
 def test_without_optuna_its_extra_is_named(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"pip install 'rtp\[sweep\]'"):
-        optimise("s", storage, SEARCH, float, "grid", None)
+        best(storage, counted(float)[0])
 
 
 def test_numbers_of_bases_beyond_the_budget_are_left_out(sweep_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,6 +177,27 @@ def test_a_sweep_validates_every_number_and_tests_the_best(
     # another storage asks for all of them again, which the table answers
     sweep([str(sweep_file), "--fast", "--storage", "sqlite:///other.db"])
     assert len(Path("logs/studies/results.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_another_computer_has_the_rows_of_all_trials_and_trains_none_again(
+    sweep_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = ["--storage", "sqlite:///shared.db"]
+    sweep([str(sweep_file), "--fast", "--folder", "one", *shared])
+
+    def fail(args: list[str]) -> None:
+        raise AssertionError(f"ran {args}")
+
+    monkeypatch.setattr(runs, "main", fail)
+    capsys.readouterr()
+    sweep([str(sweep_file), "--fast", "--folder", "other", *shared])
+    here, there = (read_rows(Path(folder) / "results.csv") for folder in ("one", "other"))
+    assert sorted(row.setting for row in there) == ["K=4", "K=8"]
+    assert {astuple(row)[:9] for row in there} == {astuple(row)[:9] for row in here if row.split == "validation"}
+    printed = capsys.readouterr().out
+    assert "seed 0: trained on another computer or in another folder: give the same command there to test it" in printed
+    assert all(f"\nK={value} " in printed for value in (4, 8))  # lines of the table
+    assert not list(Path("other").glob("**/last.ckpt"))
 
 
 def test_trials_of_other_options_are_not_gone_on_with(sweep_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
