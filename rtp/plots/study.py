@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from matplotlib.artist import Artist
@@ -48,17 +48,22 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
     if not own:
         known = ", ".join(sorted({row.study for row in rows})) or "none"
         raise UserError(f"there are no results of a study {study!r}; the table has {known}")
+    # a setting has one place and a series one colour in all panels, whichever runs these have
+    settings = list(dict.fromkeys(row.setting for row in own))
     panels = list(grouped(own, lambda row: (row.data, row.size)).values())
+    panels = [sorted(panel, key=lambda row: settings.index(row.setting)) for panel in panels]
+    charts = [chart(distilled_and_others(panel)[0]) for panel in panels]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for c in charts for name in c.series))}
     columns = min(len(panels), _PANELS_IN_ROW)
     lines = -(-len(panels) // columns)
     figure = new_figure(columns * max(_width(panel, study) for panel in panels), lines * _HEIGHT)
     cells = figure.subplots(lines, columns, squeeze=False).flatten()
-    for axes, panel in zip(cells, panels, strict=False):
+    for axes, panel, drawn in zip(cells, panels, charts, strict=False):
         compared, others = distilled_and_others(panel)
         if study == ARCHITECTURES:
             draw_transfer(axes, compared)
         else:
-            _draw_panel(axes, chart(compared), others, panel[0])
+            _draw_panel(axes, drawn, others, panel[0], numbers)
             axes.set_ylabel(f"{_split(compared)} accuracy (%)")
         axes.set_title("\n".join(_title(panel[0], compared)), fontsize=_TITLE)
     for axes in cells[len(panels) :]:
@@ -67,19 +72,20 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row) -> None:
+def _draw_panel(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, numbers: Mapping[str, int]) -> None:
     if drawn.numeric:
-        _draw_curves(axes, drawn)
+        _draw_curves(axes, drawn, numbers)
         for place, (name, point) in enumerate(others.items()):
             style = ("--", ":", "-.")[place % 3]
             axes.axhline(point.mean, color=GREY, linestyle=style, linewidth=1.2, label=shown_name(name))
     else:
-        _draw_bars(axes, drawn, others, first)
+        _draw_bars(axes, drawn, others, first, numbers)
     axes.grid(axis="y")
 
 
-def _draw_curves(axes: Axes, drawn: Chart) -> None:
-    for number, (name, points) in enumerate(drawn.series.items()):
+def _draw_curves(axes: Axes, drawn: Chart, numbers: Mapping[str, int]) -> None:
+    for name, points in drawn.series.items():
+        number = numbers[name]
         places = sorted(points, key=float)
         axes.errorbar(
             [float(place) for place in places],
@@ -109,15 +115,15 @@ def _apart(values: Sequence[float], labels: Sequence[str], logarithmic: bool) ->
     return shown
 
 
-def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row) -> None:
+def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, numbers: Mapping[str, int]) -> None:
     paper = partial(published, first.study, first.size, first.data)
     places = in_order(first.study, drawn.places)
     width = 0.8 / len(drawn.series)
     tops = [_top(point) for point in others.values()]
-    for number, (name, points) in enumerate(drawn.series.items()):
-        shift = (number - (len(drawn.series) - 1) / 2) * width
+    for place_of_series, (name, points) in enumerate(drawn.series.items()):
+        shift = (place_of_series - (len(drawn.series) - 1) / 2) * width
         own = {places.index(place) + shift: points[place] for place in places if place in points}
-        colour = COLOURS[number % len(COLOURS)]
+        colour = COLOURS[numbers[name] % len(COLOURS)]
         _draw_series(axes, own, 0.9 * width, colour, "white", label=shown_name(name) if name else None)
         known = {
             places.index(place) + shift: value

@@ -138,6 +138,20 @@ def test_each_data_set_and_size_is_a_panel(row: MakeRow) -> None:
     assert len(figure.axes) == 6
 
 
+def test_a_series_has_one_colour_and_a_setting_one_place_in_all_panels(row: MakeRow) -> None:
+    one = [row(setting=f"T={t}, momentum={m}", data="digits") for t in (1, 10) for m in ("none", "full")]
+    other = [row(setting=f"T={t}, momentum={m}", data="mnist") for t in (10, 1) for m in ("full", "none")]
+    figure = study_figure([*one, *other], "momentum")
+    colours = [{curve.get_label(): curve.lines[0].get_color() for curve in curves(axes)} for axes in figure.axes]
+    assert colours[0] == colours[1]
+    assert len(set(colours[0].values())) == 2
+
+    names = ("first", "second", "third")
+    bars_of = [row(setting=name, data="digits") for name in names]
+    figure = study_figure([*bars_of, *(row(setting=name, data="mnist") for name in reversed(names))], "momentum")
+    assert [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes] == [list(names)] * 2
+
+
 def test_a_study_without_rows_names_those_that_there_are(row: MakeRow) -> None:
     with pytest.raises(UserError, match=r"there are no results of a study 'unrol'; the table has momentum"):
         study_figure([row()], "unrol")
