@@ -201,7 +201,7 @@ def _title(first: Row, rows: list[Row]) -> list[str]:
     seeds = len({row.seed for row in rows})
     networks = max(row.networks for row in rows)
     over = f"± std over {seeds} seeds" if seeds > 1 else f"one seed, ± std over {networks} networks"
-    if seeds == 1 and not any(math.isfinite(row.accuracy_std) for row in rows):
+    if seeds == 1 and (networks == 1 or not any(math.isfinite(row.accuracy_std) for row in rows)):
         over = "one seed"
     storage = {row.storage_floats for row in rows} - {0} or {0}
     numbers = f"{min(storage):,}" if len(storage) == 1 else f"{min(storage):,} to {max(storage):,}"

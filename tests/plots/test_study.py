@@ -79,6 +79,11 @@ def test_a_sweep_on_the_validation_split_says_so(row: MakeRow) -> None:
     assert np.allclose(curves(axes)[0].lines[0].get_xydata(), [(8, 8), (16, 16)])
 
 
+def test_one_network_has_no_deviation_to_speak_of(row: MakeRow) -> None:
+    (axes,) = study_figure([row(accuracy_std=0.0, networks=1)], "momentum").axes
+    assert axes.get_title() == "Digits, size fast\n640 numbers, one seed"
+
+
 def test_settings_are_bars_beside_the_paper_s_numbers(row: MakeRow) -> None:
     common = {"data": "cifar10", "storage_floats": 30_720, "size": "paper"}
     means = {"full": 0.48, "none": 0.41, "forward_only": 0.44}
