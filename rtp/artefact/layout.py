@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from rtp.artefact.entries import Entries, shown
 from rtp.artefact.query_network import QueryNetwork
 from rtp.errors import DataError
 
@@ -159,10 +160,10 @@ def from_json(text: str) -> Description:
         raise DataError("it is no memory of rtp")
     if content.get("version") != FORMAT_VERSION:
         raise DataError(
-            f"it has version {_shown(content.get('version'))} of the format, and this rtp reads {FORMAT_VERSION}: "
+            f"it has version {shown(content.get('version'))} of the format, and this rtp reads {FORMAT_VERSION}: "
             "use the rtp that wrote it"
         )
-    entry = _Entries(content)
+    entry = Entries(content)
     shape = entry.integers("image_shape")
     if len(shape) != 3:
         raise DataError(f"image_shape has {len(shape)} entries, not 3")
@@ -186,56 +187,7 @@ def from_json(text: str) -> Description:
     )
 
 
-class _Entries:
-    """Entries of a JSON object, each asked for by its type."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.content = content
-
-    def integer(self, name: str) -> int:
-        return self._checked(name, _is_count, "a count")
-
-    def integers(self, name: str) -> list[int]:
-        return self._checked(name, lambda value: _all(value, _is_count), "a list of counts")
-
-    def lists(self, name: str) -> list[list[int]]:
-        return self._checked(
-            name, lambda value: _all(value, lambda item: _all(item, _is_count)), "a list of lists of counts"
-        )
-
-    def number(self, name: str) -> float:
-        # an integer may be too large for a float
-        def is_number(value: Any) -> bool:
-            return type(value) in (int, float) and abs(value) <= 1e300 and math.isfinite(value)
-
-        return float(self._checked(name, is_number, "a finite number"))
-
-    def text(self, name: str) -> str:
-        return self._checked(name, lambda value: isinstance(value, str), "a text")
-
-    def texts(self, name: str) -> list[str]:
-        return self._checked(name, lambda value: _all(value, lambda item: isinstance(item, str)), "a list of texts")
-
-    def one_of(self, name: str, values: tuple[Any, ...]) -> Any:
-        return self._checked(name, lambda value: isinstance(value, str) and value in values, " or ".join(values))
-
-    def record(self, name: str) -> "_Entries":
-        return _Entries(self._checked(name, lambda value: isinstance(value, dict), "an object"))
-
-    def records(self, name: str) -> list["_Entries"]:
-        values = self._checked(name, lambda v: _all(v, lambda item: isinstance(item, dict)), "a list of objects")
-        return [_Entries(value) for value in values]
-
-    def _checked(self, name: str, holds: Any, what: str) -> Any:
-        if name not in self.content:
-            raise DataError(f"its description has no {name}")
-        value = self.content[name]
-        if not holds(value):
-            raise DataError(f"{name} of its description is {_shown(value)}, not {what}")
-        return value
-
-
-def _protocol(entry: _Entries) -> Protocol:
+def _protocol(entry: Entries) -> Protocol:
     return Protocol(
         networks=entry.integer("networks"),
         epochs=entry.integer("epochs"),
@@ -249,7 +201,7 @@ def _protocol(entry: _Entries) -> Protocol:
     )
 
 
-def _query(entry: _Entries) -> QueryNetwork:
+def _query(entry: Entries) -> QueryNetwork:
     arguments = entry.record("arguments")
     return QueryNetwork(
         name=entry.text("name"),
@@ -261,7 +213,7 @@ def _query(entry: _Entries) -> QueryNetwork:
     )
 
 
-def _accuracy(entry: _Entries) -> Accuracy:
+def _accuracy(entry: Entries) -> Accuracy:
     return Accuracy(
         split=entry.one_of("split", ("validation", "test")),
         mean=entry.number("mean"),
@@ -270,15 +222,6 @@ def _accuracy(entry: _Entries) -> Accuracy:
         epochs=entry.integer("epochs"),
         architecture=entry.text("architecture"),
     )
-
-
-def _is_count(value: Any) -> bool:
-    # JSON's own integers end at 2**53, and True is one of Python's
-    return type(value) is int and 0 <= value < 2**53
-
-
-def _all(value: Any, holds: Any) -> bool:
-    return isinstance(value, list) and all(map(holds, value))
 
 
 def _no_constant(name: str) -> float:
@@ -293,12 +236,3 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     known = value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
     return value if known else str(value)
-
-
-def _shown(value: Any) -> str:
-    # never longer than a line, whatever is in the file
-    try:
-        text = ascii(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits
-        text = type(value).__name__
-    return text if len(text) <= 40 else f"{text[:40]}..."
