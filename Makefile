@@ -26,7 +26,7 @@ test: install  ## Run the tests (under 10 minutes on two cores) and count the li
 test-slow: install  ## Run the tests that take minutes: ten kills of one run
 	$(BIN)/python -m pytest -m slow
 
-bench: install  ## Measure speed and memory on this machine, about 25 minutes on two cores
+bench: install  ## Measure speed and memory on this machine, 10 to 25 minutes on two cores
 	$(BIN)/python -m benchmarks
 
 bench-quick: install  ## The same at a smaller size, in under 5 minutes

@@ -17,7 +17,7 @@ from rtp.randomness import derived_seed as derived_seed
 
 log = logging.getLogger(__name__)
 
-MIN_TOGETHER, MAX_IMAGES_TOGETHER = 8, 32  # networks and images of a minibatch; see `pays_together`
+MIN_TOGETHER, MAX_PIXELS_TOGETHER = 8, 32 * 8 * 8  # networks, and pixels of a minibatch; see `pays_together`
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,11 @@ def pays_together(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bo
     """Whether training together is the faster way: for many networks with small minibatches.
 
     One loop has fewer calls, but its convolutions are grouped, which are slower than plain ones. On two CPU cores it
-    took, of the time one by one: 0.3 to 0.8 for 20 networks (small ConvNets, MLP) with 10 images, 0.7 to 1.0 for 8 with
-    32 images, 1.1 for 8 ConvNet-128 with 10 images, and 1.2 to 1.4 for ConvNets with 160 images or more. An MLP gains
-    beyond the rule's bounds too (0.7 to 1.0 with 290 images). Not measured on a GPU. Nothing is compiled: that
-    took 4 to 29 s for each shape of a minibatch and saved 0 to 56 % of the time one by one.
+    took, of the time one by one: 0.3 to 0.8 for 20 networks (small ConvNets, MLP) with 10 images of 8x8 pixels, 0.7 to
+    1.0 for 8 with 32 of them, 0.5 to 1.0 for 20 with 60 of them, 0.9 to 1.3 for 20 ConvNet-32 with 10 images of 32x32,
+    1.1 for 8 ConvNet-128 with those, and 1.2 to 1.5 for ConvNets with 100 such images or more. An MLP gains beyond the
+    rule's bounds too (0.7 to 1.0 with 290 images of 8x8). Not measured on a GPU. Nothing is compiled: that took 4 to
+    29 s for each shape of a minibatch and saved 0 to 56 % of the time one by one.
 
     Args:
         trainees: The networks with their training sets.
@@ -159,7 +160,8 @@ def pays_together(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bo
     """
     if len(trainees) < MIN_TOGETHER:
         return False
-    return min(len(trainees[0].labels), protocol.batch_size) <= MAX_IMAGES_TOGETHER
+    images = trainees[0].images[: protocol.batch_size]
+    return images[:, 0].numel() <= MAX_PIXELS_TOGETHER
 
 
 def _stackable(trainees: Sequence[Trainee]) -> bool:

@@ -187,13 +187,20 @@ def test_training_works_where_gradients_are_off_and_ends_in_evaluation_mode(toge
 
 
 @pytest.mark.parametrize(
-    ("count", "num_images", "batch_size", "expected"),
-    [(8, 32, 640, True), (7, 32, 640, False), (8, 33, 640, False), (8, 33, 32, True)],
+    ("count", "num_images", "side", "batch_size", "expected"),
+    [
+        (8, 32, 8, 640, True),
+        (7, 32, 8, 640, False),
+        (8, 33, 8, 640, False),
+        (8, 33, 8, 32, True),
+        (8, 10, 32, 640, False),
+        (8, 2, 32, 640, True),
+    ],
 )
 def test_many_networks_with_small_minibatches_are_trained_together(
-    count: int, num_images: int, batch_size: int, expected: bool
+    count: int, num_images: int, side: int, batch_size: int, expected: bool
 ) -> None:
-    many = [Trainee(linear(), torch.zeros(num_images, 1, 2, 2), torch.zeros(num_images), 0)] * count
+    many = [Trainee(linear(), torch.zeros(num_images, 3, side, side), torch.zeros(num_images), 0)] * count
     assert pays_together(many, TrainingProtocol(batch_size=batch_size)) is expected
 
 

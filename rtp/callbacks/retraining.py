@@ -84,8 +84,8 @@ class RetrainingEvaluation(L.Callback):
             that of `protocol`, which is large for the few hundred images of a small task.
         seed: Seed of the networks and minibatches.
         together: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
-            null takes what is faster: one loop for 8 networks or more with at most 32 images a minibatch. On a GPU,
-            where that was not measured, true may pay for more.
+            null takes what is faster: one loop for 8 networks or more with at most 32 images of 8x8 pixels, or as many
+            pixels, in a minibatch. On a GPU, where that was not measured, true may pay for more.
         augmentation: What is done to the images of a minibatch, each with a draw of its own; by default the module's.
 
     Attributes:

@@ -149,3 +149,28 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -
 def test_test_tasks_without_shots_are_refused() -> None:
     with pytest.raises(UserError, match=r"few_shot.shots is empty"):
         FewShot(shots=())
+
+
+def test_what_is_recalled_by_new_shots_trains_networks_once_it_is_learned() -> None:
+    generator = torch.Generator().manual_seed(2)
+    prototypes = torch.randn(CLASSES, *SHAPE, generator=generator)
+    module = distillation(HigherUnroll(5), shots=(1, 2))
+    module.network = lambda image_shape, ways: ConvNet(image_shape, ways, width=8, depth=1)
+
+    def loss() -> Tensor:
+        classes = torch.randperm(CLASSES, generator=generator)[:3].sort().values
+        labels = classes.repeat_interleave(8)
+        noise = torch.randn(len(labels), *SHAPE, generator=generator)
+        return module.outer_loss(prototypes[labels] + 0.3 * noise, labels)
+
+    def mean_loss() -> float:
+        return sum(float(loss().detach()) for _ in range(20)) / 20
+
+    before = mean_loss()
+    optimizer = torch.optim.Adam(module.memory.parameters(), lr=0.01)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    assert before > 0.9  # of networks that know nothing it is ln 3
+    assert mean_loss() < 0.7
