@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import statistics
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -172,8 +173,13 @@ def plain_process(case: Case, device: torch.device) -> Iterator[Callable[[], flo
         step = outer_step(case, HigherUnroll(case.steps), device)
         yield lambda: seconds(step, device)
         return
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        yield lambda: pool.apply(_seconds_of_higher, (case, device))
+    with own_process() as process:
+        yield lambda: process.submit(_seconds_of_higher, case, device).result()
+
+
+def own_process() -> ProcessPoolExecutor:
+    """A fresh process, which ends by itself: what compiles in it leaves semaphores behind where it is killed."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def _seconds_of_higher(case: Case, device: torch.device) -> float:
@@ -182,8 +188,8 @@ def _seconds_of_higher(case: Case, device: torch.device) -> float:
 
 def peak_megabytes(case: Case, device: torch.device) -> float:
     """The most memory that a compiled outer step takes, in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (case, device)) / 1e6
+    with own_process() as process:
+        return process.submit(_peak, case, device).result() / 1e6
 
 
 def _peak(case: Case, device: torch.device) -> int:
