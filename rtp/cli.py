@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -29,9 +30,9 @@ from rtp.checkpoints import last_checkpoint, read_checkpoint, resumable
 from rtp.commands import OTHER_COMMANDS
 from rtp.errors import UserError
 from rtp.memory_file import use_memory
-from rtp.modules import ContinualLearner, Distillation
+from rtp.modules import ContinualLearner, Distillation, ImageAddressing
 from rtp.parse_errors import user_errors
-from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log
+from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, warn_of_busy_cores
 from rtp.report import format_table
 from rtp.run_folders import common_run_folder, config_name, next_run_folder, relative, run_folders
 from rtp.stored_config import with_checkpoint_config
@@ -179,6 +180,7 @@ class RtpCLI(LightningCLI):
 
     def before_test(self) -> None:
         """Take the memory of a file, where one is given."""
+        self._look_for_room()
         if memory := self._get(self.config, "memory"):
             use_memory(Path(memory), self.model, self.datamodule)
 
@@ -193,16 +195,22 @@ class RtpCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Say what is going to be distilled into what, and where."""
+        self._look_for_room()
         if isinstance(self.model, ContinualLearner):
             rank_zero_print(learning_line(self.model, self.datamodule, self.trainer))
         if not isinstance(self.model, Distillation):
             return
         memory, device = self.model.memory, self.trainer.strategy.root_device
         bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
+        recalled_by = "shot" if isinstance(memory, ImageAddressing) else "class"
         rank_zero_print(
-            f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a class, "
+            f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a {recalled_by}, "
             f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"
         )
+
+    def _look_for_room(self) -> None:
+        if self.trainer.is_global_zero and self.trainer.strategy.root_device.type == "cpu":
+            warn_of_busy_cores(torch.get_num_threads())
 
     def after_fit(self) -> None:
         """Say what came out and what to do next."""

@@ -4,7 +4,10 @@ import ctypes
 import logging
 import os
 import sys
+import time
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt(3)."""
@@ -36,6 +39,43 @@ def keep_freed_memory() -> bool:
         return False
     never = -1
     return all(libc.mallopt(*option) == 1 for option in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, never)))
+
+
+def warn_of_busy_cores(threads: int) -> None:
+    """Say so where other programs leave fewer cores than there are threads.
+
+    OpenMP's threads wait for each other at every operation, and actively: where one of them has no core, a small
+    network was a hundred times as slow as on one thread (docs/log.md).
+
+    Args:
+        threads: Threads that an operation is shared out among.
+    """
+    if threads == 1 or (usage := core_usage()) is None:
+        return
+    busy, cores = usage
+    if threads > cores - busy + 0.5:  # half a core is what short tasks of the system come and go with
+        log.warning(
+            "other programs keep %.1f of %d cores busy and this one has %d threads: set OMP_NUM_THREADS=%d, or they "
+            "wait for each other and all is slow",
+            *(busy, cores, threads, max(1, round(cores - busy))),
+        )
+
+
+def core_usage(seconds: float = 0.1) -> tuple[float, int] | None:
+    """How many cores are busy while this program waits, and how many there are; None where the system is not Linux."""
+    if sys.platform != "linux":
+        return None
+    idle_before, total_before, cores = _cpu_times()
+    time.sleep(seconds)
+    idle, total, _ = _cpu_times()
+    return cores * (1 - (idle - idle_before) / max(1, total - total_before)), cores
+
+
+def _cpu_times() -> tuple[int, int, int]:
+    """Ticks that all cores together were idle, ticks in all, and cores; see proc(5)."""
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
+    user, nice, system, idle, iowait, irq, softirq, steal = map(int, lines[0][1:9])
+    return idle + iowait, user + nice + system + idle + iowait + irq + softirq + steal, len(lines) - 1
 
 
 def find_local_modules() -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rtp.process import cache_dir, find_local_modules, keep_compilations, show_log
+from rtp import process
+from rtp.process import (
+    cache_dir,
+    core_usage,
+    find_local_modules,
+    keep_compilations,
+    show_log,
+    warn_of_busy_cores,
+)
 
 
 def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +54,45 @@ def test_the_log_is_shown_without_its_callers(capsys: pytest.CaptureFixture[str]
     show_log()
     logging.getLogger("rtp.modules").info("compiled")
     assert capsys.readouterr().err == "rtp: compiled\n"
+
+
+@pytest.mark.parametrize(
+    ("busy", "cores", "threads", "advice"),
+    [(1.9, 2, 2, 1), (1.0, 2, 2, 1), (5.8, 8, 4, 2), (0.4, 2, 2, None), (4.0, 8, 4, None), (2.0, 2, 1, None)],
+)
+def test_threads_that_find_no_core_are_told_of(
+    busy: float,
+    cores: int,
+    threads: int,
+    advice: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(process, "core_usage", lambda: (busy, cores))
+    warn_of_busy_cores(threads)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"other programs keep {busy} of {cores} cores busy and this one has {threads} threads: "
+        f"set OMP_NUM_THREADS={number}, or they wait for each other and all is slow"
+        for number in ([] if advice is None else [advice])
+    ]
+
+
+def test_usage_is_the_share_of_ticks_that_were_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([(100, 1000, 4), (130, 1040, 4)])
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(process, "_cpu_times", lambda: next(readings))
+    assert core_usage(0) == (1.0, 4)  # 30 of 40 ticks were idle, so one core of four was busy
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert core_usage(0) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc/stat")
+def test_usage_of_this_machine() -> None:
+    usage = core_usage(0.05)
+    assert usage is not None
+    busy, cores = usage
+    assert 0 <= busy <= cores
+    assert cores >= (os.cpu_count() or 1)
 
 
 def test_modules_in_the_current_folder_are_found_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,6 +182,9 @@ class TaskStream(LightningDataModule, ABC):
         return {
             "kind": self.kind,
             "source": self.source.name,
+            "source_seed": self.source.seed,
+            "validation_fraction": self.source.validation_fraction,
+            "zca": self.source.zca,
             "seed": self.seed,
             "tasks": self.num_tasks,
             "samples": self.num_samples(0, "train"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rtp.datamodules.streams.base import TaskStream
 
 StreamSplit = Literal["train", "val", "test"]
-Description = dict[str, int | float | str]
+Description = dict[str, int | float | str | None]
 """What tells a stream from others, under the names that an error gives them."""
 SPLITS: tuple[StreamSplit, ...] = ("train", "val", "test")
 

@@ -80,6 +80,17 @@ def test_streams_of_another_kind_or_source_are_others(numbered: ImageDataModule)
         StreamBatches(of_four, 0).load_state_dict(of_two.description())
 
 
+def test_a_stream_of_another_split_or_normalisation_is_another() -> None:
+    digits = PermutedTasks(Digits(), 4, 20)
+    for source, message in (
+        (Digits(seed=1), "source_seed 0, not of source_seed 1"),
+        (Digits(validation_fraction=0.2), "validation_fraction 0.1, not of validation_fraction 0.2"),
+        (Digits(zca=0.1), "zca None, not of zca 0.1"),
+    ):
+        with pytest.raises(UserError, match=rf"with a stream of {message}: continue it"):
+            StreamBatches(PermutedTasks(source, 4, 20), 0).load_state_dict(digits.description())
+
+
 def test_a_run_of_an_older_version_is_continued(numbered: ImageDataModule, stream_of: Any) -> None:
     state = stream_of(numbered).description()
     older = {name: value for name, value in state.items() if name not in ("kind", "source")}
