@@ -17,7 +17,7 @@ def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> 
 
     Args:
         num_classes: Number of classes.
-        classes_per_task: Classes of a task; divides `num_classes`.
+        classes_per_task: Classes of a task, at least 2; divides `num_classes`.
         seed: Seed of a random split, at least 0; None takes the classes in the order of their labels. The paper does
             not say how it splits.
 
@@ -25,11 +25,14 @@ def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> 
         The classes of each task, in ascending order.
 
     Raises:
-        UserError: If `classes_per_task` does not divide the number of classes, or the seed is negative.
+        UserError: If `classes_per_task` is 1 or does not divide the number of classes, or the seed is negative.
     """
-    if classes_per_task < 1 or num_classes % classes_per_task:
-        fits = ", ".join(str(size) for size in range(1, num_classes + 1) if num_classes % size == 0)
-        raise UserError(f"classes_per_task={classes_per_task} does not divide {num_classes} classes: use one of {fits}")
+    if classes_per_task < 2 or num_classes % classes_per_task:
+        fits = ", ".join(str(size) for size in range(2, num_classes + 1) if num_classes % size == 0)
+        raise UserError(
+            f"classes_per_task is {classes_per_task}, but {num_classes} classes make tasks of one size, each of two "
+            f"classes at least: use one of {fits}"
+        )
     if seed is None:
         order = torch.arange(num_classes)
     elif seed < 0:

@@ -18,3 +18,8 @@ class DivergenceError(UserError):
     """The loss of an outer step or its gradient is not a finite number any more."""
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first, or its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 
-from rtp.errors import UserError
+from rtp.errors import UserError, first_line
 from rtp.modules.augmentation import Augmentation
 from rtp.randomness import derived_seed as derived_seed
 
@@ -223,7 +223,7 @@ def _train_together(
                 for name, parameter in network.named_parameters():
                     parameter.copy_(weights[name][place])
     except RuntimeError as error:  # what vmap refuses, out of memory
-        log.warning("networks are trained one by one, not together: %s", str(error).strip().splitlines()[0])
+        log.warning("networks are trained one by one, not together: %s", first_line(error))
         return False
     return True
 

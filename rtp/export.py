@@ -157,7 +157,7 @@ def _description(
         dataset=data.name,
         steps=checkpoint["global_step"],
         protocol=protocol,
-        accuracies=tuple(_accuracies(path, checkpoint, evaluation, protocol)),
+        accuracies=tuple(_accuracies(path, checkpoint, evaluation, protocol, _validated_task(kind, model))),
         # a folder of one computer means nothing on another, and may say more than its owner wants to
         config={**config, "model": _without_folders(config["model"]), "data": _without_folders(config["data"])},
         rtp_version=__version__,
@@ -191,8 +191,17 @@ def _tasks(model: dict[str, Any], data: ImageDataModule) -> ClassTasks:
     return split_classes(data.num_classes, model["classes_per_task"], model.get("task_seed"))
 
 
+def _validated_task(kind: Kind, model: dict[str, Any]) -> str | None:
+    """What a validation measured, by the name that the module's evaluation has for it in a test."""
+    if kind == "tasks":
+        return f"{model['extrapolation']['ways'][0]}-way recalled"
+    if kind == "image":
+        return f"{model['few_shot']['ways']}-way {model['few_shot']['shots'][0]}-shot image addressing"
+    return None
+
+
 def _accuracies(
-    path: Path, checkpoint: dict[str, Any], evaluation: dict[str, Any], protocol: Protocol
+    path: Path, checkpoint: dict[str, Any], evaluation: dict[str, Any], protocol: Protocol, task: str | None
 ) -> Iterator[Accuracy]:
     """What is known of this checkpoint: its score where it is the best one, and the test beside it."""
     network = protocol.architecture.partition("(")[0]
@@ -200,14 +209,16 @@ def _accuracies(
         # last.ckpt knows the best score too, but it is another memory's
         if name.startswith("BestCheckpoint") and Path(state["best_model_path"]).name == path.name:
             score = float(state["best_model_score"])
-            yield Accuracy("validation", score, None, evaluation["validation_networks"], protocol.epochs, network)
+            counts = (evaluation["validation_networks"], protocol.epochs)
+            yield Accuracy("validation", score, None, *counts, network, task)
     report = path.with_name("test.json")
     if report.is_file():
         try:
             test = json.loads(report.read_text(encoding="utf-8"))
             if test["checkpoint"] == path.name and test["steps"] == checkpoint["global_step"]:
                 numbers = (test["accuracy_mean"], test["accuracy_std"], test["networks"], test["epochs"])
-                yield Accuracy("test", *numbers, architecture=test["architecture"])
+                tested = None if task is None else test["training_set"]
+                yield Accuracy("test", *numbers, test["architecture"], tested)
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(f"{report} is damaged ({type(error).__name__}): repeat the test or remove it") from error
 

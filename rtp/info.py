@@ -60,8 +60,9 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
     )
     for accuracy in memory.accuracies:
         spread = "" if accuracy.std is None else f" +- {100 * accuracy.std:.2f}"
+        task = "" if accuracy.task is None else f" of {accuracy.task}"
         yield (
-            f"{accuracy.split} accuracy: {100 * accuracy.mean:.2f}{spread} % "
+            f"{accuracy.split} accuracy{task}: {100 * accuracy.mean:.2f}{spread} % "
             f"({accuracy.networks} x {accuracy.architecture}, {accuracy.epochs} epochs, memory in float32)"
         )
 

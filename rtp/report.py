@@ -15,7 +15,8 @@ class Result:
     """Accuracy of networks of one architecture that were trained on one set of images.
 
     Attributes:
-        training_set: "distilled", "random real", "herding", "class means", "k-means centres" or "all real".
+        training_set: "distilled", "random real", "herding", "class means", "k-means centres" or "all real"; of
+            small tasks "5-way recalled" and the like.
         architecture: Class name of the networks.
         accuracies: Fraction of images classified correctly, one number a network.
         epochs: Epochs each network was trained for.

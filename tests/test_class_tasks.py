@@ -25,7 +25,12 @@ def test_a_split_is_in_the_order_of_labels_or_seeded() -> None:
 
 @pytest.mark.parametrize(
     ("classes_per_task", "seed", "message"),
-    [(3, None, "classes_per_task=3 does not divide 10 classes: use one of 1, 2, 5, 10"), (0, 0, "=0"), (5, -1, "-1")],
+    [
+        (3, None, "classes_per_task is 3, but 10 classes make tasks of one size, .*: use one of 2, 5, 10"),
+        (1, None, "classes_per_task is 1, .* two classes at least"),
+        (0, 0, "is 0"),
+        (5, -1, "-1"),
+    ],
 )
 def test_a_split_that_does_not_fit_is_refused(classes_per_task: int, seed: int | None, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -61,7 +61,7 @@ def test_a_run_that_is_continued_ends_bit_for_bit_as_one_that_was_not(finished: 
     assert all(torch.equal(again["state_dict"][name], tensor) for name, tensor in whole["state_dict"].items())
 
 
-def test_tasks_are_tested_with_their_upper_bound(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_tasks_are_tested_with_their_upper_bound(capsys: pytest.CaptureFixture[str]) -> None:
     fit(TASKS, "run")
     result = main(["test", "--ckpt_path", "run/last.ckpt", "--evaluation.baselines", "true"])
     rows = json.loads(Path("run/test.json").read_text())["results"]
@@ -74,6 +74,12 @@ def test_tasks_are_tested_with_their_upper_bound(tmp_path_factory: pytest.TempPa
     export(["run/last.ckpt", "tasks.safetensors"])
     memory = rtp.load("tasks.safetensors")
     assert memory.description.tasks == result.model.memory.tasks
+    info(["tasks.safetensors"])
+    assert f"test accuracy of 3-way recalled: {100 * rows[0]['accuracy_mean']:.2f} +- " in capsys.readouterr().out
+    with pytest.raises(
+        UserError, match=r"the checkpoint's first memory is of the classes .*: leave out --model.task_seed"
+    ):
+        main(["test", "--ckpt_path", "run/last.ckpt", "--model.task_seed", "5"])
     assert torch.equal(memory.recall(torch.tensor([7, 3])), result.model.memory.recall(torch.tensor([7, 3])))
     assert len(memory.dataset()) == 10 * memory.images_per_class
     main(["test", "--memory", "tasks.safetensors", "--run_dir", "stored"])
@@ -89,15 +95,16 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
     result = main([*test, "--model.few_shot.label_memory", "labelled.safetensors"])
     rows = json.loads(Path("run/test.json").read_text())["results"]
     assert [row["training_set"] for row in rows] == [
-        f"{shots}-shot {method}"
+        f"3-way {shots}-shot {method}"
         for shots in (1, 5)
         for method in ("image addressing", "classify-then-recall", "nearest neighbour")
     ]
     assert rows[5]["accuracy_mean"] > rows[2]["accuracy_mean"] > 0.5  # 5 shots, 1 shot
-    assert "5-shot classify-then-recall" in capsys.readouterr().out
+    assert "3-way 5-shot classify-then-recall" in capsys.readouterr().out
 
     export(["run/last.ckpt", "images.safetensors"])
     memory, data = rtp.load("images.safetensors"), Digits()
+    assert [accuracy.task for accuracy in memory.accuracies][-1:] == ["3-way 1-shot image addressing"]
     data.setup("test")
     raw = data.load("test")[0][:5]
     with torch.no_grad():
@@ -120,10 +127,12 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
     ("config", "options", "message"),
     [
         (TASKS, ["--model.extrapolation.ways", "[6]"], "ways is 6, but there are 5 tasks"),
-        (TASKS, ["--model.classes_per_task", "3"], "classes_per_task=3 does not divide 10 classes: use one of"),
+        (TASKS, ["--model.classes_per_task", "3"], "classes_per_task is 3, but 10 classes .*: use one of 2, 5, 10"),
         (TASKS, ["--data.classes_per_step", "3"], "classes_per_step is 3, but a task has 2 classes"),
         (IMAGES, ["--model.few_shot.ways", "11"], "ways is 11, but there are 10 classes"),
         (IMAGES, ["--model.few_shot.shots", "[200]"], "200 shots do not fit: class . has 14 images"),
+        (IMAGES, ["--model.few_shot.shots", "[0, 5]"], r"few_shot.shots is \[0, 5\], but must hold"),
+        (IMAGES, ["--data.classes_per_step", "1"], "classes_per_step is 1, .*: set it to 3, the ways of the test"),
         (IMAGES, ["--model.shots", "[6]"], "6 shots leave no image of a class for the outer loss"),
         (IMAGES, ["--data.real_images_per_class", "500"], "fewer than real_images_per_class=500: set it to"),
         (IMAGES, ["--model.memory.query_dim", "0"], "query_dim must be at least 1, got 0"),

@@ -61,6 +61,8 @@ class Accuracy:
         networks: Number of networks.
         epochs: Epochs that each was trained for.
         architecture: Their class.
+        task: What they tell apart and were trained on, such as "5-way recalled"; None for all classes and all of the
+            recalled images.
     """
 
     split: Literal["validation", "test"]
@@ -69,6 +71,7 @@ class Accuracy:
     networks: int
     epochs: int
     architecture: str
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,8 @@ def _accuracy(entry: Entries) -> Accuracy:
         networks=entry.integer("networks"),
         epochs=entry.integer("epochs"),
         architecture=entry.text("architecture"),
+        # files of older versions have none
+        task=None if entry.content.get("task") is None else entry.text("task"),
     )
 
 

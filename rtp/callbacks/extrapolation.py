@@ -46,7 +46,8 @@ class Source:
 class ExtrapolationEvaluation(SynthesisEvaluation):
     """Trains networks for random test tasks across the learned ones on images recalled by label.
 
-    A test task takes one class each of k random tasks. Its network is trained on what the k memories recall and
+    A test task takes one class each of k random tasks, drawn anew for each test task, so that two of them may share
+    classes; the paper says no more than their number. Its network is trained on what the k memories recall and
     measured on all real images of these classes. With `baselines`, the upper bound: networks trained on all real
     training images of the classes, for `real_epochs` in minibatches of `real_batch_size`.
 

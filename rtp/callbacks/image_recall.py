@@ -1,19 +1,19 @@
 """Testing classifiers for classes of which a few images are seen, and what they are compared with (table 4)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from rtp.artefact import DistilledMemory, load
+from rtp.artefact import DistilledMemory, Protocol, load
 from rtp.baselines import features_of
 from rtp.callbacks.synthesis import Advance, SmallTasks, SynthesisEvaluation, TestedSplit
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
-from rtp.evaluation import Trainee, own_randomness, train_networks
+from rtp.evaluation import Trainee, TrainingProtocol, own_randomness, train_networks
 from rtp.few_shot import FewShotTasks, majority_labels, nearest_class_mean
 from rtp.modules.image_addressing import ImageAddressing
 from rtp.modules.image_distillation import ImageAddressedDistillation
@@ -35,12 +35,14 @@ class Method:
     Attributes:
         name: As in the results.
         recall: Takes shots (k, s, C, H, W) to images (k, m, C, H, W).
+        protocol: How networks are trained on them.
         storage_floats: Numbers that have to be stored.
         storage_bytes: Bytes that they take.
     """
 
     name: str
     recall: Callable[[Tensor], Tensor]
+    protocol: TrainingProtocol
     storage_floats: int
     storage_bytes: int
 
@@ -51,16 +53,18 @@ class ImageRecallEvaluation(SynthesisEvaluation):
     The classes of a task are random, its shots random images of the split that is tested on, and all other images of
     its classes are what its network is measured on. All methods see the same tasks.
 
-    With `baselines`, a classifier is trained on the whole training set for `real_epochs` (the paper: 100, with SGD of
-    learning rate 0.01 and momentum 0.9; A.3), and then there are
+    With `baselines`, a classifier is trained on the whole training set with `real_epochs`, `real_learning_rate` and
+    `real_batch_size` (the paper: 100 epochs of SGD with learning rate 0.01 and momentum 0.9; A.3), and then there are
 
     - "nearest neighbour": the class whose shots have the nearest mean of the features that the classifier's last layer
       reads, by Euclidean distance; the paper leaves this open, see `nearest_class_mean`;
     - "classify-then-recall": the majority of a class's shots, as the classifier labels them, is the label that the
-      class's images are recalled by, from the memory in `few_shot.label_memory`.
+      class's images are recalled by, from the memory in `few_shot.label_memory`. Networks are trained on them as that
+      memory's file says, and with this run's augmentation. Where a task has more than one class of a majority label,
+      it trains on the same images under different labels; the paper does not say what else to do.
 
     Attributes:
-        results: "s-shot image addressing", and the baselines, for each number of shots and architecture.
+        results: "k-way s-shot image addressing", and the baselines, for each number of shots and architecture.
     """
 
     def evaluated(
@@ -69,10 +73,9 @@ class ImageRecallEvaluation(SynthesisEvaluation):
         """See `SynthesisEvaluation.evaluated`."""
         assert isinstance(module, ImageAddressedDistillation)  # which put this callback here
         few_shot, real = module.few_shot, data.validation_set if split == "val" else data.test_set
-        methods, classifier = [_image_addressing(module)], None
+        methods, classifier = [_image_addressing(module, self.protocol)], None
         if self.baselines and split == "test":
-            path = few_shot.label_memory
-            labelled = None if path is None else label_memory(Path(path), data)  # refused before anything is trained
+            labelled = self._labelled(module, data)  # refused before anything is trained
             classifier = self._classifier(module, data, advance)
             if labelled is not None:
                 methods.append(_classify_then_recall(classifier, labelled, module.device))
@@ -88,9 +91,16 @@ class ImageRecallEvaluation(SynthesisEvaluation):
         assert isinstance(module, ImageAddressedDistillation)
         if split == "val":
             return self.validation_networks * self.protocol.epochs
-        methods = 2 if self.baselines and module.few_shot.label_memory is not None else 1
-        rows = methods * len(module.few_shot.shots) * len(self.tested_architectures(module, split))
-        return rows * self.networks * self.protocol.epochs + self.baselines * self.real_protocol.epochs
+        of_a_task, of_classifier = self.protocol.epochs, 0
+        if self.baselines:
+            labelled, of_classifier = self._labelled(module, data), self.real_protocol.epochs
+            of_a_task += 0 if labelled is None else labelled.protocol.epochs
+        rows = len(module.few_shot.shots) * len(self.tested_architectures(module, split))
+        return rows * self.networks * of_a_task + of_classifier
+
+    def _labelled(self, module: ImageAddressedDistillation, data: ImageDataModule) -> DistilledMemory | None:
+        path = module.few_shot.label_memory
+        return None if path is None else label_memory(Path(path), data)
 
     def _of_method(
         self,
@@ -116,15 +126,15 @@ class ImageRecallEvaluation(SynthesisEvaluation):
             accuracies = self.measured(
                 SmallTasks(task, count, NETWORKS_AT_ONCE),
                 partial(module.fresh_classifier, architecture, tasks.ways),
-                self.protocol,
+                method.protocol,
                 self._augmentation(module),
                 advance,
             )
             yield Result(
-                f"{tasks.shots}-shot {method.name}",
+                f"{tasks.ways}-way {tasks.shots}-shot {method.name}",
                 module.architecture_name(architecture),
                 accuracies,
-                self.protocol.epochs,
+                method.protocol.epochs,
                 len(task(0).labels),
                 method.storage_floats,
                 method.storage_bytes,
@@ -140,7 +150,7 @@ class ImageRecallEvaluation(SynthesisEvaluation):
 
         floats = _num_floats(classifier.features if isinstance(classifier, Network) else classifier)
         return Result(
-            f"{tasks.shots}-shot nearest neighbour",
+            f"{tasks.ways}-way {tasks.shots}-shot nearest neighbour",
             type(classifier).__name__,
             in_turn(gathered([accuracy(number) for number in share(self.networks)])),
             self.real_protocol.epochs,
@@ -185,14 +195,14 @@ def label_memory(path: Path, data: ImageDataModule) -> DistilledMemory:
     return stored
 
 
-def _image_addressing(module: ImageAddressedDistillation) -> Method:
+def _image_addressing(module: ImageAddressedDistillation, protocol: TrainingProtocol) -> Method:
     memory = module.memory
 
     def recall(shots: Tensor) -> Tensor:
         return memory.recall_images(shots.flatten(0, 1)).unflatten(0, shots.shape[:2]).flatten(1, 2)
 
     stored = memory.storage_bytes if module.origin is None else module.origin.storage_bytes
-    return Method("image addressing", recall, memory.storage_floats, stored)
+    return Method("image addressing", recall, protocol, memory.storage_floats, stored)
 
 
 def _classify_then_recall(classifier: nn.Module, labelled: DistilledMemory, device: torch.device) -> Method:
@@ -203,7 +213,12 @@ def _classify_then_recall(classifier: nn.Module, labelled: DistilledMemory, devi
 
     weights = _num_floats(classifier)
     floats, stored = labelled.storage_floats + weights, labelled.storage_bytes + weights * FLOAT_BYTES
-    return Method("classify-then-recall", recall, floats, stored)
+    return Method("classify-then-recall", recall, _training(labelled.protocol), floats, stored)
+
+
+def _training(protocol: Protocol) -> TrainingProtocol:
+    """How a file says that networks are trained."""
+    return TrainingProtocol(**{field.name: getattr(protocol, field.name) for field in fields(TrainingProtocol)})
 
 
 def _num_floats(network: nn.Module) -> int:

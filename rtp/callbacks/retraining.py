@@ -82,6 +82,7 @@ class RetrainingEvaluation(L.Callback):
         real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
         real_batch_size: Real images in a minibatch at most, where networks are trained on all of them; null takes
             that of `protocol`, which is large for the few hundred images of a small task.
+        real_learning_rate: Where networks are trained on all real images; null takes that of `protocol`.
         seed: Seed of the networks and minibatches.
         together: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
             null takes what is faster: one loop for 8 networks or more with at most 32 images of 8x8 pixels, or as many
@@ -107,6 +108,7 @@ class RetrainingEvaluation(L.Callback):
         together: bool | None = None,
         augmentation: Augmentation | None = None,
         real_batch_size: int | None = None,
+        real_learning_rate: float | None = None,
     ) -> None:
         for name, value in (
             ("networks", networks),
@@ -121,7 +123,12 @@ class RetrainingEvaluation(L.Callback):
         self.protocol = protocol
         self.architectures = architectures
         self.baselines = baselines
-        self.real_protocol = replace(protocol, epochs=real_epochs, batch_size=real_batch_size or protocol.batch_size)
+        self.real_protocol = replace(
+            protocol,
+            epochs=real_epochs,
+            batch_size=real_batch_size or protocol.batch_size,
+            learning_rate=protocol.learning_rate if real_learning_rate is None else real_learning_rate,
+        )
         self.seed = seed
         self.together = together
         self.augmentation = augmentation

@@ -60,6 +60,7 @@ class SynthesisEvaluation(RetrainingEvaluation):
             settings.together,
             settings.augmentation,
             settings.real_protocol.batch_size,
+            settings.real_protocol.learning_rate,
         )
 
     @classmethod

@@ -9,8 +9,9 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from rtp.errors import UserError
 from rtp.modules.augmentation import Augmentation
-from rtp.modules.memory import MemoryFactory
+from rtp.modules.memory import MemoryFactory, QueriedBy
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.resumable import ResumableModule
 from rtp.ranks import mean_over_ranks
@@ -46,7 +47,15 @@ class Distillation(ResumableModule, ABC):
         augmentation: Applied to recalled and real images with the same choice and parameter (siamese), and image by
             image when networks are retrained.
         optimizer: The outer optimizer.
+
+    Attributes:
+        queried_by: How the memory has to be addressed.
+
+    Raises:
+        UserError: If the memory is addressed in another way.
     """
+
+    queried_by: QueriedBy = "labels"
 
     def __init__(
         self,
@@ -59,6 +68,11 @@ class Distillation(ResumableModule, ABC):
     ) -> None:
         super().__init__()
         self.memory = memory(image_shape, num_classes)
+        if self.memory.queried_by != self.queried_by:
+            raise UserError(
+                f"{type(self).__name__} learns a memory that is addressed by {self.queried_by}, and this one is "
+                f"addressed by {self.memory.queried_by}: change model.memory"
+            )
         self.network = network
         self.fresh_network(network)  # one that does not suit the images is reported now, not at the first step
         self.augmentation = augmentation

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from rtp.errors import first_line
+
 log = logging.getLogger(__name__)
 
 TensorFunction = Callable[..., Any]
@@ -49,7 +51,7 @@ class Compiler:
             for _ in range(3 if on_gpu else 1):  # a CUDA graph is warmed up, captured and replayed
                 result(*arguments)
         except Exception as error:  # whatever a missing or broken compiler makes torch.compile raise
-            log.warning("not compiled, so slower: %s", str(error).strip().splitlines()[0])
+            log.warning("not compiled, so slower: %s", first_line(error))
             self._works = False
             return function
         log.info("compiled %s of a step in %.0f s", function.__name__, time.perf_counter() - begin)

@@ -32,6 +32,8 @@ class ImageAddressing(SharedBases):
         UserError: If a size is below 1, `downsampling` does not divide the image, or h has outputs of another width.
     """
 
+    queried_by = "images"
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],

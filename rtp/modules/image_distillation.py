@@ -33,7 +33,7 @@ class FewShot:
             "classify-then-recall"; null leaves it out. A class's majority label is recalled from it.
 
     Raises:
-        UserError: If `shots` is empty.
+        UserError: If `shots` is empty, or holds a number below 1.
     """
 
     ways: int = 5
@@ -42,8 +42,11 @@ class FewShot:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not self.shots:
-            raise UserError("few_shot.shots is empty: give the shots of a class, such as [1, 5]")
+        if not self.shots or min(self.shots) < 1:
+            raise UserError(
+                f"few_shot.shots is {list(self.shots)}, but must hold at least one number, each at least 1: give the "
+                "shots of a class, such as [1, 5]"
+            )
 
 
 class ImageAddressedDistillation(ClassifierSynthesis):
@@ -72,9 +75,10 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
 
     Raises:
-        UserError: If the memory is of another class, or a number is out of its range.
+        UserError: If the memory is addressed by labels, or a number is out of its range.
     """
 
+    queried_by = "images"
     memory: ImageAddressing
 
     def __init__(
@@ -97,10 +101,6 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         super().__init__(
             image_shape, num_classes, memory, network, unroll, slots_per_class, inner_optimizer, augmentation, optimizer
         )
-        if not isinstance(self.memory, ImageAddressing):
-            raise UserError(
-                f"ImageAddressedDistillation learns an ImageAddressing, got {type(self.memory).__name__}: change memory"
-            )
         self.shots = shots
         self.few_shot = few_shot
 
@@ -108,11 +108,16 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         """Check that the data set has enough images.
 
         Raises:
-            UserError: If shots and outer images cannot be kept apart, or a class of the images that are tested on has
-                too few.
+            UserError: If an episode has one class alone, shots and outer images cannot be kept apart, or a class of
+                the images that are tested on has too few.
         """
         data = self.data()
         if stage == "fit":
+            if data.classes_per_step == 1:
+                raise UserError(
+                    "classes_per_step is 1, and there is nothing to learn from telling one class apart: set it to "
+                    f"{self.few_shot.ways}, the ways of the test tasks"
+                )
             if data.real_images_per_class <= max(self.shots):
                 raise UserError(
                     f"{max(self.shots)} shots leave no image of a class for the outer loss: real_images_per_class is "

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rtp.errors import UserError
 from rtp.modules.budget import StorageBudget
 
+QueriedBy = Literal["labels", "images"]
 Initialisation = Literal["kaiming_uniform", "xavier_uniform"]
 PixelInitialisation = Literal["kaiming_uniform", "xavier_uniform", "standard_normal"]
 
@@ -25,8 +26,10 @@ class Memory(nn.Module, ABC):
         image_shape: (C, H, W) of a recalled image.
         query_dim: Width d_y of a query vector; the number of classes for one-hot labels.
         num_slots: Images r that one query recalls.
+        queried_by: What queries are made of.
     """
 
+    queried_by: QueriedBy = "labels"
     image_shape: tuple[int, int, int]
     query_dim: int
     num_slots: int
@@ -57,6 +60,9 @@ class Memory(nn.Module, ABC):
 
         Returns:
             (n, num_slots, C, H, W) images.
+
+        Raises:
+            UserError: If the queries are not of width d_y.
         """
 
     @abstractmethod
@@ -88,6 +94,10 @@ class Memory(nn.Module, ABC):
     def storage_bytes(self) -> int:
         """Bytes of these numbers, each in the precision that it has now."""
         return sum(tensor.nbytes for tensor in self.state_dict().values())
+
+    def _check_width(self, queries: Tensor) -> None:
+        if queries.dim() != 2 or queries.shape[1] != self.query_dim:
+            raise UserError(f"queries are {tuple(queries.shape)}, but the memory takes (n, {self.query_dim})")
 
     def _upsampled(self, images: Tensor) -> Tensor:
         # "Bilinear interpolation" (section 4.1); (n, C, h, w) -> (n, C, H, W)
@@ -139,13 +149,8 @@ class SharedBases(Memory):
         return self._combined(self.addressing[slots, labels])
 
     def recall_queries(self, queries: Tensor) -> Tensor:
-        """See `Memory.recall_queries`.
-
-        Raises:
-            UserError: If the queries are not of width d_y.
-        """
-        if queries.dim() != 2 or queries.shape[1] != self.query_dim:
-            raise UserError(f"queries are {tuple(queries.shape)}, but the memory takes (n, {self.query_dim})")
+        """See `Memory.recall_queries`."""
+        self._check_width(queries)
         # n queries, d their width, r slots, k bases
         coefficients = torch.einsum("nd,rdk->nrk", queries, self.addressing)
         return self._combined(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
@@ -240,6 +245,7 @@ class PixelMemory(Memory):
 
     def recall_queries(self, queries: Tensor) -> Tensor:
         """See `Memory.recall_queries`: y mixes the images of the classes slot by slot."""
+        self._check_width(queries)
         by_class = self.images.unflatten(0, (self.query_dim, self.num_slots))
         mixed = torch.einsum("nd,drchw->nrchw", queries, by_class)
         return self._upsampled(mixed.flatten(0, 1)).unflatten(0, mixed.shape[:2])

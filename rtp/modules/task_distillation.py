@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim import SGD
 
 from rtp.class_tasks import check_ways, renumbered, split_classes
+from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
 from rtp.modules.augmentation import Augmentation
 from rtp.modules.distillation import recalled_episode
@@ -18,6 +21,9 @@ from rtp.modules.networks import NetworkFactory
 from rtp.modules.synthesis import ClassifierSynthesis
 from rtp.modules.task_memory import TaskMemories
 from rtp.modules.unroll import Episode, Unroll
+
+TASKS_KEY = "rtp_tasks"
+"""Where a checkpoint holds the classes of each of its memories."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,11 @@ class TaskDistillation(ClassifierSynthesis):
     gradients, the norm at which gradients are clipped and the optimizer's momenta of the tasks never meet, so this is
     what T runs of `MemoryDistillation` do, each of them with a T-th of the steps.
 
-    Gradients cannot be accumulated, as two batches in a row are of different tasks.
+    A step is of one task, so `--trainer.log_every_n_steps` is to have no factor in common with the number of tasks, or
+    the curve of the outer loss leaves some of them out. Gradients cannot be accumulated, for the same reason.
+
+    Beyond what the paper says: ZCA or the standardisation is fitted on all classes together, and `best.ckpt` keeps the
+    step at which all memories together were best, not each of them by itself.
 
     To train in several processes, give `--trainer.strategy ddp_find_unused_parameters_true`: a step leaves the other
     tasks' memories alone.
@@ -119,15 +129,50 @@ class TaskDistillation(ClassifierSynthesis):
         """Let the outer batches take turns among the tasks.
 
         Raises:
-            UserError: If gradients of several tasks would be accumulated, and so be clipped by one norm.
+            UserError: If gradients of several tasks would be accumulated, and so be clipped by one norm; if several
+                processes are not told that a step leaves memories alone; or if a class is missing from the images that
+                are tested on.
         """
+        data = self.data()
         if stage == "fit":
             if self.trainer.accumulate_grad_batches != 1:
                 raise UserError(
                     f"accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but each outer step is about "
                     "another task: use --trainer.accumulate_grad_batches 1, and more real_images_per_class instead"
                 )
-            self.data().class_groups = self.memory.tasks
+            strategy = self.trainer.strategy
+            # "find_unused_parameters" is where both Lightning's name of a strategy and a user's own object put it
+            if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+                raise UserError(
+                    "each outer step is about one task and leaves the memories of the others alone, which several "
+                    "processes have to be told: use --trainer.strategy ddp_find_unused_parameters_true"
+                )
+            data.class_groups = self.memory.tasks
+        _check_classes(data, "test" if stage == "test" else "validation")
+
+    def teardown(self, stage: str) -> None:
+        """Leave the data set as it was, for another module."""
+        if stage == "fit":
+            self.data().class_groups = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep which classes each memory is of, beside what every module keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[TASKS_KEY] = self.memory.tasks
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `ResumableModule.on_load_checkpoint`.
+
+        Raises:
+            UserError: If the checkpoint's memories are of other classes.
+        """
+        super().on_load_checkpoint(checkpoint)
+        tasks = checkpoint.get(TASKS_KEY, self.memory.tasks)  # none in a checkpoint of an older version
+        if tasks != self.memory.tasks:
+            raise UserError(
+                f"the checkpoint's first memory is of the classes {list(tasks[0])}, not {list(self.memory.tasks[0])}: "
+                "leave out --model.task_seed, or use that of its run"
+            )
 
     def configure_callbacks(self) -> Sequence[L.Callback]:
         """Test on tasks across those that were learned, with the settings of the run's `RetrainingEvaluation`."""
@@ -148,3 +193,11 @@ class TaskDistillation(ClassifierSynthesis):
             self.augmentation,
         )
         return episode, len(self.memory.tasks[task])
+
+
+def _check_classes(data: ImageDataModule, split: str) -> None:
+    labels = (data.test_set if split == "test" else data.validation_set)[1]
+    counts = labels.bincount(minlength=data.num_classes)
+    if not counts.all():
+        missing = data.class_names[int(counts.argmin())]
+        raise UserError(f"the {split} split has no image of class {missing}: test tasks take any class, add some")

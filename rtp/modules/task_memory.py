@@ -35,6 +35,7 @@ class TaskMemories(Memory):
         self.image_shape = image_shape
         self.query_dim = sum(map(len, tasks))
         self.num_slots = self.of_task(0).num_slots
+        self.queried_by = self.of_task(0).queried_by
         places = torch.tensor([(label, task, at) for task, part in enumerate(tasks) for at, label in enumerate(part)])
         by_label = places[places[:, 0].argsort()]
         # they follow from the configuration, so they are not part of the state
@@ -65,6 +66,7 @@ class TaskMemories(Memory):
 
     def recall_queries(self, queries: Tensor) -> Tensor:
         """See `Memory.recall_queries`: equation 2 is linear in y, so the parts of y that belong to the tasks add up."""
+        self._check_width(queries)
         parts = [
             self.of_task(task).recall_queries(queries[:, torch.tensor(classes, device=queries.device)])
             for task, classes in enumerate(self.tasks)

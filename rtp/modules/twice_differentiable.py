@@ -1,8 +1,8 @@
-"""Layers written so that their second derivatives cost as little as can be, with the results of PyTorch's own.
+"""Layers whose second derivatives are cheaper, or keep more digits, than PyTorch's own, with the same results.
 
 The gradient of a gradient is where the stepwise engine spends its time. PyTorch's own formulas for it turn a weight's
-gradient into a convolution whose kernel is as large as the image, and an average pooling's into index arithmetic for
-each pixel; both are several times slower on a CPU than the forms here (docs/performance.md).
+gradient into a convolution whose kernel is as large as the image, which is several times slower on a CPU than the form
+here (docs/performance.md).
 """
 
 from collections.abc import Callable, Iterable
@@ -17,9 +17,9 @@ Pair = tuple[int, int]
 
 
 class TwiceDifferentiable(TorchFunctionMode):
-    """Within it, `conv2d` and `avg_pool2d` are those of this module, whatever network calls them.
+    """Within it, `conv2d` and `group_norm` are those of this module, whatever network calls them.
 
-    A call that they do not cover (padding by name, overlapping or ragged pooling) goes to PyTorch's own.
+    A call that they do not cover (padding by name, other images than 2-D ones) goes to PyTorch's own.
 
     Args:
         dtype: Type in which convolutions and linear layers compute, bfloat16 for instance; their inputs are rounded to
@@ -37,8 +37,6 @@ class TwiceDifferentiable(TorchFunctionMode):
         replacement: Callable[..., Tensor] | None = None
         if func is torch.conv2d:
             replacement = conv2d
-        elif func is F.avg_pool2d:
-            return avg_pool2d(*args, **(kwargs or {}))
         elif func is F.group_norm:
             return group_norm(*args, **(kwargs or {}))
         elif func is F.linear and self.dtype is not None:
@@ -70,18 +68,6 @@ def conv2d(
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
     result: Tensor = _Convolution.apply(images, weight, bias, geometry)
     return result
-
-
-def avg_pool2d(
-    images: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, *args: Any, **kw: Any
-) -> Tensor:
-    """`torch.nn.functional.avg_pool2d`; whole windows side by side are a mean over two dimensions of their own."""
-    height, width = _pair(kernel_size)
-    if args or kw or _pair(stride or kernel_size) != (height, width):
-        return F.avg_pool2d(images, kernel_size, stride, *args, **kw)
-    if images.shape[-2] % height or images.shape[-1] % width:
-        return F.avg_pool2d(images, kernel_size, stride)
-    return images.unflatten(-1, (-1, width)).unflatten(-3, (-1, height)).mean((-3, -1))
 
 
 def group_norm(

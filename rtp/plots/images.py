@@ -84,6 +84,8 @@ def facts(memory: DistilledMemory) -> list[str]:
         best = measured[0]
         spread = "" if best.std is None else f" ± {100 * best.std:.1f}"
         lines.append(f"{best.split} accuracy {100 * best.mean:.1f}{spread} %")
+        if best.task is not None:
+            lines.append(f"of {shown_name(best.task)}")
     return lines
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rtp.errors import DivergenceError, UserError
+from rtp.errors import DivergenceError, UserError, first_line
 from rtp.modules.budget import StorageBudget
 from rtp.parse_errors import Parser
 from rtp.studies.data import built_data
@@ -177,7 +177,7 @@ def optimise(
                 load_if_exists=True,
             )
         except Exception as error:  # whatever the database's driver raises
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"--storage {storage} cannot be used ({reason}): give a URL like sqlite:///FILE") from error
         finished = optuna.trial.TrialState.COMPLETE
         wanted = trials or len(search.values)

@@ -29,6 +29,15 @@ def test_a_description_of_an_older_version_has_no_query_and_no_tasks(make_memory
     assert from_json(json.dumps(content)) == make_memory().description
 
 
+def test_an_accuracy_may_be_of_tasks_and_older_versions_do_not_say(make_memory: Any) -> None:
+    description = make_memory().description
+    of_tasks = replace(description, accuracies=(replace(description.accuracies[0], task="5-way recalled"),))
+    assert from_json(to_json(of_tasks)) == of_tasks
+    content = json.loads(to_json(of_tasks))
+    del content["accuracies"][0]["task"]
+    assert from_json(json.dumps(content)) == description
+
+
 def test_weight_decay_and_a_drop_of_the_rate_are_kept_and_older_versions_have_neither(make_memory: Any) -> None:
     description = make_memory().description
     decayed = replace(description, protocol=replace(description.protocol, weight_decay=5e-4, drop_after=0.5))

@@ -15,6 +15,7 @@ from rtp.callbacks.extrapolation import ExtrapolationEvaluation
 from rtp.callbacks.retraining import evaluation_of
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Split
+from rtp.errors import UserError
 from rtp.evaluation import TrainingProtocol
 from rtp.modules import HigherUnroll, PixelMemory, TaskDistillation
 from rtp.modules.task_distillation import Extrapolation
@@ -80,7 +81,9 @@ def trainer(folder: Path, callback: RetrainingEvaluation) -> L.Trainer:
     )
 
 
-def test_the_upper_bound_has_minibatches_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_upper_bound_has_minibatches_and_a_learning_rate_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def record(tasks: Any, network: Any, protocol: TrainingProtocol, *arguments: Any) -> list[float]:
         used.append(protocol)
         return original(tasks, network, protocol, *arguments)
@@ -88,9 +91,11 @@ def test_the_upper_bound_has_minibatches_of_its_own(tmp_path: Path, monkeypatch:
     used: list[TrainingProtocol] = []
     original = accuracies
     monkeypatch.setattr("rtp.callbacks.synthesis.accuracies", record)
-    evaluation = RetrainingEvaluation(2, 1, PROTOCOL, baselines=True, real_epochs=3, real_batch_size=5)
+    evaluation = RetrainingEvaluation(
+        2, 1, PROTOCOL, baselines=True, real_epochs=3, real_batch_size=5, real_learning_rate=0.2
+    )
     trainer(tmp_path, evaluation).test(module(right=True), datamodule=Spots(), verbose=False)
-    assert used == [PROTOCOL, replace(PROTOCOL, epochs=3, batch_size=5)] * 2
+    assert used == [PROTOCOL, replace(PROTOCOL, epochs=3, batch_size=5, learning_rate=0.2)] * 2
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -140,6 +145,17 @@ def test_an_evaluation_on_other_architectures_has_a_row_for_each(tmp_path: Path)
     runner.test(module(right=True), datamodule=Spots(), verbose=False)
     rows = [(result.training_set, result.architecture) for result in evaluation_of(runner).results]
     assert rows == [(f"{k}-way recalled", name) for k in (3, 2) for name in ("Linear", "Other")]
+
+
+def test_a_test_set_without_a_class_is_refused(tmp_path: Path) -> None:
+    class Lacking(Spots):
+        def load(self, split: Split) -> tuple[Tensor, Tensor]:
+            images, labels = super().load(split)
+            return (images[labels != 4], labels[labels != 4]) if split == "test" else (images, labels)
+
+    runner = trainer(tmp_path, RetrainingEvaluation(2, 1, PROTOCOL))
+    with pytest.raises(UserError, match=r"the test split has no image of class e: test tasks take any class"):
+        runner.test(module(right=True), datamodule=Lacking(), verbose=False)
 
 
 def test_fewer_tasks_are_the_first_ones(tmp_path: Path) -> None:

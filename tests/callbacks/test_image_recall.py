@@ -1,6 +1,7 @@
 """Few-shot test tasks, on data where the right answer is known, and the memory that the baseline recalls from."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rtp.callbacks.retraining import evaluation_of
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Split
 from rtp.errors import UserError
-from rtp.evaluation import TrainingProtocol
+from rtp.evaluation import TrainingProtocol, train_networks
 from rtp.modules import HigherUnroll, ImageAddressedDistillation, ImageAddressing
 from rtp.modules.image_distillation import FewShot
 from rtp.normalisation import Normalisation, Standardisation
@@ -89,7 +90,7 @@ def labelled(data: ImageDataModule, normalisation: Normalisation | None = None, 
         "zca_reg": None,
         "dataset": "spots",
         "steps": 1,
-        "protocol": Protocol(1, 1, 1, 0.1, 0, "Linear()", None),
+        "protocol": Protocol(1, 7, 640, 0.2, 0.5, "Linear()", None),
         "accuracies": (),
         "config": {},
         "rtp_version": "0.1.0",
@@ -118,15 +119,37 @@ def test_all_methods_are_right_where_the_classes_are_plain(tmp_path: Path, data:
     rows = json.loads((tmp_path / "test.json").read_text())["results"]
     classifier = 16 * 6 + 6
     assert [(row["training_set"], row["images"], row["storage_floats"], row["epochs"]) for row in rows] == [
-        ("1-shot image addressing", 3, 16 * 16 * 2, 20),
-        ("1-shot classify-then-recall", 6, 192 + classifier, 20),
-        ("1-shot nearest neighbour", 3, classifier, 10),
-        ("5-shot image addressing", 15, 16 * 16 * 2, 20),
-        ("5-shot classify-then-recall", 6, 192 + classifier, 20),
-        ("5-shot nearest neighbour", 15, classifier, 10),
+        ("3-way 1-shot image addressing", 3, 16 * 16 * 2, 20),
+        ("3-way 1-shot classify-then-recall", 6, 192 + classifier, 7),
+        ("3-way 1-shot nearest neighbour", 3, classifier, 10),
+        ("3-way 5-shot image addressing", 15, 16 * 16 * 2, 20),
+        ("3-way 5-shot classify-then-recall", 6, 192 + classifier, 7),
+        ("3-way 5-shot nearest neighbour", 15, classifier, 10),
     ]
     assert [row["accuracy_mean"] for row in rows] == [1] * 6
     assert [row["networks"] for row in rows] == [4] * 6
+
+
+def test_each_training_has_its_own_protocol_and_the_bar_counts_all_epochs(
+    tmp_path: Path, data: Spots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(trainees: Any, protocol: TrainingProtocol, *arguments: Any, **named: Any) -> Any:
+        used.append((len(trainees), protocol))
+        return original(trainees, protocol, *arguments, **named)
+
+    used: list[tuple[int, TrainingProtocol]] = []
+    original = train_networks
+    monkeypatch.setattr("rtp.callbacks.image_recall.train_networks", record)
+    monkeypatch.setattr("rtp.small_tasks.train_networks", record)
+    path = tmp_path / "labelled.safetensors"
+    labelled(data).save(path)
+    settings = RetrainingEvaluation(4, 2, PROTOCOL, baselines=True, real_epochs=10, real_learning_rate=0.3)
+    evaluation, built, steps = ImageRecallEvaluation(settings), module(True, FewShot(3, (1,), str(path))), []
+    data.setup("test")
+    list(evaluation.evaluated(built, data, "test", lambda: steps.append(1)))
+    classifier = replace(PROTOCOL, epochs=10, learning_rate=0.3)
+    assert used == [(1, classifier), (4, PROTOCOL), (4, TrainingProtocol(7, 640, 0.2, 0.5))]
+    assert len(steps) == evaluation.epochs(built, data, "test") == 10 + 4 * 20 + 4 * 7
 
 
 def test_a_memory_that_recalls_nothing_is_at_chance(tmp_path: Path) -> None:
@@ -134,12 +157,12 @@ def test_a_memory_that_recalls_nothing_is_at_chance(tmp_path: Path) -> None:
     built = module(False, FewShot(3, (2, 1)))
     runner.test(built, datamodule=Spots(), verbose=False)
     results = evaluation_of(runner).results
-    assert [r.training_set for r in results] == ["2-shot image addressing", "1-shot image addressing"]
+    assert [r.training_set for r in results] == ["3-way 2-shot image addressing", "3-way 1-shot image addressing"]
     assert [r.mean for r in results] == pytest.approx([1 / 3, 1 / 3])
     (metrics,) = runner.validate(built, datamodule=Spots(), verbose=False)
     assert metrics["val/accuracy"] == pytest.approx(1 / 3)
     (result,) = evaluation_of(runner).results
-    assert (result.training_set, len(result.accuracies)) == ("2-shot image addressing", 3)
+    assert (result.training_set, len(result.accuracies)) == ("3-way 2-shot image addressing", 3)
 
 
 def test_shots_that_leave_nothing_to_test_on_are_refused(tmp_path: Path) -> None:

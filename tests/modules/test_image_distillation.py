@@ -130,7 +130,7 @@ def test_all_three_parts_are_the_outer_optimizer_s() -> None:
         ({"slots_per_class": 0}, r"slots_per_class must be at least 1, got 0"),
         (
             {"memory": lambda shape, classes: PixelMemory(shape, classes, 1)},
-            r"learns an ImageAddressing, got PixelMemory: change memory",
+            r"learns a memory that is addressed by images, and this one is addressed by labels: change model.memory",
         ),
     ],
 )
@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -
 
 
 def test_test_tasks_without_shots_are_refused() -> None:
-    with pytest.raises(UserError, match=r"few_shot.shots is empty"):
+    with pytest.raises(UserError, match=r"few_shot.shots is \[\], but must hold"):
         FewShot(shots=())
 
 

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from rtp.datamodules import Digits
 from rtp.errors import UserError
-from rtp.modules import ConvNet, HigherUnroll, InnerSGD, MemoryDistillation, PixelMemory, TaskDistillation
+from rtp.modules import (
+    ConvNet,
+    HigherUnroll,
+    ImageAddressing,
+    InnerSGD,
+    MemoryDistillation,
+    PixelMemory,
+    TaskDistillation,
+)
 from rtp.modules.base import Distillation
 from rtp.modules.task_distillation import Extrapolation
 
@@ -101,10 +109,47 @@ def test_gradients_of_two_tasks_are_not_accumulated(monkeypatch: pytest.MonkeyPa
     assert "\n" not in str(error.value)
 
 
+def test_a_memory_that_is_addressed_by_images_is_refused() -> None:
+    def images(shape: tuple[int, int, int], classes: int) -> ImageAddressing:
+        return ImageAddressing(shape, classes, network, query_dim=4)
+
+    message = r"Distillation learns a memory that is addressed by labels, .* by images: change model.memory"
+    with pytest.raises(UserError, match=f"Task{message}"):
+        TaskDistillation(SHAPE, 6, images, network, HigherUnroll(2), 1, 2, extrapolation=Extrapolation((2,)))
+    with pytest.raises(UserError, match=f"Memory{message}"):
+        MemoryDistillation(SHAPE, 6, images, network, HigherUnroll(2), 1)
+
+
+def test_several_processes_have_to_be_told_of_memories_that_a_step_leaves_alone() -> None:
+    module, quiet = distillation(), {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    module.trainer = L.Trainer(strategy="ddp", devices=2, **quiet)  # type: ignore[arg-type]
+    module.trainer.datamodule = data = Digits()  # type: ignore[attr-defined]
+    data.setup("fit")
+    with pytest.raises(UserError, match=r"use --trainer.strategy ddp_find_unused_parameters_true") as error:
+        module.setup("fit")
+    assert "\n" not in str(error.value)
+    module.trainer = L.Trainer(strategy="ddp_find_unused_parameters_true", devices=2, **quiet)  # type: ignore[arg-type]
+    module.trainer.datamodule = data  # type: ignore[attr-defined]
+    module.setup("fit")
+    assert data.class_groups == module.memory.tasks
+    module.teardown("fit")
+    assert data.class_groups is None
+
+
+def test_memories_are_of_the_classes_that_the_checkpoint_says() -> None:
+    checkpoint = {"state_dict": distillation(0).state_dict()}
+    distillation(0).on_save_checkpoint(checkpoint)
+    distillation(0).on_load_checkpoint(checkpoint)
+    with pytest.raises(
+        UserError, match=r"first memory is of the classes \[.*\], not \[0, 1\]: leave out --model.task_s"
+    ):
+        distillation().on_load_checkpoint(checkpoint)
+
+
 def test_fewer_tasks_than_ways_are_refused_before_training() -> None:
     with pytest.raises(UserError, match=r"ways is 5, but there are 3 tasks to take a class of each from: .* 2 to 3"):
         TaskDistillation(SHAPE, 6, memory, network, HigherUnroll(2), 1, classes_per_task=2)
-    with pytest.raises(UserError, match=r"classes_per_task=4 does not divide 6 classes: use one of 1, 2, 3, 6"):
+    with pytest.raises(UserError, match=r"classes_per_task is 4, but 6 classes .*: use one of 2, 3, 6"):
         TaskDistillation(SHAPE, 6, memory, network, HigherUnroll(2), 1, classes_per_task=4)
     with pytest.raises(UserError, match=r"slots_per_class must be at least 1, got 0"):
         TaskDistillation(SHAPE, 6, memory, network, HigherUnroll(2), 0, 2, extrapolation=Extrapolation((2,)))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rtp.errors import UserError
 from rtp.modules import AddressableMemory, Memory, PixelMemory
 from rtp.modules.task_memory import TaskMemories
 
@@ -34,6 +35,14 @@ def test_a_label_is_recalled_from_its_task(memories: TaskMemories) -> None:
 def test_one_hot_queries_recall_what_labels_do(memories: TaskMemories) -> None:
     labels = torch.arange(6)
     torch.testing.assert_close(memories.recall_queries(torch.eye(6)), memories.recall(labels))
+
+
+def test_queries_of_the_wrong_width_are_refused(memories: TaskMemories) -> None:
+    for width in (5, 7):
+        with pytest.raises(UserError, match=rf"queries are \(2, {width}\), but the memory takes \(n, 6\)"):
+            memories.recall_queries(torch.zeros(2, width))
+    with pytest.raises(UserError, match=r"queries are \(2, 3\), but the memory takes \(n, 2\)"):
+        memories.of_task(0).recall_queries(torch.zeros(2, 3))
 
 
 def test_coefficients_combine_the_bases_of_all_tasks() -> None:

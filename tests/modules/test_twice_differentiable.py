@@ -42,14 +42,6 @@ def test_a_convolution_is_pytorchs_to_the_third_derivative(geometry: dict[str, A
         assert (value - reference).norm() <= 1e-12 * reference.norm()
 
 
-@pytest.mark.parametrize(
-    "arguments", [(2,), ((2, 3),), (2, 2), (3, 2), (4,), (3, 3, 1)], ids=["2", "2x3", "2/2", "3/2", "ragged", "padded"]
-)
-def test_average_pooling_is_pytorchs(arguments: tuple[Any, ...]) -> None:
-    images = torch.randn(2, 3, 6, 6, dtype=torch.float64)
-    torch.testing.assert_close(own.avg_pool2d(images, *arguments), F.avg_pool2d(images, *arguments))
-
-
 @pytest.mark.parametrize("num_groups", [1, 2, 4])
 @pytest.mark.parametrize("affine", [False, True])
 def test_group_norm_is_pytorchs_to_the_second_derivative(num_groups: int, affine: bool) -> None:

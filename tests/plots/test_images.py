@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rtp.artefact import DistilledMemory
+from rtp.artefact import Accuracy, DistilledMemory
 from rtp.errors import UserError
 from rtp.plots.images import bases_figure, recalled_figure
 
@@ -57,6 +57,12 @@ def test_bases_are_rows_of_eight_with_the_first_one_s_number(make_memory: MakeMe
         assert torch.allclose(image, (pixels - pixels.min()) / (pixels.max() - pixels.min()), atol=1e-5)
     assert bool((image_at(grid, 2 + STEP, 2 + 2 * STEP) == 1).all())  # there is no basis 11
     assert_nothing_is_cut_off(figure)
+
+
+def test_a_panel_names_the_tasks_that_an_accuracy_is_of(make_memory: MakeMemory) -> None:
+    few = Accuracy("test", 0.5, 0.1, 20, 300, "ConvNet", "5-way recalled")
+    (axes,) = recalled_figure([make_memory(accuracies=(few,))], ["ours"], ["hen"], images=1).axes
+    assert axes.get_title().endswith("\ntest accuracy 50.0 ± 10.0 %\nof 5-way recalled")
 
 
 def test_recalled_images_have_a_row_a_class_and_a_panel_a_memory(make_memory: MakeMemory) -> None:
