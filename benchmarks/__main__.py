@@ -48,7 +48,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "rates": rates,
         "engines": engines,
         "evaluation": evaluation,
-        **({"paper_size": paper_size(3, device)} if device.type == "cuda" else {}),
+        **({"paper_size": paper_size(3, device, rates)} if device.type == "cuda" else {}),
         "growth": growth(1 if quick else 3, device, compile=not quick),
     }
 

@@ -4,7 +4,7 @@ import dataclasses
 import gc
 import multiprocessing
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,8 +139,17 @@ PAPER = Case(steps=150, images=320, real=640)
 """CIFAR10 with one image a class: 32 slots of each class in an inner minibatch, 64 real images."""
 
 
-def paper_size(rounds: int, device: torch.device, case: Case = PAPER) -> dict[str, dict[str, float]]:
-    """Time the compiled engine at the paper's size, which takes minutes on a CPU and does not fit for `higher`."""
+def paper_size(
+    rounds: int, device: torch.device, rates: Mapping[str, float], case: Case = PAPER
+) -> dict[str, dict[str, float]]:
+    """Time the compiled engine at the paper's size, which takes minutes on a CPU and does not fit for `higher`.
+
+    Args:
+        rounds: Times that each setting is measured.
+        device: Where.
+        rates: GFLOP/s of a matrix product, "product_gflops" in float32, "product_tf32_gflops", "product_bf16_gflops".
+        case: The size.
+    """
     settings: dict[str, tuple[Precision, float]] = {
         "fp32": ("fp32", 0.0),
         "tf32": ("tf32", 0.0),
@@ -156,7 +165,11 @@ def paper_size(rounds: int, device: torch.device, case: Case = PAPER) -> dict[st
         function()
     middle = medians(interleaved(functions, rounds, device))
     return {
-        name: {"outer_steps_per_second": 1 / value, "gflops": case.operations / value / 1e9}
+        name: {
+            "outer_steps_per_second": 1 / value,
+            "gflops": (gflops := case.operations / value / 1e9),
+            "fraction_of_peak": gflops / rates[f"product_{settings[name][0]}_gflops".replace("_fp32", "")],
+        }
         for name, value in middle.items()
     }
 

@@ -34,7 +34,8 @@ class TrainingProtocol:
             have 0.5.
 
     Raises:
-        UserError: If `epochs` or `batch_size` is below 1, `weight_decay` is negative, or `drop_after` is not in (0, 1].
+        UserError: If `epochs` or `batch_size` is below 1, `learning_rate` is not positive, `momentum` is not in [0, 1),
+            `weight_decay` is negative, or `drop_after` is not in (0, 1].
     """
 
     epochs: int = 300
@@ -49,6 +50,10 @@ class TrainingProtocol:
         for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
+        if not self.learning_rate > 0:
+            raise UserError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"momentum must lie in [0, 1), got {self.momentum}")
         if not self.weight_decay >= 0:
             raise UserError(f"weight_decay must be at least 0, got {self.weight_decay}")
         if not 0 < self.drop_after <= 1:

@@ -10,6 +10,8 @@ from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
 from rtp.foreign_config import config_for_test
 from rtp.modules.base import Distillation, Origin
+from rtp.modules.task_distillation import TaskDistillation
+from rtp.modules.task_memory import TaskMemories
 
 
 def memory_config(path: Path, data: str | None) -> str:
@@ -41,7 +43,8 @@ def use_memory(path: Path, module: L.LightningModule, data: L.LightningDataModul
         data: Its data set, not set up yet.
 
     Raises:
-        UserError: If the file is no memory, or of other classes or images than the data set's.
+        UserError: If the file is no memory, of other classes or images than the data set's, or of a kind that the
+            module has no test for.
     """
     stored = load(path)
     if not isinstance(module, Distillation) or not isinstance(data, ImageDataModule):
@@ -53,6 +56,13 @@ def use_memory(path: Path, module: L.LightningModule, data: L.LightningDataModul
         if theirs != ours:
             given = f"the data set {data.name} {_short(ours)}"
             raise UserError(f"{path} has {what} {_short(theirs)}, {given}: change --data")
+    if stored.memory.queried_by != module.queried_by or isinstance(module, TaskDistillation) != isinstance(
+        stored.memory, TaskMemories
+    ):
+        raise UserError(
+            f"{path} has a memory of the kind {stored.description.kind!r}, which {type(module).__name__} cannot test: "
+            "leave out --config and --model, as the file says how it is tested"
+        )
     module.memory = stored.memory
     module.trained_steps = stored.description.steps
     module.origin = Origin(path.name, stored.description.stored_as, stored.storage_bytes)

@@ -39,6 +39,9 @@ def user_errors() -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):
             cause = cause.__cause__ or cause.__context__
+        if cause is None and "must be a mapping, not NoneType" in str(error):  # null for a dataclass
+            what = "a group of settings, such as model.few_shot or evaluation.protocol, is null"
+            raise UserError(f"{what}: leave the option out, or give the settings one by one") from error
         if cause is None:
             raise
         raise cause from None

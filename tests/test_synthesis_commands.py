@@ -76,15 +76,15 @@ def test_tasks_are_tested_with_their_upper_bound(capsys: pytest.CaptureFixture[s
     assert memory.description.tasks == result.model.memory.tasks
     info(["tasks.safetensors"])
     assert f"test accuracy of 3-way recalled: {100 * rows[0]['accuracy_mean']:.2f} +- " in capsys.readouterr().out
-    with pytest.raises(
-        UserError, match=r"the checkpoint's first memory is of the classes .*: leave out --model.task_seed"
-    ):
+    with pytest.raises(UserError, match=r"memory 1 of the checkpoint is of the classes \[5, 7\], not \[6, 9\]: leave"):
         main(["test", "--ckpt_path", "run/last.ckpt", "--model.task_seed", "5"])
     assert torch.equal(memory.recall(torch.tensor([7, 3])), result.model.memory.recall(torch.tensor([7, 3])))
     assert len(memory.dataset()) == 10 * memory.images_per_class
     main(["test", "--memory", "tasks.safetensors", "--run_dir", "stored"])
     stored = json.loads(Path("stored/test.json").read_text())
     assert stored["accuracies"] == rows[0]["accuracies"]
+    with pytest.raises(UserError, match=r"kind 'tasks', which ImageAddressedDistillation cannot test: leave out --con"):
+        main(["test", "--memory", "tasks.safetensors", "--config", str(IMAGES)])
 
 
 def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +117,11 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
         export(["images.safetensors", "images.pt", "--format", "pt"])
     with pytest.raises(UserError, match=r"images.safetensors is addressed by images: give a memory that is addressed"):
         main([*test, "--model.few_shot.label_memory", "images.safetensors"])
+    for config, name in ((TASKS, "Task"), (CONF / "addressable.yaml", "Memory")):
+        with pytest.raises(UserError, match=rf"the kind 'image', which {name}Distillation cannot test: leave out --con"):
+            main(["test", "--memory", "images.safetensors", "--config", str(config)])
+    with pytest.raises(UserError, match=r"the kind 'addressable', which TaskDistillation cannot test: leave out --con"):
+        main(["test", "--memory", "labelled.safetensors", "--config", str(TASKS)])
     main(["test", "--memory", "images.safetensors", "--run_dir", "stored"])
     assert json.loads(Path("stored/test.json").read_text())["accuracies"] == rows[0]["accuracies"]
     main(["predict", "--ckpt_path", "run/last.ckpt", "--run_dir", "predicted"])
@@ -131,6 +136,9 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
         (TASKS, ["--data.classes_per_step", "3"], "classes_per_step is 3, but a task has 2 classes"),
         (IMAGES, ["--model.few_shot.ways", "11"], "ways is 11, but there are 10 classes"),
         (IMAGES, ["--model.few_shot.shots", "[200]"], "200 shots do not fit: class . has 14 images"),
+        (IMAGES, ["--model.few_shot", "null"], "a group of settings, such as model.few_shot .*, is null: leave the op"),
+        (IMAGES, ["--evaluation.protocol.momentum", "-1"], r"momentum must lie in \[0, 1\), got -1"),
+        (IMAGES, ["--evaluation.real_learning_rate", "0"], "learning_rate must be above 0, got 0"),
         (IMAGES, ["--model.few_shot.shots", "[0, 5]"], r"few_shot.shots is \[0, 5\], but must hold"),
         (IMAGES, ["--data.classes_per_step", "1"], "classes_per_step is 1, .*: set it to 3, the ways of the test"),
         (IMAGES, ["--model.shots", "[6]"], "6 shots leave no image of a class for the outer loss"),

@@ -24,7 +24,8 @@ class LastCheckpoint(Checkpoint):
 
     It is written between two outer steps, after the validation that belongs to the first of them, so that a run which
     is continued from it does what the uninterrupted run would have done. For that reason Ctrl-C and SIGTERM let the
-    step come to its end and, where it is due, its validation. A second Ctrl-C stops at once, and nothing is written
+    step come to its end and, where it is due, its validation; a SIGTERM that comes during a validation, which Lightning
+    ends at its next batch, leaves the checkpoint before. A second Ctrl-C stops at once, and nothing is written
     then, nor when training stops by an error: the memory may be damaged.
 
     Args:

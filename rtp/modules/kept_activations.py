@@ -1,5 +1,7 @@
 """A gradient and its derivative along a direction in two halves, of which the second uses what the first computed."""
 
+import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,10 @@ from torch import Tensor, fx
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from rtp.errors import first_line
 from rtp.modules.compilation import Compiler
+
+log = logging.getLogger(__name__)
 
 aten = torch.ops.aten
 PRODUCTS = {
@@ -39,6 +44,7 @@ class KeptActivations:
     ) -> None:
         self._joint = joint
         self._compiler = compiler
+        self._works = True
         self._halves: dict[tuple[Any, ...], tuple[Callable[..., Any], Callable[..., Any], int]] = {}
 
     def gradient(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -55,9 +61,16 @@ class KeptActivations:
         through_theta, through_images = second(direction, theta, images, labels, *kept)
         return through_theta, through_images
 
-    def num_bytes(self, theta: Tensor, images: Tensor, labels: Tensor) -> int:
-        """Memory that is kept of a step with arguments of these shapes."""
-        return self._split(theta, images, labels)[2]
+    def num_bytes(self, theta: Tensor, images: Tensor, labels: Tensor) -> float:
+        """Memory that is kept of a step with arguments of these shapes; infinite where it cannot be cut into halves."""
+        if not self._works:
+            return math.inf
+        try:
+            return self._split(theta, images, labels)[2]
+        except Exception as error:  # whatever a network does that cannot be traced
+            log.warning("activations are not kept, so slower: %s", first_line(error))
+            self._works = False
+            return math.inf
 
     def _split(self, *arguments: Tensor) -> tuple[Callable[..., Any], Callable[..., Any], int]:
         key = tuple((argument.shape, argument.dtype, argument.device) for argument in arguments)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class StepFunctions:
     keeping: KeptActivations
 
 
-_MADE: dict[tuple[type[nn.Module], str, Precision, bool], StepFunctions] = {}
+_MADE: dict[tuple[Any, ...], StepFunctions] = {}
 """By architecture: each network of a run is a new one of the same kind, and compilation takes long."""
 
 
@@ -43,14 +43,26 @@ def step_functions(network: nn.Module, precision: Precision = "fp32", compile: b
     """The functions for a network's architecture, which are made once in a process.
 
     Args:
-        network: Its type and what it prints are its architecture.
+        network: Its type, what it prints, and the numbers, texts and truth values among its modules' attributes are its
+            architecture. Networks that differ in anything else, such as a function that one was given, have to be of
+            different classes.
         precision: "bf16" rounds what goes into convolutions and linear layers to bfloat16.
         compile: Whether they are compiled at their first call.
     """
-    key = type(network), repr(network), precision, compile
+    key = type(network), repr(network), _settings(network), precision, compile
     if key not in _MADE:
         _MADE[key] = _derived(network, precision, Compiler() if compile else None)
     return _MADE[key]
+
+
+def _settings(network: nn.Module) -> tuple[tuple[str, str, str], ...]:
+    """What the modules of a network were told and need not print."""
+    return tuple(
+        (path, name, repr(value))
+        for path, module in network.named_modules()
+        for name, value in sorted(vars(module).items())
+        if isinstance(value, (bool, int, float, str, type(None)))
+    )
 
 
 def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None) -> StepFunctions:

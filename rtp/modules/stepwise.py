@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
@@ -32,7 +33,8 @@ class StepwiseUnroll(Unroll):
     where H_t and M_t are second derivatives of the loss at (theta_{t-1}, x_t), and both products come from one pass.
     The gradient is `HigherUnroll`'s to rounding. Memory is that of one step and T times the weights.
 
-    Networks with running statistics (BatchNorm) are not supported: their loss is no function of the weights alone.
+    Networks with running statistics (BatchNorm) or random numbers of their own (dropout) are not supported: their loss
+    is no function of the weights and images alone.
 
     Args:
         num_steps: Inner steps T, at least 1.
@@ -76,9 +78,9 @@ class StepwiseUnroll(Unroll):
         """See `Unroll.meta_loss`.
 
         Raises:
-            UserError: If the network has buffers, or if the precision is "tf32" on a CPU.
+            UserError: If the network has buffers or draws random numbers, or if the precision is "tf32" on a CPU.
         """
-        functions = self._functions(network)
+        functions = self._functions(network, episode.images.detach())
         theta_0 = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
         if self.precision == "tf32" and not theta_0.is_cuda:
             raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
@@ -136,11 +138,16 @@ class StepwiseUnroll(Unroll):
             images_bar.index_add_(0, batch, through_images)
         return loss, images_bar
 
-    def _functions(self, network: nn.Module) -> StepFunctions:
+    def _functions(self, network: nn.Module, images: Tensor) -> StepFunctions:
         if any(True for _ in network.buffers()):
             raise UserError(
                 f"StepwiseUnroll does not support {type(network).__name__}, whose buffers change while it is trained: "
                 "use InstanceNorm in place of BatchNorm, or HigherUnroll"
+            )
+        if draws_random_numbers(network, images[:1]):  # a step is computed twice, and would be two different ones
+            raise UserError(
+                f"StepwiseUnroll does not support {type(network).__name__}, which draws random numbers: leave dropout "
+                "out, or use HigherUnroll"
             )
         return step_functions(network, self.precision, self.compile)
 
@@ -157,6 +164,19 @@ class StepwiseUnroll(Unroll):
             size = steps * tensors_per_step * theta.nbytes / 1e9
             _say_once(f"the weights of {steps} steps ({size:.1f} GB) are kept in the host's memory: no room on the GPU")
         return Trajectory(on_host)
+
+
+@torch.no_grad()
+def draws_random_numbers(network: nn.Module, images: Tensor) -> bool:
+    """Whether a forward pass, as training does it, depends on more than weights and images; the generators stay put."""
+    with isolate_rng():
+        before = _generator_state(images.device)
+        network(images)
+        return not torch.equal(before, _generator_state(images.device))
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 @functools.cache

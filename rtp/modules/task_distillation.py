@@ -141,7 +141,7 @@ class TaskDistillation(ClassifierSynthesis):
                     "another task: use --trainer.accumulate_grad_batches 1, and more real_images_per_class instead"
                 )
             strategy = self.trainer.strategy
-            # "find_unused_parameters" is where both Lightning's name of a strategy and a user's own object put it
+            # nothing public says it; DDP itself would say so after the first step, in a traceback of many lines
             if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
                 raise UserError(
                     "each outer step is about one task and leaves the memories of the others alone, which several "
@@ -168,11 +168,12 @@ class TaskDistillation(ClassifierSynthesis):
         """
         super().on_load_checkpoint(checkpoint)
         tasks = checkpoint.get(TASKS_KEY, self.memory.tasks)  # none in a checkpoint of an older version
-        if tasks != self.memory.tasks:
-            raise UserError(
-                f"the checkpoint's first memory is of the classes {list(tasks[0])}, not {list(self.memory.tasks[0])}: "
-                "leave out --model.task_seed, or use that of its run"
-            )
+        for number, (theirs, ours) in enumerate(zip(tasks, self.memory.tasks, strict=True)):
+            if theirs != ours:
+                raise UserError(
+                    f"memory {number} of the checkpoint is of the classes {list(theirs)}, not {list(ours)}: "
+                    "leave out --model.task_seed, or use that of its run"
+                )
 
     def configure_callbacks(self) -> Sequence[L.Callback]:
         """Test on tasks across those that were learned, with the settings of the run's `RetrainingEvaluation`."""

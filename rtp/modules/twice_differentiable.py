@@ -19,7 +19,7 @@ Pair = tuple[int, int]
 class TwiceDifferentiable(TorchFunctionMode):
     """Within it, `conv2d` and `group_norm` are those of this module, whatever network calls them.
 
-    A call that they do not cover (padding by name, other images than 2-D ones) goes to PyTorch's own.
+    A call that they do not cover (padding by name, other than 4-D images, images by keyword) goes to PyTorch's own.
 
     Args:
         dtype: Type in which convolutions and linear layers compute, bfloat16 for instance; their inputs are rounded to
@@ -34,19 +34,17 @@ class TwiceDifferentiable(TorchFunctionMode):
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Replace a call."""
-        replacement: Callable[..., Tensor] | None = None
-        if func is torch.conv2d:
-            replacement = conv2d
-        elif func is F.group_norm:
-            return group_norm(*args, **(kwargs or {}))
-        elif func is F.linear and self.dtype is not None:
-            replacement = F.linear
-        if replacement is None:
-            return func(*args, **(kwargs or {}))
-        if self.dtype is None:
-            return replacement(*args, **(kwargs or {}))
-        image, *rounded = (a.to(self.dtype) if isinstance(a, Tensor) else a for a in args)
-        return replacement(image, *rounded, **(kwargs or {})).to(args[0].dtype)
+        kwargs = kwargs or {}
+        own = _OWN.get(func)
+        used = func if own is None or not args or args[0].dim() != 4 else own
+        if self.dtype is None or func not in (torch.conv2d, F.linear):
+            return used(*args, **kwargs)
+        original = (args[0] if args else kwargs["input"]).dtype
+        rounded = {name: self._rounded(value) for name, value in kwargs.items()}
+        return used(*(self._rounded(value) for value in args), **rounded).to(original)
+
+    def _rounded(self, value: Any) -> Any:
+        return value.to(self.dtype) if isinstance(value, Tensor) else value
 
 
 def conv2d(
@@ -73,14 +71,12 @@ def conv2d(
 def group_norm(
     images: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """`torch.nn.functional.group_norm` with sums that stay accurate with channels last.
+    """`torch.nn.functional.group_norm` of (n, C, h, w), with sums that stay accurate with channels last.
 
     PyTorch's kernel for that layout takes the variance as E[x^2] - E[x]^2, and compiled sums run over all pixels one
     after the other; where a convolution's bias is large against what it sees, both lose digits that decide on which
     side of a ReLU a pixel falls. A mean over rows and then over the rest, and deviations from it, keep them.
     """
-    if images.dim() != 4:
-        return F.group_norm(images, num_groups, weight, bias, eps)
     grouped = images.unflatten(1, (num_groups, -1))  # (n, g, c / g, h, w)
     deviation = grouped - grouped.mean(4, keepdim=True).mean((2, 3), keepdim=True)
     scale = ((deviation * deviation).mean((2, 3, 4), keepdim=True) + eps).rsqrt()
@@ -88,6 +84,9 @@ def group_norm(
     if weight is not None:
         normal = normal * weight[:, None, None]
     return normal if bias is None else normal + bias[:, None, None]
+
+
+_OWN: dict[Callable[..., Any], Callable[..., Tensor]] = {torch.conv2d: conv2d, F.group_norm: group_norm}
 
 
 def _pair(value: int | Pair) -> Pair:

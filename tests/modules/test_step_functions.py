@@ -46,6 +46,23 @@ def test_networks_of_one_architecture_share_their_functions() -> None:
     assert step_functions(NETWORK, "bf16") is not first
 
 
+def test_networks_that_print_alike_and_differ_do_not_share_them() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.linear = nn.Linear(16, 2)
+            self.scale = scale
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.linear(images.flatten(1))
+            return self.scale * logits
+
+    first = step_functions(Scaled(1.0))
+    assert repr(Scaled(1.0)) == repr(Scaled(3.0))
+    assert step_functions(Scaled(1.0)) is first
+    assert step_functions(Scaled(3.0)) is not first
+
+
 def test_rounding_of_matrix_products_is_set_back() -> None:
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     for precision, allowed in (("tf32", True), ("fp32", False)):

@@ -150,10 +150,11 @@ def test_the_gradient_equals_central_differences(optimizer: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
-def test_compiled_float32_is_close_to_higher_in_float64() -> None:
+@pytest.mark.parametrize("kept_gigabytes", [0, 1])
+def test_compiled_float32_is_close_to_higher_in_float64(kept_gigabytes: float) -> None:
     torch.manual_seed(0)
     memory, network = MEMORIES["addressable"](), ConvNet(SHAPE, CLASSES, width=4, depth=2)
-    unroll = StepwiseUnroll(STEPS, compile=True)
+    unroll = StepwiseUnroll(STEPS, compile=True, kept_gigabytes=kept_gigabytes)
     loss, gradient = gradients(unroll, memory, network, InnerSGD(0.05))
     again, _ = gradients(unroll, memory, ConvNet(SHAPE, CLASSES, width=4, depth=2), InnerSGD(0.05))
     assert not torch.equal(loss, again)  # another network, not the one that was compiled
@@ -238,6 +239,43 @@ def test_networks_with_running_statistics_are_refused() -> None:
     network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, CLASSES))
     with pytest.raises(UserError, match=r"does not support Sequential, whose buffers change .* or HigherUnroll"):
         StepwiseUnroll(STEPS).meta_loss(network, InnerSGD(), episode_of(MEMORIES["pixel"]()))
+
+
+def test_networks_that_draw_random_numbers_are_refused() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, CLASSES))
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    with pytest.raises(UserError, match=r"does not support Sequential, which draws random numbers: leave dropout out"):
+        StepwiseUnroll(STEPS)._functions(network, torch.zeros(2, *SHAPE))
+    assert torch.equal(torch.rand(1), expected)
+    StepwiseUnroll(STEPS, compile=False)._functions(network.eval(), torch.zeros(2, *SHAPE))
+
+
+class Branching(nn.Module):
+    """Does what cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.linear(images.flatten(1))
+        return -logits if images.mean() > 1e6 else logits
+
+
+def test_activations_are_not_kept_where_a_network_cannot_be_traced(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    memory = MEMORIES["pixel"]().double()
+    network = Branching().double()
+    unroll = StepwiseUnroll(STEPS, compile=False, kept_gigabytes=1)
+    for _ in range(2):
+        _, gradient = gradients(unroll, memory, network, InnerSGD(0.1))
+    messages = [record.message for record in caplog.records if record.name.startswith("rtp")]
+    assert len(messages) == 1
+    assert messages[0].startswith("activations are not kept, so slower: Could not guard on data-dependent expression")
+    _, expected = gradients(HigherUnroll(STEPS), memory, network, InnerSGD(0.1))
+    assert relative_error(gradient, expected) < 1e-10
 
 
 def test_impossible_loops_are_refused() -> None:

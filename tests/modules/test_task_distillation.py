@@ -141,7 +141,7 @@ def test_memories_are_of_the_classes_that_the_checkpoint_says() -> None:
     distillation(0).on_save_checkpoint(checkpoint)
     distillation(0).on_load_checkpoint(checkpoint)
     with pytest.raises(
-        UserError, match=r"first memory is of the classes \[.*\], not \[0, 1\]: leave out --model.task_s"
+        UserError, match=r"memory 0 of the checkpoint is of the classes \[.*\], not \[0, 1\]: leave out --model.task_s"
     ):
         distillation().on_load_checkpoint(checkpoint)
 

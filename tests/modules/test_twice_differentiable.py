@@ -1,5 +1,6 @@
 """Own forms of layers against PyTorch's, up to their third derivatives."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -55,6 +56,30 @@ def test_group_norm_is_pytorchs_to_the_second_derivative(num_groups: int, affine
 
     for value, reference in zip(derivatives(own.group_norm), derivatives(F.group_norm), strict=True):
         torch.testing.assert_close(value, reference, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_any_way_to_call_a_layer_is_served(dtype: torch.dtype | None) -> None:
+    torch.manual_seed(0)
+    images, weight, matrix = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3), torch.randn(6, 5)
+    calls: list[Callable[[], Tensor]] = [
+        lambda: F.conv2d(images, weight),
+        lambda: F.conv2d(input=images, weight=weight, padding=1),
+        lambda: F.conv2d(images[0], weight),
+        lambda: F.conv2d(images, weight=weight, padding="same"),
+        lambda: F.linear(images, weight=matrix),
+        lambda: F.linear(input=images, weight=matrix),
+        lambda: F.group_norm(input=images, num_groups=3),
+        lambda: F.group_norm(images[0, :, 0], num_groups=5),
+        lambda: torch.cat([images, images]),
+    ]
+    for call in calls:
+        expected = call()
+        with TwiceDifferentiable(dtype):
+            found = call()
+        assert found.dtype == torch.float32
+        tolerance = 1e-5 if dtype is None else 0.02 * float(expected.abs().max())
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=tolerance)
 
 
 def test_group_norm_keeps_its_digits_where_the_mean_is_large() -> None:
