@@ -56,9 +56,8 @@ def use_memory(path: Path, module: L.LightningModule, data: L.LightningDataModul
         if theirs != ours:
             given = f"the data set {data.name} {_short(ours)}"
             raise UserError(f"{path} has {what} {_short(theirs)}, {given}: change --data")
-    if stored.memory.queried_by != module.queried_by or isinstance(module, TaskDistillation) != isinstance(
-        stored.memory, TaskMemories
-    ):
+    tasks_are_missing = isinstance(module, TaskDistillation) and not isinstance(stored.memory, TaskMemories)
+    if stored.memory.queried_by != module.queried_by or tasks_are_missing:
         raise UserError(
             f"{path} has a memory of the kind {stored.description.kind!r}, which {type(module).__name__} cannot test: "
             "leave out --config and --model, as the file says how it is tested"

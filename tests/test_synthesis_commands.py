@@ -85,6 +85,10 @@ def test_tasks_are_tested_with_their_upper_bound(capsys: pytest.CaptureFixture[s
     assert stored["accuracies"] == rows[0]["accuracies"]
     with pytest.raises(UserError, match=r"kind 'tasks', which ImageAddressedDistillation cannot test: leave out --con"):
         main(["test", "--memory", "tasks.safetensors", "--config", str(IMAGES)])
+    labels = str(CONF / "addressable.yaml")
+    main(["test", "--memory", "tasks.safetensors", "--config", labels, "--run_dir", "all", "--evaluation.networks=1"])
+    (row,) = json.loads(Path("all/test.json").read_text())["results"]  # one network for the classes of all tasks
+    assert row["images"] == 10 * memory.images_per_class
 
 
 def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str]) -> None:
