@@ -122,7 +122,7 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
     with pytest.raises(UserError, match=r"images.safetensors is addressed by images: give a memory that is addressed"):
         main([*test, "--model.few_shot.label_memory", "images.safetensors"])
     for config, name in ((TASKS, "Task"), (CONF / "addressable.yaml", "Memory")):
-        with pytest.raises(UserError, match=rf"the kind 'image', which {name}Distillation cannot test: leave out --con"):
+        with pytest.raises(UserError, match=rf"the kind 'image', which {name}Distillation cannot test: leave"):
             main(["test", "--memory", "images.safetensors", "--config", str(config)])
     with pytest.raises(UserError, match=r"the kind 'addressable', which TaskDistillation cannot test: leave out --con"):
         main(["test", "--memory", "labelled.safetensors", "--config", str(TASKS)])
