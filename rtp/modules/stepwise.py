@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
@@ -169,7 +168,7 @@ class StepwiseUnroll(Unroll):
 @torch.no_grad()
 def draws_random_numbers(network: nn.Module, images: Tensor) -> bool:
     """Whether a forward pass, as training does it, depends on more than weights and images; the generators stay put."""
-    with isolate_rng():
+    with torch.random.fork_rng([images.device] if images.is_cuda else []):
         before = _generator_state(images.device)
         network(images)
         return not torch.equal(before, _generator_state(images.device))
