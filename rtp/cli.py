@@ -27,10 +27,10 @@ from rtp.callbacks.retraining import evaluation_of
 from rtp.callbacks.run_record import run_folder
 from rtp.checkpoint_io import AtomicCheckpointIO
 from rtp.checkpoints import last_checkpoint, read_checkpoint, resumable
-from rtp.commands import OTHER_COMMANDS
+from rtp.commands import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.errors import UserError
 from rtp.memory_file import use_memory
-from rtp.modules import ContinualLearner, Distillation, ImageAddressing
+from rtp.modules import ContinualLearner, Distillation
 from rtp.parse_errors import user_errors
 from rtp.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, warn_of_busy_cores
 from rtp.report import format_table
@@ -42,18 +42,6 @@ from rtp.version import __version__
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
-
-
-DESCRIPTION = (
-    "Distil an image data set into a few kilobytes of addressable memory, and train networks from it. For example: "
-    "rtp fit --config configs/digits_ipc1.yaml; rtp test --ckpt_path logs/digits_ipc1/0/best.ckpt"
-)
-COMMANDS = {
-    "fit": "Distil a data set into a memory",
-    "validate": "Measure a checkpoint's memory on the validation split, by training a few networks on it",
-    "test": "Measure it on the test set, with 20 networks and any architectures, beside baselines if wanted",
-    "predict": "Write the images that a checkpoint's memory recalls, as PNG",
-}
 
 
 class RtpCLI(LightningCLI):
@@ -202,7 +190,7 @@ class RtpCLI(LightningCLI):
             return
         memory, device = self.model.memory, self.trainer.strategy.root_device
         bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
-        recalled_by = "shot" if isinstance(memory, ImageAddressing) else "class"
+        recalled_by = "shot" if memory.queried_by == "images" else "class"
         rank_zero_print(
             f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a {recalled_by}, "
             f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"

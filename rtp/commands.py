@@ -1,4 +1,4 @@
-"""The commands that are no methods of Lightning's Trainer."""
+"""What rtp says of its commands, and those that are no methods of Lightning's Trainer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,16 @@ class Command:
         function(args)
 
 
+DESCRIPTION = (
+    "Distil an image data set into a few kilobytes of addressable memory, and train networks from it. For example: "
+    "rtp fit --config configs/digits_ipc1.yaml; rtp test --ckpt_path logs/digits_ipc1/0/best.ckpt"
+)
+COMMANDS = {
+    "fit": "Distil a data set into a memory",
+    "validate": "Measure a checkpoint's memory on the validation split, by training a few networks on it",
+    "test": "Measure it on the test set, with 20 networks and any architectures, beside baselines if wanted",
+    "predict": "Write the images that a checkpoint's memory recalls, as PNG",
+}
 OTHER_COMMANDS = {
     "export": Command("Write a checkpoint's memory as one file, or its recalled images as PNG", "rtp.export:export"),
     "info": Command("Say what a memory's file or a checkpoint holds", "rtp.info:info"),

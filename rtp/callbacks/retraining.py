@@ -1,7 +1,7 @@
 """Evaluation of a memory by training fresh networks on what it recalls (section 5.1)."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 from rtp.baselines import baseline_sets
+from rtp.callbacks.candidates import Candidate
 from rtp.callbacks.progress import retraining_bar
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
@@ -31,33 +32,6 @@ from rtp.modules.networks import NetworkFactory
 from rtp.ranks import gathered, in_turn, share
 from rtp.report import Result, write_json
 from rtp.version import __version__
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a process tells the others of its networks: their class, images in the training set, accuracies."""
-
-    architecture: str
-    images: int
-    accuracies: list[float]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Networks trained on one set, each with the metric that collects its accuracy batch by batch.
-
-    Where several processes share the networks out, these are the ones of this process: none, perhaps.
-    """
-
-    training_set: TrainingSet
-    images: int
-    networks: list[nn.Module]
-    metrics: list[MulticlassAccuracy]
-
-    def found(self) -> Found:
-        """What the networks are and how well they do."""
-        accuracies = [float(metric.compute()) for metric in self.metrics]
-        return Found(type(self.networks[0]).__name__ if self.networks else "", self.images, accuracies)
 
 
 class RetrainingEvaluation(L.Callback):
