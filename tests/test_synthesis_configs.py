@@ -31,9 +31,8 @@ def test_a_config_builds_a_memory_and_test_tasks(path: Path, tmp_path: Path) -> 
         classes_per_task = 5 if "cifar100" in path.stem else 2
         assert {len(task) for task in model.memory.tasks} == {classes_per_task}
         assert model.extrapolation.ways == (5, 2)
-        assert (
-            math.gcd(len(model.memory.tasks), cli.config.fit.trainer.log_every_n_steps) == 1
-        )  # the curve shows all tasks
+        every = cli.config.fit.trainer.log_every_n_steps
+        assert math.gcd(len(model.memory.tasks), every) == 1  # the curve shows all tasks
         budget = data.num_classes * data.image_shape[0] * data.image_shape[1] * data.image_shape[2]
         assert 0.9 * budget < model.memory.storage_floats <= budget  # 1 image a class
     else:

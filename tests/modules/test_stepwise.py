@@ -15,6 +15,7 @@ from rtp.modules.augmentation import Augmentation
 from rtp.modules.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
 from rtp.modules.step_functions import step_functions
 from rtp.modules.stepwise import StepwiseUnroll, judged, part_size
+from rtp.modules.task_memory import TaskMemories
 from rtp.modules.unroll import Episode, HigherUnroll, Objective, Unroll
 from rtp.modules.window import LastSteps, RandomWindow
 
@@ -29,6 +30,7 @@ OPTIMIZERS = {
 MEMORIES: dict[str, Callable[[], Memory]] = {
     "addressable": lambda: AddressableMemory(SHAPE, CLASSES, images_per_class=2, num_bases=2),
     "pixel": lambda: PixelMemory(SHAPE, CLASSES, images_per_class=2),
+    "tasks": lambda: TaskMemories(SHAPE, ((0,), (1,), (2,)), lambda: AddressableMemory(SHAPE, 1, 2, num_bases=2)),
 }
 
 
