@@ -13,7 +13,7 @@ from benchmarks.engines import Case, compare, paper_size, peak_megabytes
 from benchmarks.evaluation import together_or_alone
 from benchmarks.machine import copy_rate, default_device, device_name, product_rate
 from benchmarks.scaling import growth
-from rtp.process import keep_compilations, keep_freed_memory
+from rtp.cli.process import keep_compilations, keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 

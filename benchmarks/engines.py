@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import interleaved, medians, peak_bytes, product_rate, seconds
+from rtp.cli.process import keep_compilations, keep_freed_memory
 from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
-from rtp.modules.step_functions import Precision
-from rtp.modules.unroll import Episode, draw_minibatches
-from rtp.process import keep_compilations, keep_freed_memory
+from rtp.modules.unroll.base import Episode, draw_minibatches
+from rtp.modules.unroll.step.functions import Precision
 
 SHAPE = (3, 32, 32)
 STEP_PASSES = 9

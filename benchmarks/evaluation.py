@@ -6,8 +6,8 @@ from functools import partial
 import torch
 
 from benchmarks.machine import interleaved, medians
-from rtp.evaluation import Trainee, TrainingProtocol, pays_together, train_networks
 from rtp.modules import ConvNet
+from rtp.modules.networks.training import Trainee, TrainingProtocol, pays_together, train_networks
 
 CLASSES, NETWORKS = 10, 20  # the paper evaluates 20 networks
 

@@ -2,24 +2,11 @@
 
 Implements Deng & Russakovsky, "Remember the Past: Distilling Datasets into Addressable Memories for Neural
 Networks", NeurIPS 2022.
+
+Names are imported when they are first used (`__init__.pyi` lists them): `import rtp` is cheap, and `rtp.load` takes
+neither Lightning nor `higher`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from rtp.version import __version__
-
-if TYPE_CHECKING:
-    from rtp.artefact import load
-    from rtp.library import distill
-
-__all__ = ["__version__", "distill", "load"]
-
-# What is imported when it is asked for: `import rtp` is cheap, and `rtp.load` takes no Lightning.
-_LAZY = {"distill": "rtp.library", "load": "rtp.artefact"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from rtp.artefact.layout import Description, Kind
-from rtp.modules.image_addressing import ImageAddressing
-from rtp.modules.memory import AddressableMemory, Memory, PixelMemory, SharedBases
-from rtp.modules.task_memory import TaskMemories
+from rtp.modules.memories.addressable import AddressableMemory, SharedBases
+from rtp.modules.memories.base import Memory
+from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.modules.memories.pixel import PixelMemory
+from rtp.modules.memories.tasks import TaskMemories
 
 ADDRESSED = {"bases": "_bases", "addressing": "addressing"}
 """Names in the file, and where the `state_dict` of bases and addressing matrices has them."""

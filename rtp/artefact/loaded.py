@@ -9,11 +9,11 @@ from torch.utils.data import Dataset
 
 from rtp.artefact import files, tensors
 from rtp.artefact.layout import Accuracy, Description, Protocol, StoredType
+from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation, normalised
 from rtp.errors import UserError
-from rtp.figures import within_range
-from rtp.modules.image_addressing import ImageAddressing
-from rtp.modules.memory import Memory
-from rtp.normalisation import ZCA, Normalisation, Standardisation, normalised
+from rtp.modules.memories.base import Memory
+from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.utils.pictures import within_range
 
 
 @dataclass(frozen=True, eq=False)

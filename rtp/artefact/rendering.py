@@ -7,7 +7,7 @@ from torchvision.utils import save_image
 
 from rtp.artefact.files import write_file, write_folder
 from rtp.artefact.loaded import DistilledMemory
-from rtp.figures import image_grid
+from rtp.utils.pictures import image_grid
 
 CONTACT_SHEET = "contact_sheet.png"
 SHEET_IMAGES = 10

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from rtp.artefact.kinds import made, memory_shapes, recognised
 from rtp.artefact.layout import Description, StoredType
+from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation
 from rtp.errors import DataError, UserError
-from rtp.modules.memory import Memory
-from rtp.normalisation import ZCA, Normalisation, Standardisation
+from rtp.modules.memories.base import Memory
 
 Specs = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 TORCH_TYPES: dict[StoredType, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}

@@ -14,9 +14,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rtp.callbacks.run_record import run_folder
-from rtp.checkpoint_io import LAST
 from rtp.errors import UserError
-from rtp.training import outer_steps
+from rtp.runs.checkpoint_io import LAST
+from rtp.runs.trainer import outer_steps
 
 
 class LastCheckpoint(Checkpoint):

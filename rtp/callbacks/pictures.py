@@ -12,10 +12,10 @@ from torchvision.utils import save_image
 
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
-from rtp.few_shot import one_of_each_class
-from rtp.figures import class_similarity, image_grid, similarity_map, stretched, within_range
-from rtp.modules.base import Distillation
-from rtp.modules.image_addressing import ImageAddressing
+from rtp.evaluation.few_shot import one_of_each_class
+from rtp.modules.distillation.base import Distillation
+from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched, within_range
 
 
 class MemoryPictures(L.Callback):

@@ -12,13 +12,17 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
-from rtp.baselines import baseline_sets
-from rtp.callbacks.candidates import Candidate
 from rtp.callbacks.progress import retraining_bar
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
-from rtp.evaluation import (
+from rtp.evaluation.baselines import baseline_sets
+from rtp.evaluation.results import Result, write_json
+from rtp.evaluation.retraining import Candidate
+from rtp.modules.augmentations.base import Augmentation
+from rtp.modules.distillation.base import Distillation
+from rtp.modules.networks import NetworkFactory
+from rtp.modules.networks.training import (
     Trainee,
     TrainingProtocol,
     TrainingSet,
@@ -26,11 +30,7 @@ from rtp.evaluation import (
     own_randomness,
     train_networks,
 )
-from rtp.modules.augmentation import Augmentation
-from rtp.modules.base import Distillation
-from rtp.modules.networks import NetworkFactory
-from rtp.ranks import gathered, in_turn, share
-from rtp.report import Result, write_json
+from rtp.utils.distributed import gathered, in_turn, share
 from rtp.version import __version__
 
 

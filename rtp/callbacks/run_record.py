@@ -10,8 +10,8 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from rtp.modules.base import Distillation
 from rtp.modules.continual.base import ContinualLearner
+from rtp.modules.distillation.base import Distillation
 
 CONFIG_KEY = "rtp_config"
 """Where a checkpoint holds the resolved configuration, as YAML text; `rtp test --ckpt_path` reads it."""

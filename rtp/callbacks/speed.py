@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 
-from rtp.training import outer_steps
+from rtp.runs.trainer import outer_steps
 
 
 class TrainingSpeed(L.Callback):

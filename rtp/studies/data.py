@@ -5,8 +5,8 @@ from typing import Any
 
 import jsonargparse
 
+from rtp.cli.parse_errors import user_errors
 from rtp.datamodules import ImageDataModule, TaskStream
-from rtp.parse_errors import user_errors
 from rtp.studies.plan import Options, option_arguments
 
 

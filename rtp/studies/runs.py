@@ -15,18 +15,18 @@ import torch
 import yaml
 
 from rtp.callbacks.best_checkpoint import BEST
-from rtp.checkpoint_io import LAST, PREVIOUS
-from rtp.checkpoints import checkpoint_config, read_checkpoint
 from rtp.cli import main
+from rtp.cli.commands.export import opened
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
-from rtp.export import opened
-from rtp.locks import locked
+from rtp.evaluation.results import write_json
 from rtp.modules import ContinualLearner
-from rtp.report import write_json
+from rtp.runs.checkpoint_io import LAST, PREVIOUS
+from rtp.runs.checkpoints import checkpoint_config, read_checkpoint
 from rtp.studies.data import built_data
 from rtp.studies.plan import Run
 from rtp.studies.table import DISTILLED, STREAM, Row
+from rtp.utils.locks import locked
 from rtp.version import __version__
 
 TEST, MEMORY = "test.json", "memory.safetensors"

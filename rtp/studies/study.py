@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtp.cli.parse_errors import Parser
 from rtp.errors import DivergenceError, UserError
-from rtp.parse_errors import Parser
 from rtp.studies.definition import FAST, read_study
 from rtp.studies.plan import Plan, Run, make_run
 from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows
@@ -167,8 +167,8 @@ def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         print("no figure: install it with pip install 'rtp[plots]'")
         return
-    from rtp.plots.saving import save_figure
-    from rtp.plots.study import study_figure
+    from rtp.studies.figures.saving import save_figure
+    from rtp.studies.figures.study import study_figure
 
     name, folder = runs[0].plan.study, runs[0].folder.parents[1]  # a run's is SIZE/SETTING/SEED
     for path in save_figure(study_figure(rows, name), folder / name, tensorboard=folder if new else None):

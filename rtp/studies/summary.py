@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from rtp.report import text_table
+from rtp.evaluation.results import text_table
 from rtp.studies.table import Row
 
 COLUMNS = ("setting", "training set", "architecture", "split", "accuracy (%)", "seeds", "floats", "steps", "seconds")

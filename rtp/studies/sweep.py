@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rtp.cli.parse_errors import Parser
 from rtp.errors import DivergenceError, UserError, first_line
-from rtp.modules.budget import StorageBudget
-from rtp.parse_errors import Parser
+from rtp.modules.memories.budget import StorageBudget
 from rtp.studies.data import built_data
 from rtp.studies.definition import read_study
 from rtp.studies.plan import Plan, Run, Search, digest, make_run

@@ -9,7 +9,7 @@ import torch
 from rtp.artefact import Accuracy, Description, DistilledMemory, Protocol
 from rtp.artefact.loaded import assemble
 from rtp.artefact.query_network import QueryNetwork
-from rtp.normalisation import Normalisation, fit_standardisation, fit_zca
+from rtp.datamodules.normalisation import Normalisation, fit_standardisation, fit_zca
 
 MakeMemory = Callable[..., DistilledMemory]
 

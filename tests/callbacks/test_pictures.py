@@ -11,8 +11,8 @@ from torchvision.transforms.functional import pil_to_tensor
 from rtp.callbacks import MemoryPictures
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Split
-from rtp.figures import within_range
 from rtp.modules import MLP, HigherUnroll, MemoryDistillation, PixelMemory
+from rtp.utils.pictures import within_range
 
 
 class Noise(ImageDataModule):

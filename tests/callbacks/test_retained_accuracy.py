@@ -15,11 +15,11 @@ from rtp.callbacks import RetainedAccuracy
 from rtp.datamodules import Digits, PermutedTasks, RotatedTasks, TaskStream
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
-from rtp.evaluation import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
 from rtp.modules import MLP, AddressableMemory, CompressThenRecall, ContinualLearner, HigherUnroll, Memory
 from rtp.modules.continual.base import Classifier
 from rtp.modules.continual.online import Online
 from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.networks.training import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
 
 TASKS, SAMPLES = 3, 35
 PROTOCOL = TrainingProtocol(epochs=30, learning_rate=0.1)

@@ -13,8 +13,8 @@ from rtp.callbacks import RetrainingEvaluation
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Batches, Split
 from rtp.errors import UserError
-from rtp.evaluation import TrainingProtocol
 from rtp.modules import Augmentation, HigherUnroll, MemoryDistillation, PixelMemory
+from rtp.modules.networks.training import TrainingProtocol
 
 PROTOCOL = TrainingProtocol(epochs=30, learning_rate=0.1)
 

@@ -16,10 +16,10 @@ import yaml
 from torch import Tensor
 
 from rtp import load
-from rtp.checkpoints import read_checkpoint
 from rtp.cli import main
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import MemoryDistillation
+from rtp.runs.checkpoints import read_checkpoint
 from rtp.studies import runs
 from rtp.studies.definition import read_study
 from rtp.studies.plan import Plan, Run, make_run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rtp import cli
+from rtp.cli import app as cli
 from rtp.errors import UserError
 from rtp.studies import runs
 from rtp.studies.runs import claimed
@@ -159,8 +159,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
         return [path]
 
     monkeypatch.setattr(importlib.util, "find_spec", FIND_SPEC)
-    monkeypatch.setattr("rtp.plots.study.study_figure", lambda rows, name: [row.setting for row in rows])
-    monkeypatch.setattr("rtp.plots.saving.save_figure", record)
+    monkeypatch.setattr("rtp.studies.figures.study.study_figure", lambda rows, name: [row.setting for row in rows])
+    monkeypatch.setattr("rtp.studies.figures.saving.save_figure", record)
     return folders
 
 

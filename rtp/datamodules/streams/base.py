@@ -8,10 +8,10 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, check_at_least
+from rtp.datamodules.normalisation import Normalisation
 from rtp.datamodules.streams.batches import SPLITS, Description, StreamBatches, StreamSplit, TaskBatches
 from rtp.datamodules.streams.batches import StreamBatch as StreamBatch
 from rtp.errors import UserError
-from rtp.normalisation import Normalisation
 
 
 class TaskStream(LightningDataModule, ABC):

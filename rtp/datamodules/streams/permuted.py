@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import TaskStream
-from rtp.randomness import derived_seed
+from rtp.utils.seeds import derived_seed
 
 
 class PermutedTasks(TaskStream):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
+from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
-from rtp.modules.resumable import ResumableModule
 
 Classifier = Callable[[Tensor], Tensor]
 """Maps images (n, C, H, W) to logits (n, num_classes) over the classes of one task."""

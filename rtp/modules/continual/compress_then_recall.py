@@ -11,15 +11,15 @@ from torch.optim import SGD
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
-from rtp.evaluation import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
-from rtp.modules.augmentation import Augmentation
+from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.modules.continual.reservoir import Reservoir
-from rtp.modules.distillation import recalled_episode
-from rtp.modules.inner_optimizer import InnerOptimizer, InnerSGD
-from rtp.modules.memory import Memory
+from rtp.modules.distillation.memory_distillation import recalled_episode
+from rtp.modules.memories.base import Memory
 from rtp.modules.networks import NetworkFactory
-from rtp.modules.unroll import Unroll
+from rtp.modules.networks.training import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
+from rtp.modules.unroll.base import Unroll
+from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 
 TaskMemoryFactory = Callable[[tuple[int, int, int], int, float], Memory]
 """Builds a task's memory from (image_shape, num_classes, images_per_class); in YAML, a class path with the rest."""

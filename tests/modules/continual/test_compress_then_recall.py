@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import DivergenceError, UserError
-from rtp.evaluation import TrainingProtocol
 from rtp.modules import AddressableMemory, CompressThenRecall, HigherUnroll, InnerSGD, Memory, PixelMemory
 from rtp.modules.networks import MLP
-from rtp.modules.unroll import draw_minibatches
+from rtp.modules.networks.training import TrainingProtocol
+from rtp.modules.unroll.base import draw_minibatches
 
 SHAPE, CLASSES, TASKS, IMAGES = (1, 4, 4), 3, 4, 24  # 2 images a class for each task: 96 floats of 384
 

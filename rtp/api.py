@@ -1,0 +1,204 @@
+"""`rtp.distill`: what `rtp fit` does with a configuration, for a data set that a program has at hand."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import Dataset
+
+import rtp.datamodules
+import rtp.modules
+from rtp.artefact import DistilledMemory
+from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, TrainingSpeed
+from rtp.callbacks.best_checkpoint import BestCheckpoint
+from rtp.callbacks.progress import OuterLoopBar
+from rtp.cli.commands.export import from_checkpoint
+from rtp.datamodules import TorchDataset
+from rtp.datamodules.base import check_at_least
+from rtp.errors import UserError
+from rtp.modules import (
+    AddressableMemory,
+    Augmentation,
+    ConvNet,
+    HigherUnroll,
+    InnerSGD,
+    MemoryDistillation,
+    NetworkFactory,
+)
+from rtp.modules.networks.layers import grey_margin
+from rtp.modules.networks.training import TrainingProtocol, own_randomness
+from rtp.runs.checkpoint_io import AtomicCheckpointIO
+from rtp.runs.trainer import TRAINER_DEFAULTS, without_remarks
+
+WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
+WAY = 1.5  # steps times learning rate of an inner loop; the paper's 150 steps of 0.01
+IMAGES_A_STEP = 100  # recalled ones, of all classes together, as in configs/cpu/
+OUTER_LEARNING_RATE = 0.02  # of Adam, and the protocol: as in configs/cpu/mnist_ipc1.yaml
+PROTOCOL = TrainingProtocol(epochs=60, learning_rate=0.05)
+VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
+
+
+def distill(
+    dataset: Dataset[Any],
+    images_per_class: float,
+    *,
+    num_bases: int | None = None,
+    network: NetworkFactory | None = None,
+    augmentation: Augmentation | None = None,
+    zca: float | None = None,
+    class_names: Sequence[str] | None = None,
+    classes_per_step: int | None = None,
+    steps: int = 1000,
+    inner_steps: int = 20,
+    validation: float = 0.1,
+    seed: int = 0,
+    accelerator: str = "auto",
+    run_dir: str | Path | None = None,
+    progress: bool = True,
+) -> DistilledMemory:
+    """Distil a data set into a memory and give back what `rtp.load` gives for its file.
+
+    The memory is an `AddressableMemory`. It is learned with Adam from inner loops of SGD with momentum; the one of ten
+    validations with the highest accuracy is kept, measured on a part of the images that the memory never learns from.
+    For anything else put `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's Trainer together as this
+    function does, or write a configuration for `rtp fit`.
+
+    Args:
+        dataset: A torch data set of (image, label) pairs with a length: PIL images or tensors (C, H, W), uint8 or
+            floats in [0, 1], and integers from 0. It is read once.
+        images_per_class: Storage, in real images a class (equation 4); above 0.
+        num_bases: Bases of the memory; by default what `StorageBudget.balanced_bases` finds.
+        network: Builds the networks to distil for from (image_shape, num_classes); by default a ConvNet of width 32
+            and of a depth that suits the images.
+        augmentation: Applied to recalled and real images alike, such as `FlipOrRotate()`; by default none.
+        zca: Regularisation of ZCA whitening, positive; by default each channel is standardised.
+        class_names: By default the data set's attribute `classes`, or else the labels as numbers.
+        classes_per_step: Classes in an outer step, for data sets of many classes; by default all.
+        steps: Outer steps, at least 1.
+        inner_steps: Steps of the inner loop T, at least 1; a longer loop learns in smaller ones, as far altogether.
+        validation: Part of the images of each class kept for validation, in (0, 1).
+        seed: Seed of everything that is drawn, at least 0; the program's own random generators are left as they are.
+        accelerator: As Lightning's Trainer takes it: "auto", "cpu", "gpu", ...
+        run_dir: Folder for `memory.safetensors`, checkpoints, curves and pictures; by default nothing is kept.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The memory on the CPU: `dataset()` to train on, `preprocess(images)` for real images, `save(path)`.
+
+    Raises:
+        UserError: If an argument or the data set is not usable, or `run_dir` holds a run.
+        DivergenceError: If the loss of an outer step is not finite any more.
+    """
+    check_at_least("steps", steps, 1)
+    check_at_least("inner_steps", inner_steps, 1)
+    settings: dict[str, Any] = {
+        "validation_fraction": validation,
+        "classes_per_step": classes_per_step,
+        "zca": zca,
+        "seed": seed,
+    }
+    data = TorchDataset(dataset, class_names=class_names, **settings)
+    if run_dir is not None and (Path(run_dir) / "best.ckpt").exists():
+        raise UserError(f"the run folder {str(run_dir)!r} exists: choose another run_dir, or delete it")
+    parts: dict[str, Any] = {
+        "memory": partial(
+            AddressableMemory,
+            images_per_class=images_per_class,
+            num_bases=num_bases,
+            downsampling=suitable_downsampling(data.image_shape),
+        ),
+        "network": network or partial(ConvNet, width=WIDTH, depth=suitable_depth(data.image_shape)),
+        "unroll": HigherUnroll(inner_steps),
+        "slots_per_class": max(1, IMAGES_A_STEP // (classes_per_step or data.num_classes)),
+        "inner_optimizer": InnerSGD(learning_rate=WAY / inner_steps),
+        "augmentation": augmentation,
+        "optimizer": partial(torch.optim.Adam, lr=OUTER_LEARNING_RATE),
+    }
+    evaluation: dict[str, Any] = {
+        "networks": TEST_NETWORKS,
+        "validation_networks": VALIDATION_NETWORKS,
+        "protocol": PROTOCOL,
+    }
+    config = {
+        "seed_everything": seed,
+        "model": {
+            "class_path": _path(MemoryDistillation),
+            "init_args": {n: _record(part) for n, part in parts.items()},
+        },
+        "data": {"class_path": _path(TorchDataset), "init_args": settings},
+        "evaluation": evaluation | {"protocol": asdict(PROTOCOL)},
+    }
+    with tempfile.TemporaryDirectory() as temporary, own_randomness(seed), without_remarks():
+        folder = Path(temporary if run_dir is None else run_dir)
+        callbacks: list[L.Callback] = [
+            RetrainingEvaluation(**evaluation, seed=seed),
+            BestCheckpoint(str(folder)),
+            TrainingSpeed(),
+        ]
+        if run_dir is not None:
+            callbacks += [MemoryPictures(), LastCheckpoint()]
+        if progress:
+            callbacks.append(OuterLoopBar())
+        trainer = L.Trainer(
+            **TRAINER_DEFAULTS,
+            accelerator=accelerator,
+            max_steps=steps,
+            val_check_interval=max(1, steps // VALIDATIONS),
+            gradient_clip_val=2,  # the authors' code
+            default_root_dir=folder,
+            enable_progress_bar=progress,
+            callbacks=callbacks,
+            plugins=AtomicCheckpointIO(),
+            logger=run_dir is not None and TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+        )
+        trainer.fit(MemoryDistillation(data.image_shape, data.num_classes, **parts), datamodule=data)
+        memory = from_checkpoint(folder / "best.ckpt", data, config)
+    if run_dir is not None:
+        memory.save(folder / "memory.safetensors")
+    return memory
+
+
+def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:
+    """The paper's 2 where it divides the images, or else 1.
+
+    Args:
+        image_shape: (C, H, W) of the images, H and W in pixels.
+    """
+    return 1 if image_shape[1] % 2 or image_shape[2] % 2 else 2
+
+
+def suitable_depth(image_shape: tuple[int, int, int]) -> int:
+    """Blocks of a ConvNet that leave maps of about 4x4: 1 for images of 8 pixels, 3 for 28 and 32, 4 for 64.
+
+    Args:
+        image_shape: (C, H, W) of the images, H and W in pixels.
+    """
+    side = min(image_shape[1:]) + 2 * grey_margin(image_shape)
+    return max(1, (side // 4).bit_length() - 1)  # floor(log2(side / 4))
+
+
+def _record(part: Any) -> Any:
+    """A part as a configuration would name it."""
+    if part is None or isinstance(part, (int, float, str)):
+        return part
+    if isinstance(part, partial):
+        return {"class_path": _path(part.func), "init_args": part.keywords}
+    if hasattr(part, "__qualname__"):  # a class, a function
+        return {"class_path": _path(part)}
+    settings = {field.name: getattr(part, field.name) for field in fields(part)} if is_dataclass(part) else {}
+    return {"class_path": _path(type(part)), "init_args": settings}
+
+
+def _path(named: Any) -> str:
+    """The class path, of rtp's own the one that `rtp fit` records."""
+    name = named.__qualname__
+    for package in (rtp.modules, rtp.datamodules):
+        if name in package.__all__ and getattr(package, name) is named:
+            return f"{package.__name__}.{name}"
+    return f"{named.__module__}.{name}"

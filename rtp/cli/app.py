@@ -1,0 +1,289 @@
+"""The command line: one LightningCLI with `rtp fit | validate | test | predict`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from rtp.callbacks import (
+    LastCheckpoint,
+    MemoryPictures,
+    RetainedAccuracy,
+    RetrainingEvaluation,
+    RunRecord,
+    TrainingSpeed,
+)
+from rtp.callbacks.best_checkpoint import BestCheckpoint
+from rtp.callbacks.progress import OuterLoopBar
+from rtp.callbacks.retraining import evaluation_of
+from rtp.callbacks.run_record import run_folder
+from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
+from rtp.cli.memory_file import use_memory
+from rtp.cli.parse_errors import user_errors
+from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, warn_of_busy_cores
+from rtp.cli.short_names import register_short_names
+from rtp.cli.stored_config import with_checkpoint_config
+from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
+from rtp.errors import UserError
+from rtp.evaluation.results import format_table
+from rtp.modules import ContinualLearner, Distillation
+from rtp.runs.checkpoint_io import AtomicCheckpointIO
+from rtp.runs.checkpoints import last_checkpoint, read_checkpoint, resumable
+from rtp.runs.folders import common_run_folder, config_name, next_run_folder, relative, run_folders
+from rtp.runs.trainer import TRAINER_DEFAULTS, without_remarks
+from rtp.version import __version__
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+class RtpCLI(LightningCLI):
+    """Lightning's command line with a run folder, and with checkpoints that need no configuration file."""
+
+    steps_done: int | None = None
+    """Outer steps of the checkpoint that a run is continued from."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add rtp's own options, and let the data set tell the module its shape."""
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            default=None,
+            help="Folder of the run: checkpoints, curves, pictures, results. By default logs/NAME/NUMBER when "
+            "fitting (NAME from the configuration file) and the checkpoint's own folder otherwise.",
+        )
+        parser.add_lightning_class_args(RetrainingEvaluation, "evaluation")
+        parser.add_lightning_class_args(MemoryPictures, "pictures")
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+        # A module without these arguments is skipped silently by jsonargparse.
+        parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
+        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+        link_streams(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, with the checkpoint's own configuration where a checkpoint and no file is given."""
+        # not through super(), which warns where a caller inside another program passes arguments
+        self.config = parser.parse_args(with_checkpoint_config(sys.argv[1:] if args is None else args))
+        config = self.config[self.config.subcommand]
+        if ckpt_path := config.get("ckpt_path"):
+            if self.config.subcommand == "fit":
+                config.ckpt_path = str(self._continued(config, ckpt_path))
+            else:
+                read_checkpoint(Path(ckpt_path))  # a damaged one is reported now, in a line
+
+    def _continued(self, config: Any, ckpt_path: str) -> Path:
+        """The checkpoint to go on from; says in a line which one it is and how far it is."""
+        if ckpt_path == "last":
+            folders = [Path(config.run_dir)] if config.run_dir else run_folders(config_name(config.get("config")))
+            path, self.steps_done, damage = last_checkpoint(folders)
+        else:
+            path, damage = Path(ckpt_path), ""
+            self.steps_done = resumable(path)
+        rank_zero_print(f"{damage}; " if damage else "", f"continuing from {path}, step {self.steps_done}", sep="")
+        return path
+
+    def setup_parser(self, *args: Any) -> None:
+        """Say what the commands do with memories; Lightning's sentences are about models."""
+        super().setup_parser(*args)
+        commands = self.parser._subcommands_action
+        assert commands is not None  # they have just been added
+        for command in commands._choices_actions:
+            command.help = COMMANDS[command.dest]
+        self._subcommand_parsers["test"].add_argument(
+            "--memory",
+            type=str | None,
+            default=None,
+            help="File of `rtp export` to test, with the settings that it carries; results go into a new run folder.",
+        )
+        for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them
+            commands.add_subcommand(name, LightningArgumentParser(), help=other.summary)
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Let errors be raised, so that `main` can put them in one line."""
+        return super().init_parser(**kwargs, exit_on_error=False)
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The Trainer's methods with the arguments that are no options; rtp prints its own table of a test."""
+        inherited = LightningCLI.subcommands()
+        return inherited | {"test": inherited["test"] | {"verbose"}}
+
+    def test(self, **kwargs: Any) -> None:
+        """Test without Lightning's own table: RetrainingEvaluation prints one."""
+        self.trainer.test(**kwargs, verbose=False)
+
+    def before_instantiate_classes(self) -> None:
+        """Decide on the run's folder before anything is built."""
+        config = self.config[self.subcommand]
+        ckpt_path, memory = config.get("ckpt_path"), config.get("memory")
+        if config.run_dir is None and memory:
+            config.run_dir = str(next_run_folder(Path(memory).stem))
+        elif config.run_dir is None:
+            config.run_dir = str(Path(ckpt_path).parent if ckpt_path else common_run_folder(config))
+        elif self.subcommand == "fit" and not ckpt_path and (Path(config.run_dir) / "config.yaml").exists():
+            raise UserError(
+                f"the run folder {config.run_dir} exists: choose another --run_dir, "
+                f"or continue the run with --ckpt_path last --run_dir {config.run_dir}"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Log and save into the run's folder; a learner of a stream has an evaluation of its own."""
+        streaming = is_stream(self.model, self.datamodule)
+        folder = self._get(self.config, "run_dir")
+        settings = self._get(self.config_init, "trainer")
+        if settings.get("logger") is None:
+            # tests have a folder of their own: TensorBoard would take their steps for a restart of the training
+            version = "test" if self.subcommand == "test" else ""
+            # curves count steps from 0, pictures from 1; what came after the checkpoint is going to be done again
+            purge_step = None if self.steps_done is None else self.steps_done + 1
+            kwargs["logger"] = TensorBoardLogger(
+                folder, name="", version=version, default_hp_metric=False, purge_step=purge_step
+            )
+        kwargs.setdefault("default_root_dir", folder)
+        ckpt_path = self._get(self.config, "ckpt_path")
+        callbacks = [*(settings.get("callbacks") or []), TrainingSpeed()]
+        if streaming:  # what counts is how much is left at the end: no checkpoint is chosen
+            callbacks.append(RetainedAccuracy())
+        else:
+            # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
+            best_folder = folder if self.subcommand == "fit" or not ckpt_path else str(Path(ckpt_path).parent)
+            callbacks.append(BestCheckpoint(best_folder))
+        if settings.get("enable_progress_bar") is not False and not any(
+            isinstance(callback, ProgressBar) for callback in callbacks
+        ):
+            callbacks.append(OuterLoopBar())
+        settings.callbacks = callbacks
+        settings.plugins = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
+        trainer = super().instantiate_trainer(**kwargs)
+        if streaming:
+            without_retraining(trainer)
+        return trainer
+
+    def before_test(self) -> None:
+        """Take the memory of a file, where one is given."""
+        self._look_for_room()
+        if memory := self._get(self.config, "memory"):
+            use_memory(Path(memory), self.model, self.datamodule)
+
+    def before_predict(self) -> None:
+        """Refuse a stream, which has no classes of its own to recall.
+
+        Raises:
+            UserError: If a learner of streams was given.
+        """
+        if isinstance(self.model, ContinualLearner):
+            raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
+
+    def before_fit(self) -> None:
+        """Say what is going to be distilled into what, and where."""
+        self._look_for_room()
+        if isinstance(self.model, ContinualLearner):
+            rank_zero_print(learning_line(self.model, self.datamodule, self.trainer))
+        if not isinstance(self.model, Distillation):
+            return
+        memory, device = self.model.memory, self.trainer.strategy.root_device
+        bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
+        recalled_by = "shot" if memory.queried_by == "images" else "class"
+        rank_zero_print(
+            f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a {recalled_by}, "
+            f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"
+        )
+
+    def _look_for_room(self) -> None:
+        if self.trainer.is_global_zero and self.trainer.strategy.root_device.type == "cpu":
+            warn_of_busy_cores(torch.get_num_threads())
+
+    def after_fit(self) -> None:
+        """Say what came out and what to do next."""
+        if isinstance(self.model, ContinualLearner):
+            print(learned_lines(self.trainer))
+            return
+        best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
+        if self.trainer.is_global_zero and best.best_model_path:
+            print(
+                f"best validation accuracy {float(best.best_model_score or 0):.4f}\n"
+                f"test it: rtp test --ckpt_path {relative(best.best_model_path)}"
+            )
+            self._print_where_to_look()
+
+    def after_test(self) -> None:
+        """Print the table of results."""
+        if isinstance(self.model, ContinualLearner):
+            print(tested_lines(self.trainer))
+        elif self.trainer.is_global_zero:
+            print(f"\n{format_table(evaluation_of(self.trainer).results)}\n")
+            print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
+            self._print_where_to_look()
+
+    def _print_where_to_look(self) -> None:
+        folder = run_folder(self.trainer)
+        print(f"recalled images: {relative(folder / 'recalled.png')}")
+        print(f"curves and pictures: tensorboard --logdir {relative(folder)}")
+
+
+@rank_zero_only
+def rank_zero_print(*words: str, sep: str = " ") -> None:
+    """Print in one process of those that train together."""
+    print(*words, sep=sep)
+
+
+def main(args: list[str] | None = None) -> RtpCLI:
+    """Run the command line.
+
+    Args:
+        args: Arguments; by default those of the process.
+
+    Returns:
+        The command line with its trainer, module and datamodule, after the run.
+
+    Raises:
+        UserError: If something that the user gave is not usable.
+    """
+    register_short_names()
+    with user_errors():
+        return RtpCLI(
+            model_class=L.LightningModule,
+            datamodule_class=L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=RunRecord,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults=TRAINER_DEFAULTS,
+            parser_kwargs={
+                "version": __version__,
+                "prog": "rtp",
+                "description": DESCRIPTION,
+                **{command: {"description": description} for command, description in COMMANDS.items()},
+            },
+            args=args,
+        )
+
+
+def entry_point() -> None:
+    """Run the command line as a program: errors a user can mend are one line, without a traceback."""
+    keep_compilations()
+    keep_freed_memory()
+    find_local_modules()
+    show_log()
+    try:
+        with without_remarks():
+            if len(sys.argv) > 1 and sys.argv[1] in OTHER_COMMANDS:
+                OTHER_COMMANDS[sys.argv[1]](sys.argv[2:])
+            else:
+                main()
+    except UserError as error:
+        print(f"rtp: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into exit code 1
+        sys.exit(INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else error.code)

@@ -1,0 +1,1 @@
+"""The commands beside Lightning's four, one file each."""

@@ -1,0 +1,79 @@
+"""`rtp info`: what a file of `rtp export` or a checkpoint holds."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from rtp.artefact import DistilledMemory, load
+from rtp.callbacks.run_record import flat_settings
+from rtp.cli.commands.export import SUFFIX, storage_line
+from rtp.cli.parse_errors import Parser
+from rtp.runs.checkpoints import checkpoint_config, read_checkpoint
+
+SHOWN_CLASSES = 20
+"""Names at most; the others are counted."""
+
+
+def info(args: Sequence[str]) -> None:
+    """Run `rtp info`.
+
+    Args:
+        args: What follows `info` on the command line.
+
+    Raises:
+        UserError: If the file is missing, damaged or neither.
+    """
+    parser = Parser(prog="rtp info", description="Say what a memory's file or a checkpoint holds.")
+    parser.add_argument("file", metavar="FILE", help=f"{SUFFIX} file of `rtp export`, or checkpoint of `rtp fit`")
+    path = Path(parser.parse_args(args).file)
+    lines = _of_memory(load(path)) if path.suffix == SUFFIX else _of_checkpoint(path)
+    for line in lines:
+        print(printable(line))
+
+
+def printable(text: str) -> str:
+    """Text without characters that move a terminal's cursor or change its colours, whoever wrote the file."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _of_memory(memory: DistilledMemory) -> Iterator[str]:
+    description, protocol = memory.description, memory.protocol
+    yield f"{description.kind} memory of {description.dataset}, {description.steps:,} steps, rtp {memory.rtp_version}"
+    yield storage_line(memory)
+    bases = "x".join(map(str, memory.memory.bases.shape[1:]))
+    yield f"images: {'x'.join(map(str, memory.image_shape))}, from {len(memory.memory.bases)} bases of {bases}"
+    if description.query is not None:
+        yield f"queries: {description.query.query_dim} numbers that {description.query} makes of an image"
+    if description.tasks is not None:
+        yield f"tasks: {len(description.tasks)} of {len(description.tasks[0])} classes, learned apart"
+    how = "each channel standardised" if description.zca_reg is None else f"ZCA, regularisation {description.zca_reg:g}"
+    yield f"preprocessing: {how}, {memory.normalisation_bytes:,} bytes beside the memory"
+    more = f" and {memory.num_classes - SHOWN_CLASSES} more" if memory.num_classes > SHOWN_CLASSES else ""
+    yield f"classes: {', '.join(memory.class_names[:SHOWN_CLASSES])}{more}"
+    drop = "" if protocol.drop_after == 1 else f", a tenth of it after {100 * protocol.drop_after:g} % of the epochs"
+    decay = f", weight decay {protocol.weight_decay:g}" if protocol.weight_decay else ""
+    yield (
+        f"protocol: {protocol.networks} x {protocol.architecture}, {protocol.epochs} epochs, batches of at most "
+        f"{protocol.batch_size}, SGD with learning rate {protocol.learning_rate:g}{drop}, "
+        f"momentum {protocol.momentum:g}{decay}, augmentation {protocol.augmentation or 'none'}"
+    )
+    for accuracy in memory.accuracies:
+        spread = "" if accuracy.std is None else f" +- {100 * accuracy.std:.2f}"
+        task = "" if accuracy.task is None else f" of {accuracy.task}"
+        yield (
+            f"{accuracy.split} accuracy{task}: {100 * accuracy.mean:.2f}{spread} % "
+            f"({accuracy.networks} x {accuracy.architecture}, {accuracy.epochs} epochs, memory in float32)"
+        )
+
+
+def _of_checkpoint(path: Path) -> Iterator[str]:
+    config = yaml.safe_load(checkpoint_config(path))
+    checkpoint = read_checkpoint(path)
+    tensors = checkpoint["state_dict"]
+    yield f"checkpoint of rtp fit, step {checkpoint['global_step']:,}"
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    shapes = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in tensors.items())
+    yield f"memory: {numbers:,} numbers, {4 * numbers:,} bytes in float32: {shapes}"
+    for name, value in flat_settings(config).items():
+        yield f"{name}: {value}"

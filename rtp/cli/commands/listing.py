@@ -1,0 +1,126 @@
+"""`rtp list`: the parts that a configuration can name, with a line on each."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+import lightning as L
+from torch import nn
+
+import rtp.callbacks
+import rtp.datamodules
+import rtp.modules
+from rtp.cli.parse_errors import Parser
+from rtp.cli.short_names import public_classes
+from rtp.errors import UserError
+from rtp.modules import Augmentation, InnerOptimizer, Memory, Network, Unroll, Window
+
+KINDS: dict[str, type] = {
+    "data sets (--data)": rtp.datamodules.ImageDataModule,
+    "streams of tasks (--data)": rtp.datamodules.TaskStream,
+    "models (--model)": L.LightningModule,
+    "memories (--model.memory)": Memory,
+    "networks (--model.network, --evaluation.architectures)": Network,
+    "inner loops (--model.unroll)": Unroll,
+    "windows of an inner loop (--model.unroll.window)": Window,
+    "inner optimizers (--model.inner_optimizer)": InnerOptimizer,
+    "augmentations (--model.augmentation)": Augmentation,
+    "callbacks (rtp's are part of every run, others come by --trainer.callbacks)": L.Callback,
+}
+"""What each kind is, with the option that takes it, and its base class."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A class that a configuration can name.
+
+    Attributes:
+        name: As a configuration names it: the class name of rtp's own, the full path of others.
+        summary: The first line of its docstring, or nothing.
+    """
+
+    name: str
+    summary: str
+
+
+def show(args: Sequence[str]) -> None:
+    """Run `rtp list`.
+
+    Args:
+        args: What follows `list` on the command line.
+
+    Raises:
+        UserError: If something that the user gave is not usable.
+    """
+    parser = Parser(
+        prog="rtp list",
+        description="Show the data sets, memories, networks, ... that a configuration can name: rtp's own by their "
+        "class names, others by module.Class.",
+    )
+    parser.add_argument(
+        "modules",
+        metavar="MODULE",
+        nargs="*",
+        help="a module of yours whose classes are shown as well, such as my_data",
+    )
+    print(format_parts(available(parser.parse_args(args).modules)))
+
+
+def available(modules: Sequence[str] = ()) -> dict[str, list[Part]]:
+    """Find the parts of rtp and those of other modules.
+
+    Args:
+        modules: Names of modules to import, whose classes are listed too: those with one of rtp's bases.
+
+    Returns:
+        The parts of each kind of `KINDS`, rtp's own first, each sorted by name.
+
+    Raises:
+        UserError: If a module cannot be imported.
+    """
+    own = [part for module in (rtp.datamodules, rtp.modules, rtp.callbacks) for part in public_classes(module).items()]
+    others = [(f"{name}.{cls.__name__}", cls) for name in modules for cls in public_classes(_imported(name)).values()]
+    return {
+        kind: [
+            Part(name, (inspect.getdoc(cls) or "").partition("\n")[0])
+            for classes in (own, others)
+            for name, cls in sorted(classes, key=lambda found: found[0].lower())
+            if _is(cls, base)
+        ]
+        for kind, base in KINDS.items()
+    }
+
+
+def format_parts(parts: dict[str, list[Part]]) -> str:
+    """Lay parts out as text: a heading for each kind that has some, a line for each part.
+
+    Args:
+        parts: From `available`.
+    """
+    return "\n\n".join("\n".join([kind, *_lines(found)]) for kind, found in parts.items() if found)
+
+
+def _lines(parts: list[Part]) -> list[str]:
+    width = max(len(part.name) for part in parts)
+    return [f"  {part.name.ljust(width)}  {part.summary}".rstrip() for part in parts]
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"the module {name!r} cannot be imported ({error}): give its name as in a class path, and run rtp in the "
+            "folder that holds it"
+        ) from error
+
+
+def _is(cls: type, base: type) -> bool:
+    """Whether a class can be used where a base is wanted; networks need no base, see `NetworkFactory`."""
+    if inspect.isabstract(cls):
+        return False
+    if base is Network and issubclass(cls, nn.Module) and not issubclass(cls, (Memory, L.LightningModule)):
+        return list(inspect.signature(cls).parameters)[:2] == ["image_shape", "num_classes"]
+    return issubclass(cls, base)

@@ -1,0 +1,54 @@
+"""What rtp says of its commands, and those that are no methods of Lightning's Trainer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command beside `fit`, `validate`, `test` and `predict`.
+
+    Attributes:
+        summary: What `rtp --help` says of it.
+        function: Where it is, "module:name"; it takes what follows the command's name, and is imported when it runs.
+    """
+
+    summary: str
+    function: str
+
+    def __call__(self, args: Sequence[str]) -> None:
+        """Run it.
+
+        Raises:
+            UserError: If something that the user gave is not usable.
+        """
+        module, _, name = self.function.partition(":")
+        function: Callable[[Sequence[str]], None] = getattr(import_module(module), name)
+        function(args)
+
+
+DESCRIPTION = (
+    "Distil an image data set into a few kilobytes of addressable memory, and train networks from it. For example: "
+    "rtp fit --config configs/digits_ipc1.yaml; rtp test --ckpt_path logs/digits_ipc1/0/best.ckpt"
+)
+COMMANDS = {
+    "fit": "Distil a data set into a memory",
+    "validate": "Measure a checkpoint's memory on the validation split, by training a few networks on it",
+    "test": "Measure it on the test set, with 20 networks and any architectures, beside baselines if wanted",
+    "predict": "Write the images that a checkpoint's memory recalls, as PNG",
+}
+OTHER_COMMANDS = {
+    "export": Command(
+        "Write a checkpoint's memory as one file, or its recalled images as PNG", "rtp.cli.commands.export:export"
+    ),
+    "info": Command("Say what a memory's file or a checkpoint holds", "rtp.cli.commands.info:info"),
+    "study": Command("Redo one of the paper's studies: several settings and seeds", "rtp.studies.study:study"),
+    "sweep": Command("Choose the number of bases on the validation split", "rtp.studies.sweep:sweep"),
+    "list": Command(
+        "Show the data sets, memories, networks, ... that a configuration can name", "rtp.cli.commands.listing:show"
+    ),
+    "plot": Command(
+        "Draw figures of memories and of studies, for papers: PNG and PDF", "rtp.studies.figures.command:plot"
+    ),
+}

@@ -1,0 +1,110 @@
+"""What the command line does for a stream of tasks: wiring, and the lines that it prints."""
+
+from functools import partial
+
+import lightning as L
+from lightning.pytorch.cli import LightningArgumentParser
+
+from rtp.callbacks import MemoryPictures, RetainedAccuracy, RetrainingEvaluation
+from rtp.callbacks.run_record import run_folder
+from rtp.datamodules import TaskStream
+from rtp.errors import UserError
+from rtp.modules import ContinualLearner
+from rtp.runs.checkpoint_io import LAST
+from rtp.runs.folders import relative
+
+
+def link_streams(parser: LightningArgumentParser) -> None:
+    """Let a stream tell its learner the number of tasks and of outputs.
+
+    Args:
+        parser: That of a command with `model` and `data`.
+    """
+    for name in ("total_classes", "num_tasks"):
+        parser.link_arguments(
+            "data", f"model.init_args.{name}", compute_fn=partial(_attribute, name=name), apply_on="instantiate"
+        )
+
+
+def _attribute(data: L.LightningDataModule, name: str) -> int:
+    return getattr(data, name, 1)  # what has none is no stream, and `is_stream` refuses it for a learner of streams
+
+
+def is_stream(model: L.LightningModule, data: L.LightningDataModule) -> bool:
+    """Whether a stream of tasks is learned.
+
+    Args:
+        model: The module.
+        data: The data module.
+
+    Raises:
+        UserError: If one of them is for a stream and the other is not.
+    """
+    streaming = isinstance(model, ContinualLearner)
+    if streaming != isinstance(data, TaskStream):
+        model_name, data_name = type(model).__name__, type(data).__name__
+        raise UserError(
+            f"{model_name} learns a stream of tasks, and {data_name} is none: use PermutedTasks, RotatedTasks or "
+            f"IncrementalClasses with the source {data_name}"
+            if streaming
+            else f"{data_name} is a stream of tasks, and {model_name} does not learn one: use CompressThenRecall, or "
+            "the stream's source as data"
+        )
+    return streaming
+
+
+def without_retraining(trainer: L.Trainer) -> None:
+    """Take the callbacks away that are about the one memory of a data set; `RetainedAccuracy` does their work.
+
+    Args:
+        trainer: The trainer of a stream.
+    """
+    of_one_memory = (RetrainingEvaluation, MemoryPictures)
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, of_one_memory)]  # type: ignore[attr-defined]
+
+
+def learning_line(learner: ContinualLearner, stream: TaskStream, trainer: L.Trainer) -> str:
+    """What is going to be learned, with what, and where.
+
+    Args:
+        learner: The module.
+        stream: The data module.
+        trainer: What runs them.
+    """
+    return (
+        f"learning {stream.num_tasks} tasks of {stream.name} with {type(learner).__name__}, storage budget "
+        f"{learner.budget_floats:,} floats; on {trainer.strategy.root_device}; "
+        f"run folder {relative(run_folder(trainer))}"
+    )
+
+
+def learned_lines(trainer: L.Trainer) -> str:
+    """What came out and what to do next.
+
+    Args:
+        trainer: The trainer, after the run.
+    """
+    folder, accuracies = run_folder(trainer), [accuracy for row in _retained(trainer).history[-1:] for accuracy in row]
+    lines = [
+        f"test it: rtp test --ckpt_path {relative(folder / LAST)}",
+        f"curves: tensorboard --logdir {relative(folder)}",
+    ]
+    if accuracies:  # none without validation
+        retained = sum(accuracies) / len(accuracies)
+        lines.insert(0, f"retained accuracy {retained:.4f} on validation images of {len(accuracies)} tasks")
+    return "\n".join(lines)
+
+
+def tested_lines(trainer: L.Trainer) -> str:
+    """The table of a test's results and where they are.
+
+    Args:
+        trainer: The trainer, after a test.
+    """
+    retention = _retained(trainer).retention
+    assert retention is not None  # the test is over
+    return f"\n{retention.table()}\n\nresults: {relative(run_folder(trainer) / 'test.json')}"
+
+
+def _retained(trainer: L.Trainer) -> RetainedAccuracy:
+    return next(c for c in trainer.callbacks if isinstance(c, RetainedAccuracy))  # type: ignore[attr-defined]

@@ -1,0 +1,122 @@
+"""A configuration that came in a file, a checkpoint or an artefact: what is taken of it.
+
+A configuration names classes, and to build a run is to import and call them: in a stranger's file that could be
+anything which is installed, `os.system` included. So of a file's configuration only rtp's own classes are taken, with
+arguments that cannot name another class; whoever needs others gives a configuration of their own with `--config`.
+"""
+
+import inspect
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from rtp.callbacks import MemoryPictures, RetrainingEvaluation
+from rtp.cli.short_names import register_short_names
+from rtp.datamodules import ImageDataModule
+from rtp.errors import UserError
+from rtp.modules import Distillation
+
+UNUSED = ("inner_optimizer", "optimizer")
+"""Arguments of the module that a test has no use for; the outer optimizer is one of torch's."""
+
+OWN_CLASSES = register_short_names()
+"""The classes that a file may name, just as a checkpoint's configuration names them: no other way leads to them."""
+
+
+def config_for_test(config: dict[str, Any]) -> str:
+    """Take what `validate`, `test` and `predict` need from a file's configuration.
+
+    Args:
+        config: A checkpoint's or an artefact's, which anybody may have written.
+
+    Returns:
+        YAML text with the seed, model, data, evaluation and, where there are some, settings of the pictures.
+
+    Raises:
+        UserError: If a part is missing, or anything in it is not one of rtp's classes or a plain value for them.
+    """
+    seed = config.get("seed_everything", 0)
+    if not isinstance(seed, int):
+        raise _refusal("seed_everything", seed)
+    model, data, evaluation = (_section(config, name) for name in ("model", "data", "evaluation"))
+    if isinstance(arguments := model.get("init_args"), dict):
+        model = model | {"init_args": {name: value for name, value in arguments.items() if name not in UNUSED}}
+    _check("model", model, Distillation)
+    check_data(data)
+    _check_arguments("evaluation", evaluation, RetrainingEvaluation)
+    taken: dict[str, Any] = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}
+    if "pictures" in config:
+        taken["pictures"] = _section(config, "pictures")
+        _check_arguments("pictures", taken["pictures"], MemoryPictures)
+    return yaml.safe_dump(taken)
+
+
+def check_data(data: Any) -> None:
+    """Refuse the part of a file's configuration that names the data set, unless it is one of rtp's.
+
+    Raises:
+        UserError: If it is not.
+    """
+    _check("data", data, ImageDataModule)
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    if not isinstance(config.get(name), dict):
+        raise _refusal(name, config.get(name))
+    return config[name]
+
+
+def _check(place: str, value: Any, hint: Any) -> None:
+    """Refuse a value that could be more than it seems where something of the hint's type is expected."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(f"{place}[{index}]", item, _of_items(hint))
+    elif isinstance(value, str):
+        # where a class or a function is expected, a text would be its name
+        if not any(member is str or value in _literals(member) for member in _members(hint)):
+            raise _refusal(place, value)
+    elif isinstance(value, dict) and set(value) <= {"class_path", "init_args"} and "class_path" in value:
+        path, arguments = value["class_path"], value.get("init_args") or {}
+        if not isinstance(path, str) or path not in OWN_CLASSES or not isinstance(arguments, dict):
+            raise _refusal(place, path)
+        _check_arguments(place, arguments, OWN_CLASSES[path])
+    elif isinstance(value, dict) and (records := [member for member in _members(hint) if is_dataclass(member)]):
+        _check_arguments(place, value, records[0])
+    else:
+        raise _refusal(place, value)
+
+
+def _check_arguments(place: str, arguments: dict[str, Any], cls: Any) -> None:
+    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__)
+    taken = {field.name for field in fields(cls)} if is_dataclass(cls) else set(inspect.signature(cls).parameters)
+    for name, value in arguments.items():
+        if name not in taken:
+            raise _refusal(place, name)
+        _check(f"{place}.{name}", value, hints.get(name))
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one that there is."""
+    return (hint,) if not get_args(hint) or get_origin(hint) in (Literal, list, tuple) else get_args(hint)
+
+
+def _literals(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _of_items(hint: Any) -> Any:
+    """The type of a list's items; nothing where no list is expected."""
+    lists = [member for member in _members(hint) if get_origin(member) in (list, tuple)]
+    return get_args(lists[0])[0] if lists else None
+
+
+def _refusal(place: str, value: Any) -> UserError:
+    shown = ascii(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
+    shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
+    return UserError(
+        f"the file's configuration has {shown} as {place[:60]}, which is not rtp's own and could run any code: "
+        "give what you trust, with --config or, to export, --data"
+    )

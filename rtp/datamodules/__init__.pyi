@@ -1,0 +1,15 @@
+from .base import ImageDataModule as ImageDataModule
+from .own.hugging_face import HuggingFace as HuggingFace
+from .own.image_folder import ImageFolder as ImageFolder
+from .own.torch_dataset import TorchDataset as TorchDataset
+from .published.cifar10 import CIFAR10 as CIFAR10
+from .published.cifar100 import CIFAR100 as CIFAR100
+from .published.digits import Digits as Digits
+from .published.fashion_mnist import FashionMNIST as FashionMNIST
+from .published.mnist import MNIST as MNIST
+from .published.svhn import SVHN as SVHN
+from .published.tiny_imagenet import TinyImageNet as TinyImageNet
+from .streams.base import TaskStream as TaskStream
+from .streams.incremental import IncrementalClasses as IncrementalClasses
+from .streams.permuted import PermutedTasks as PermutedTasks
+from .streams.rotated import RotatedTasks as RotatedTasks

@@ -1,0 +1,137 @@
+"""Sets of classes: the disjoint tasks that memories are learned on, and the new ones they are tested on."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rtp.errors import UserError
+from rtp.utils.seeds import derived_seed
+
+ClassTasks = tuple[tuple[int, ...], ...]
+"""The classes of each task, in the order of their new labels 0..k-1."""
+
+
+def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> ClassTasks:
+    """Split classes into disjoint tasks of one size, as CIFAR100's into 20 five-way tasks (5.3.1).
+
+    Args:
+        num_classes: Number of classes.
+        classes_per_task: Classes of a task, at least 2; divides `num_classes`.
+        seed: Seed of a random split, at least 0; None takes the classes in the order of their labels. The paper does
+            not say how it splits.
+
+    Returns:
+        The classes of each task, in ascending order.
+
+    Raises:
+        UserError: If `classes_per_task` is 1 or does not divide the number of classes, or the seed is negative.
+    """
+    if classes_per_task < 2 or num_classes % classes_per_task:
+        fits = ", ".join(str(size) for size in range(2, num_classes + 1) if num_classes % size == 0)
+        raise UserError(
+            f"classes_per_task is {classes_per_task}, but {num_classes} classes make tasks of one size, each of two "
+            f"classes at least: use one of {fits}"
+        )
+    if seed is None:
+        order = torch.arange(num_classes)
+    elif seed < 0:
+        raise UserError(f"task_seed is {seed}, but must be at least 0, or null for the order of the labels")
+    else:
+        order = torch.randperm(num_classes, generator=torch.Generator().manual_seed(seed))
+    return tuple(tuple(sorted(part)) for part in order.view(-1, classes_per_task).tolist())
+
+
+def draw_across_tasks(tasks: ClassTasks, ways: int, number: int, seed: int) -> tuple[int, ...]:
+    """Draw a test task whose classes were never seen together: one class of each of `ways` random tasks (A.3).
+
+    Args:
+        tasks: The classes of each task.
+        ways: Classes of the test task, k.
+        number: Number of the test task; each has a random stream of its own, so that fewer tasks are the first ones.
+        seed: Seed of all test tasks.
+
+    Returns:
+        k classes, each of another task, in random order.
+
+    Raises:
+        UserError: If there are fewer tasks than classes to draw.
+    """
+    check_ways(ways, len(tasks), "tasks to take a class of each from")
+    generator = torch.Generator().manual_seed(derived_seed(seed, ways, number))
+    chosen = torch.randperm(len(tasks), generator=generator)[:ways].tolist()
+    return tuple(tasks[task][int(torch.randint(len(tasks[task]), (), generator=generator))] for task in chosen)
+
+
+def draw_shots(labels: Tensor, ways: int, shots: int, number: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw a few-shot task: random classes, a few images of each as shots, and all their other images to test on.
+
+    Args:
+        labels: (n,) labels of the images to draw from.
+        ways: Classes of the task, k.
+        shots: Shots of a class.
+        number: Number of the task; each has a random stream of its own.
+        seed: Seed of all tasks.
+
+    Returns:
+        The classes (k,), indices of the shots (k, shots), and those of the other images of these classes (m,), class by
+        class; on the CPU.
+
+    Raises:
+        UserError: If there are fewer classes than `ways`, or a class has no image left beside its shots.
+    """
+    present = labels.cpu()
+    check_ways(ways, len(present.unique()), "classes")
+    check_shots(present, shots)
+    generator = torch.Generator().manual_seed(derived_seed(seed, ways, shots, number))
+    distinct = present.unique()
+    classes = distinct[torch.randperm(len(distinct), generator=generator)[:ways]]
+    members = [(present == label).nonzero().flatten() for label in classes]
+    shuffled = [of_class[torch.randperm(len(of_class), generator=generator)] for of_class in members]
+    drawn = torch.stack([of_class[:shots] for of_class in shuffled])
+    return classes, drawn, torch.cat([of_class[shots:].sort().values for of_class in shuffled])
+
+
+def check_ways(ways: int, available: int, what: str) -> None:
+    """Refuse test tasks with fewer than two classes, or more than there are.
+
+    Raises:
+        UserError: If `ways` is not between 2 and `available`.
+    """
+    if not 2 <= ways <= available:
+        raise UserError(f"ways is {ways}, but there are {available} {what}: choose a number from 2 to {available}")
+
+
+def check_shots(labels: Tensor, shots: int) -> None:
+    """Refuse more shots than leave an image of every class to test on.
+
+    Args:
+        labels: (n,) labels of the images that shots are drawn from.
+        shots: Shots of a class.
+
+    Raises:
+        UserError: If it is below 1, or the smallest class has no more images than shots.
+    """
+    classes, counts = labels.unique(return_counts=True)
+    least = int(counts.min())
+    if not 1 <= shots < least:
+        smallest = int(classes[counts.argmin()])
+        raise UserError(
+            f"{shots} shots do not fit: class {smallest} has {least} images, and one has to be left to test on: "
+            f"choose a number from 1 to {least - 1}, or a larger split"
+        )
+
+
+def renumbered(labels: Tensor, classes: Sequence[int]) -> Tensor:
+    """Number labels as the outputs of a network for some classes are numbered.
+
+    Args:
+        labels: (n,) labels, each of them one of `classes`.
+        classes: k classes, in the order of the network's outputs.
+
+    Returns:
+        (n,) labels in 0..k-1.
+    """
+    places = torch.full((max(classes) + 1,), -1, device=labels.device)
+    places[torch.tensor(classes, device=labels.device)] = torch.arange(len(classes), device=labels.device)
+    return places[labels]

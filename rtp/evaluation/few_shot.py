@@ -1,0 +1,100 @@
+"""Few-shot tasks, and what can be said of a class from a few images of it without learning."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rtp.datamodules.class_tasks import draw_shots
+
+
+@dataclass(frozen=True)
+class FewShotTask:
+    """Classes of which a few images are seen.
+
+    Attributes:
+        shots: (k, s, C, H, W) the images that are seen, class by class.
+        test_images: (n, C, H, W) all other images of these classes in the same split.
+        test_labels: (n,) their labels in 0..k-1.
+    """
+
+    shots: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+@dataclass(frozen=True)
+class FewShotTasks:
+    """Random few-shot tasks over some labelled images; number n is the same one every time.
+
+    Attributes:
+        images: (n, C, H, W) images.
+        labels: (n,) their labels.
+        ways: Classes of a task, k.
+        shots: Shots of a class, s.
+        seed: Seed of all tasks.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ways: int
+    shots: int
+    seed: int
+
+    def __call__(self, number: int) -> FewShotTask:
+        """Make a task; see `draw_shots`."""
+        classes, shots, others = draw_shots(self.labels, self.ways, self.shots, number, self.seed)
+        others = others.to(self.images.device)
+        places = (self.labels[others][:, None] == classes.to(self.labels.device)).int().argmax(1)
+        return FewShotTask(self.images[shots.to(self.images.device)], self.images[others], places)
+
+
+def nearest_class_mean(shots: Tensor, features: Tensor) -> Tensor:
+    """Classify by the nearest mean of a class's shots, by Euclidean distance.
+
+    "Nearest neighbour" of table 4 is this here. The paper leaves open the distance, and whether the neighbour is a shot
+    or the mean of a class's shots. With one shot of a class the two are the same.
+
+    Args:
+        shots: (k, s, F) features of the shots.
+        features: (n, F) features to classify.
+
+    Returns:
+        (n,) classes in 0..k-1.
+    """
+    return torch.cdist(features, shots.mean(1)).argmin(1)
+
+
+def majority_labels(logits: Tensor) -> Tensor:
+    """The label that most shots of a class are given; where several tie, the one that is the most probable for all.
+
+    Args:
+        logits: (k, s, num_classes) of a classifier for the shots of k classes.
+
+    Returns:
+        (k,) labels, not necessarily different ones.
+    """
+    votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(1)
+    return (votes + logits.softmax(2).mean(1) / 2).argmax(1)  # half a probability is less than a vote
+
+
+def first_of_each_class(labels: Tensor, num: int) -> Tensor:
+    """Mark the first images of each class.
+
+    Args:
+        labels: (n,) labels in 0..k-1.
+        num: Images of a class to mark.
+
+    Returns:
+        (n,) truth values.
+    """
+    one_hot = F.one_hot(labels)
+    rank = (one_hot.cumsum(0) * one_hot).sum(1)  # 1 for the first image of its class
+    return rank <= num
+
+
+def one_of_each_class(images: Tensor, labels: Tensor) -> Tensor:
+    """The first image of each class, in the order of the labels, (num_classes, C, H, W)."""
+    chosen = first_of_each_class(labels, 1)
+    return images[chosen][labels[chosen].argsort()]

@@ -1,0 +1,1 @@
+"""LightningModules that learn a memory by back-propagation through time."""

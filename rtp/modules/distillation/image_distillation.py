@@ -1,0 +1,172 @@
+"""The LightningModule that learns a memory addressed by images (sections 5.3.2 and B.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torch.optim import SGD
+
+from rtp.datamodules.class_tasks import check_shots, check_ways
+from rtp.errors import UserError
+from rtp.evaluation.few_shot import first_of_each_class, one_of_each_class
+from rtp.modules.augmentations.base import Augmentation
+from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
+from rtp.modules.memories.base import MemoryFactory
+from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.modules.networks import NetworkFactory
+from rtp.modules.unroll.base import Episode, Unroll, draw_minibatches
+from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """The test tasks; `evaluation.networks` says how many.
+
+    Args:
+        ways: Classes k of a task; 5 in the paper (A.3).
+        shots: Shots of a class, for each row of the results; validation takes the first alone. The paper has 1 and 5
+            (table 4).
+        label_memory: File of `rtp export` with a memory of the same data that is addressed by labels, for the baseline
+            "classify-then-recall"; null leaves it out. A class's majority label is recalled from it.
+
+    Raises:
+        UserError: If `shots` is empty, or holds a number below 1.
+    """
+
+    ways: int = 5
+    shots: tuple[int, ...] = (1, 5)
+    label_memory: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.shots or min(self.shots) < 1:
+            raise UserError(
+                f"few_shot.shots is {list(self.shots)}, but must hold at least one number, each at least 1: give the "
+                "shots of a class, such as [1, 5]"
+            )
+
+
+class ImageAddressedDistillation(ClassifierSynthesis):
+    """Distils a data set into a memory addressable by images, "recall the past with images" of section 5.3.2.
+
+    An outer step is an episode: of the classes of the batch some images a class are shots, whose queries recall the
+    images that a fresh network is trained on, labelled 0..k-1; its loss on the batch's other images is descended by
+    bases, addressing matrices and feature network together.
+
+    The classes of an episode are the batch's, `data.classes_per_step` random ones: set it to the ways of the test
+    tasks. `data.real_images_per_class` counts shots and other images of a class together.
+
+    Args:
+        image_shape: (C, H, W), taken from the data set.
+        num_classes: Number of classes, taken from the data set.
+        memory: The memory to learn, an `ImageAddressing`.
+        network: The network to train in the inner loop, with an output for each class of an episode.
+        unroll: How the inner loop is run and differentiated.
+        slots_per_class: Recalled images of each class in an inner minibatch; all of them where there are fewer.
+        shots: Shots of a class in an episode; of several numbers a step draws one. The paper trains with 1 or 5, as it
+            tests (B.3).
+        few_shot: The test tasks.
+        inner_optimizer: The inner loop's update rule.
+        augmentation: Applied with one choice and one parameter to recalled and outer images of a step, and image by
+            image when networks are retrained. Shots are not augmented; the paper does not say.
+        optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
+
+    Raises:
+        UserError: If the memory is addressed by labels, or a number is out of its range.
+    """
+
+    queried_by = "images"
+    memory: ImageAddressing
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        memory: MemoryFactory,
+        network: NetworkFactory,
+        unroll: Unroll,
+        slots_per_class: int,
+        shots: tuple[int, ...],
+        few_shot: FewShot = FewShot(),  # frozen
+        inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
+        augmentation: Augmentation | None = None,
+        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+    ) -> None:
+        if not shots or min(shots) < 1:
+            raise UserError(f"shots is {list(shots)}, but must hold at least one number, each at least 1")
+        check_ways(few_shot.ways, num_classes, "classes")
+        super().__init__(
+            image_shape, num_classes, memory, network, unroll, slots_per_class, inner_optimizer, augmentation, optimizer
+        )
+        self.shots = shots
+        self.few_shot = few_shot
+
+    def setup(self, stage: str) -> None:
+        """Check that the data set has enough images.
+
+        Raises:
+            UserError: If an episode has one class alone, shots and outer images cannot be kept apart, or a class of
+                the images that are tested on has too few.
+        """
+        data = self.data()
+        if stage == "fit":
+            if data.classes_per_step == 1:
+                raise UserError(
+                    "classes_per_step is 1, and there is nothing to learn from telling one class apart: set it to "
+                    f"{self.few_shot.ways}, the ways of the test tasks"
+                )
+            if data.real_images_per_class <= max(self.shots):
+                raise UserError(
+                    f"{max(self.shots)} shots leave no image of a class for the outer loss: real_images_per_class is "
+                    f"{data.real_images_per_class}, set it above {max(self.shots)}"
+                )
+            counts = data.train_set[1].bincount(minlength=data.num_classes)
+            if int(counts.min()) < data.real_images_per_class:  # a batch would hold images twice, as shot and otherwise
+                raise UserError(
+                    f"class {int(counts.argmin())} has {int(counts.min())} images, fewer than "
+                    f"real_images_per_class={data.real_images_per_class}: set it to {int(counts.min())} or less"
+                )
+        if stage in ("fit", "validate"):
+            check_shots(data.validation_set[1], self.few_shot.shots[0])
+        if stage == "test":
+            for shots in self.few_shot.shots:
+                check_shots(data.test_set[1], shots)
+
+    def configure_callbacks(self) -> Sequence[L.Callback]:
+        """Test on few-shot tasks, with the settings of the run's `RetrainingEvaluation`."""
+        from rtp.evaluation.image_recall import ImageRecallEvaluation  # callbacks import modules, not the reverse
+
+        return ImageRecallEvaluation.in_place_of_retraining(self.trainer)
+
+    def episode(self, real_images: Tensor, real_labels: Tensor) -> tuple[Episode, int]:
+        """See `ClassifierSynthesis.episode`."""
+        classes, labels = real_labels.unique(return_inverse=True)
+        num_shots = self.shots[int(torch.randint(len(self.shots), ()))]
+        is_shot = first_of_each_class(labels, num_shots)
+        queries, outer_images = real_images[is_shot], real_images[~is_shot]
+        # class by class, as the batch is: `draw_minibatches` counts on it
+        images = self.memory.recall_images(queries).flatten(0, 1)
+        if self.augmentation is not None:
+            siamese = self.augmentation.sample(1, device=self.device)
+            images = self.augmentation.apply(images, siamese)
+            outer_images = self.augmentation.apply(outer_images, siamese)
+        per_class = num_shots * self.memory.num_slots
+        minibatches = draw_minibatches(len(classes), per_class, self.slots_per_class, self.unroll.num_steps)
+        recalled_labels = labels[is_shot].repeat_interleave(self.memory.num_slots)
+        episode = Episode(images, recalled_labels, minibatches.to(self.device), outer_images, labels[~is_shot])
+        return episode, len(classes)
+
+    @torch.no_grad()
+    def predict_step(self, labels: Tensor) -> Tensor:
+        """Recall by one validation image of each class, as there is no label to recall by.
+
+        Args:
+            labels: (n,) class numbers.
+
+        Returns:
+            (n, r, C, H, W) images, preprocessed as the data set's.
+        """
+        return self.memory.recall_images(one_of_each_class(*self.data().validation_set)[labels])

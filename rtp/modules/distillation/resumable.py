@@ -1,0 +1,77 @@
+"""What every LightningModule of rtp does so that a run which is continued goes on as if it had not been stopped."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from rtp.errors import DivergenceError, UserError
+from rtp.runs.trainer import outer_steps
+from rtp.utils.seeds import derived_seed, seed_generators
+
+SEED_KEY = "rtp_seed"
+"""Where a checkpoint holds the seed of its run."""
+
+
+class ResumableModule(L.LightningModule):
+    """Draws the random numbers of a step from the run's seed and the step's place alone.
+
+    What a step draws follows from the run's seed (torch's, when training starts), the number of its batch and that of
+    the process: a run that is continued draws what it would have drawn, and processes that train together draw
+    different numbers.
+
+    Attributes:
+        trained_steps: Steps of the checkpoint that the module was loaded from; 0 for a new one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained_steps = 0
+        self._seed: int | None = None
+
+    def on_train_start(self) -> None:
+        """Take the seed of a new run; a continued one has it from its checkpoint."""
+        if self._seed is None:
+            self._seed = self.trainer.strategy.broadcast(torch.initial_seed())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed what the step draws; `batch_idx` would start from 0 again in every epoch."""
+        assert self._seed is not None  # training has started
+        seed_generators(derived_seed(self._seed, self.trainer.fit_loop.total_batch_idx, self.global_rank))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the run's seed, for no other random state outlives a step, and the steps that were done."""
+        checkpoint[SEED_KEY] = self._seed
+        checkpoint["global_step"] = self._steps_done
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the run's seed and how long the module was trained; Lightning restores its counter in `fit` alone.
+
+        Raises:
+            UserError: If the checkpoint's tensors are of other shapes.
+        """
+        theirs, ours = (_shapes(state) for state in (checkpoint["state_dict"], self.state_dict()))
+        if theirs != ours:
+            raise UserError(f"the checkpoint holds {theirs}, not {ours}: use the config.yaml of its run")
+        self.trained_steps = checkpoint["global_step"]
+        self._seed = checkpoint.get(SEED_KEY)  # none in a checkpoint of an older version
+
+    def divergence(self, what: str) -> DivergenceError:
+        """An error for numbers that are none any more.
+
+        Args:
+            what: What went wrong, such as "the outer loss is nan".
+        """
+        return DivergenceError(
+            f"{what} at step {self._steps_done}: training stops and the checkpoints written so far are kept; "
+            "lower the learning rate of the inner or the outer loop, or clip the gradient"
+        )
+
+    @property
+    def _steps_done(self) -> int:
+        return 0 if self._trainer is None else outer_steps(self._trainer)
+
+
+def _shapes(state: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} of {'x'.join(map(str, tensor.shape))}" for name, tensor in state.items())

@@ -1,0 +1,204 @@
+"""The LightningModule that distils disjoint tasks one by one, for classifiers across them (section 5.3.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+from torch.optim import SGD
+
+from rtp.datamodules import ImageDataModule
+from rtp.datamodules.class_tasks import check_ways, renumbered, split_classes
+from rtp.errors import UserError
+from rtp.modules.augmentations.base import Augmentation
+from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
+from rtp.modules.distillation.memory_distillation import recalled_episode
+from rtp.modules.memories.base import MemoryFactory
+from rtp.modules.memories.tasks import TaskMemories
+from rtp.modules.networks import NetworkFactory
+from rtp.modules.unroll.base import Episode, Unroll
+from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+
+TASKS_KEY = "rtp_tasks"
+"""Where a checkpoint holds the classes of each of its memories."""
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """The test tasks, whose classes were never seen together; `evaluation.networks` says how many.
+
+    Args:
+        ways: Classes k of a test task, for each row of the results; validation takes the first alone. The paper has 2
+            and 5 (A.3).
+        upper_bound_tasks: Tasks that the upper bound is measured on at most, each with a network trained on all real
+            images of its classes; the first of the test tasks.
+        networks_at_once: Networks whose images, and where they are trained together weights, are in memory at once.
+
+    Raises:
+        UserError: If a number is below 1, or `ways` is empty.
+    """
+
+    ways: tuple[int, ...] = (5, 2)
+    upper_bound_tasks: int = 1000
+    networks_at_once: int = 50
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.ways:
+            raise UserError("ways is empty: give the classes of a test task, such as [5, 2]")
+        for name in ("upper_bound_tasks", "networks_at_once"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class TaskDistillation(ClassifierSynthesis):
+    """Distils each of several disjoint tasks into a memory of its own, "extrapolating between tasks" of section 5.3.1.
+
+    Outer step s distils task s mod T alone: its classes, renumbered 0..k-1, and networks of k outputs. Memories,
+    gradients, the norm at which gradients are clipped and the optimizer's momenta of the tasks never meet, so this is
+    what T runs of `MemoryDistillation` do, each of them with a T-th of the steps.
+
+    A step is of one task, so `--trainer.log_every_n_steps` is to have no factor in common with the number of tasks, or
+    the curve of the outer loss leaves some of them out. Gradients cannot be accumulated, for the same reason.
+
+    Beyond what the paper says: ZCA or the standardisation is fitted on all classes together, and `best.ckpt` keeps the
+    step at which all memories together were best, not each of them by itself.
+
+    To train in several processes, give `--trainer.strategy ddp_find_unused_parameters_true`: a step leaves the other
+    tasks' memories alone.
+
+    Args:
+        image_shape: (C, H, W), taken from the data set.
+        num_classes: Number of classes, taken from the data set.
+        memory: The memory of one task.
+        network: The network to train in the inner loop, with an output for each class of a task.
+        unroll: How the inner loop is run and differentiated.
+        slots_per_class: Recalled images of each class in an inner minibatch; all of them where there are fewer.
+        classes_per_task: Classes of a task; 5 in the paper. Divides the number of classes.
+        task_seed: Seed of a random split into tasks; null takes the classes in the order of their labels.
+        extrapolation: The test tasks.
+        inner_optimizer: The inner loop's update rule.
+        augmentation: As in `MemoryDistillation`.
+        optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
+
+    Raises:
+        UserError: If the classes cannot be split so, or there are fewer tasks than classes in a test task.
+    """
+
+    memory: TaskMemories
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        memory: MemoryFactory,
+        network: NetworkFactory,
+        unroll: Unroll,
+        slots_per_class: int,
+        classes_per_task: int,
+        task_seed: int | None = None,
+        extrapolation: Extrapolation = Extrapolation(),  # frozen
+        inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
+        augmentation: Augmentation | None = None,
+        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+    ) -> None:
+        tasks = split_classes(num_classes, classes_per_task, task_seed)
+        for ways in extrapolation.ways:
+            check_ways(ways, len(tasks), "tasks to take a class of each from")
+
+        def memories(shape: tuple[int, int, int], _: int) -> TaskMemories:
+            return TaskMemories(shape, tasks, lambda: memory(shape, classes_per_task))
+
+        super().__init__(
+            image_shape,
+            num_classes,
+            memories,
+            network,
+            unroll,
+            slots_per_class,
+            inner_optimizer,
+            augmentation,
+            optimizer,
+        )
+        self.extrapolation = extrapolation
+
+    def setup(self, stage: str) -> None:
+        """Let the outer batches take turns among the tasks.
+
+        Raises:
+            UserError: If gradients of several tasks would be accumulated, and so be clipped by one norm; if several
+                processes are not told that a step leaves memories alone; or if a class is missing from the images that
+                are tested on.
+        """
+        data = self.data()
+        if stage == "fit":
+            if self.trainer.accumulate_grad_batches != 1:
+                raise UserError(
+                    f"accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but each outer step is about "
+                    "another task: use --trainer.accumulate_grad_batches 1, and more real_images_per_class instead"
+                )
+            strategy = self.trainer.strategy
+            # nothing public says it; DDP itself would say so after the first step, in a traceback of many lines
+            if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+                raise UserError(
+                    "each outer step is about one task and leaves the memories of the others alone, which several "
+                    "processes have to be told: use --trainer.strategy ddp_find_unused_parameters_true"
+                )
+            data.class_groups = self.memory.tasks
+        _check_classes(data, "test" if stage == "test" else "validation")
+
+    def teardown(self, stage: str) -> None:
+        """Leave the data set as it was, for another module."""
+        if stage == "fit":
+            self.data().class_groups = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep which classes each memory is of, beside what every module keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[TASKS_KEY] = self.memory.tasks
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `ResumableModule.on_load_checkpoint`.
+
+        Raises:
+            UserError: If the checkpoint's memories are of other classes.
+        """
+        super().on_load_checkpoint(checkpoint)
+        tasks = checkpoint.get(TASKS_KEY, self.memory.tasks)  # none in a checkpoint of an older version
+        for number, (theirs, ours) in enumerate(zip(tasks, self.memory.tasks, strict=True)):
+            if theirs != ours:
+                raise UserError(
+                    f"memory {number} of the checkpoint is of the classes {list(theirs)}, not {list(ours)}: "
+                    "leave out --model.task_seed, or use that of its run"
+                )
+
+    def configure_callbacks(self) -> Sequence[L.Callback]:
+        """Test on tasks across those that were learned, with the settings of the run's `RetrainingEvaluation`."""
+        from rtp.evaluation.extrapolation import ExtrapolationEvaluation  # callbacks import modules, not the reverse
+
+        return ExtrapolationEvaluation.in_place_of_retraining(self.trainer)
+
+    def episode(self, real_images: Tensor, real_labels: Tensor) -> tuple[Episode, int]:
+        """See `ClassifierSynthesis.episode`; all images are of one task's classes."""
+        task = int(self.memory.task_of[real_labels[0]])
+        labels = renumbered(real_labels, self.memory.tasks[task])
+        episode = recalled_episode(
+            self.memory.of_task(task),
+            labels.unique(),
+            (real_images, labels),
+            self.slots_per_class,
+            self.unroll.num_steps,
+            self.augmentation,
+        )
+        return episode, len(self.memory.tasks[task])
+
+
+def _check_classes(data: ImageDataModule, split: str) -> None:
+    labels = (data.test_set if split == "test" else data.validation_set)[1]
+    counts = labels.bincount(minlength=data.num_classes)
+    if not counts.all():
+        missing = data.class_names[int(counts.argmin())]
+        raise UserError(f"the {split} split has no image of class {missing}: test tasks take any class, add some")

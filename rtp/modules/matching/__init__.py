@@ -1,0 +1,1 @@
+"""LightningModules that learn a memory by matching: gradients (DC, DSA), distributions (DM), trajectories (MTT)."""

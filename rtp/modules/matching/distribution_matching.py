@@ -1,0 +1,72 @@
+"""The LightningModule that learns a memory by matching the features of random networks: DM."""
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from rtp.errors import UserError
+from rtp.modules.augmentations.base import Augmentation
+from rtp.modules.distillation.base import Distillation
+from rtp.modules.matching.base import class_pairs, feature_distance
+from rtp.modules.memories.base import MemoryFactory
+from rtp.modules.networks import NetworkFactory
+
+
+class DistributionMatching(Distillation):
+    """Distils a data set by matching mean features of recalled and real images in random networks: DM.
+
+    Each outer step draws a fresh network, which is never trained, and follows the gradient of `feature_distance` of
+    its features (what enters the last linear layer).
+
+    Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
+
+    Args:
+        image_shape: (C, H, W), taken from the data set.
+        num_classes: Number of classes, taken from the data set.
+        memory: The memory to learn.
+        network: The random networks; their `features` map images (n, C, H, W) to features (n, ...).
+        slots_per_class: Recalled images of each class in a step; all of them where the memory has fewer.
+        augmentation: Siamese: one draw a class and step, for real and recalled images; image by image when networks
+            are retrained.
+        optimizer: The outer optimizer; the default is the authors'.
+
+    Raises:
+        UserError: If `slots_per_class` is below 1, or the network has no `features`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        memory: MemoryFactory,
+        network: NetworkFactory,
+        slots_per_class: int,
+        augmentation: Augmentation | None = None,
+        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=1.0, momentum=0.5),
+    ) -> None:
+        if slots_per_class < 1:
+            raise UserError(f"slots_per_class must be at least 1, got {slots_per_class}")
+        super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
+        self.slots_per_class = slots_per_class
+        self._fresh_features()  # a network without them is reported now
+
+    def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
+        """The distance of mean features, summed over classes; see `Distillation.outer_loss`."""
+        features = self._fresh_features()
+        pairs = class_pairs(self.memory, self.slots_per_class, real_images, real_labels, self.augmentation)
+        # class by class, as the authors do: the activations of all real images together may not fit into memory
+        recalled = [features(images).flatten(1) for images in pairs.recalled]
+        with torch.no_grad():
+            real = [features(images).flatten(1) for images in pairs.real]
+        return feature_distance(recalled, real)
+
+    def _fresh_features(self) -> nn.Module:
+        network = self.fresh_network(self.network)
+        features = getattr(network, "features", None)
+        if not isinstance(features, nn.Module):
+            raise UserError(
+                f"DistributionMatching needs a network with `features`, a module of all layers but the last: "
+                f"{type(network).__name__} has none"
+            )
+        return features.requires_grad_(False)

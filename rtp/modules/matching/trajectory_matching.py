@@ -1,0 +1,217 @@
+"""The LightningModule that learns a memory by trajectory matching, a baseline.
+
+Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (MTT), CVPR 2022.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import SGD
+from tqdm import tqdm
+
+from rtp.errors import UserError
+from rtp.modules.augmentations.base import Augmentation
+from rtp.modules.distillation.base import Distillation
+from rtp.modules.matching.experts import ExpertBuffer, default_folder, made_of, train_expert
+from rtp.modules.memories.base import MemoryFactory
+from rtp.modules.networks import NetworkFactory
+from rtp.modules.networks.training import TrainingProtocol
+from rtp.modules.unroll.base import Episode, Unroll, draw_minibatches
+from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.utils.distributed import rank_and_world_size
+from rtp.utils.seeds import derived_seed
+
+log = logging.getLogger(__name__)
+
+
+class TrajectoryMatching(Distillation):
+    """Distils a data set into a memory that moves networks as the real images do.
+
+    Before the first step, expert networks are trained on all real training images; what is there already is used. An
+    outer step takes a random expert and start epoch t, trains a network from its weights theta*_t for N inner steps on
+    recalled images of all classes, and descends "Long-Range Parameter Matching",
+
+        |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2.
+
+    The real images of a batch are not used: the experts stand for them.
+
+    Deviations: MTT learns the student's learning rate too, from a start of 0.01; here it is the inner optimizer's and
+    fixed, as networks are retrained with a rate of the evaluation's and a memory is no more than its images. MTT
+    chooses one operation of the augmentation for a minibatch; here each image of it has a choice of its own. MTT cuts a
+    minibatch of all images at random; here it has the same number of every class.
+
+    Args:
+        image_shape: (C, H, W), taken from the data set.
+        num_classes: Number of classes, taken from the data set.
+        memory: The memory to learn.
+        network: The networks of experts and students, without running statistics.
+        unroll: How the inner loop of N steps is run and differentiated.
+        slots_per_class: Recalled images of each class in an inner minibatch; at most as many as the memory has.
+        experts: Number of experts; MTT has 100.
+        expert_epochs: M, epochs of the expert that the N inner steps have to match.
+        max_start_epoch: The last epoch t to start after: 0, ..., max_start_epoch are equally likely. (The authors' code
+            leaves the last one out.)
+        expert_protocol: How experts are trained; the defaults are MTT's. Of its epochs no more than `max_start_epoch`
+            + `expert_epochs` are used.
+        expert_seed: Seed of the experts, at least 0: runs with other seeds share them.
+        experts_dir: Folder of the experts; null for one in rtp's cache, named after all that they are made of.
+        inner_optimizer: The student's update rule; the default is what MTT's starts from.
+        augmentation: Applied image by image, to the experts' images and to the student's, anew at each inner step.
+        optimizer: The outer optimizer; MTT's is SGD with momentum 0.5 and, at 1 image a class, learning rate 100.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        memory: MemoryFactory,
+        network: NetworkFactory,
+        unroll: Unroll,
+        slots_per_class: int,
+        experts: int,
+        expert_epochs: int,
+        max_start_epoch: int,
+        expert_protocol: TrainingProtocol = TrainingProtocol(50, 256, 0.01, 0.0),  # noqa: B008  # frozen
+        expert_seed: int = 0,
+        experts_dir: str | None = None,
+        inner_optimizer: InnerOptimizer = InnerSGD(0.01, 0.0),  # noqa: B008  # frozen
+        augmentation: Augmentation | None = None,
+        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=100, momentum=0.5),
+    ) -> None:
+        for name, value, least in (
+            ("slots_per_class", slots_per_class, 1),
+            ("experts", experts, 1),
+            ("expert_epochs", expert_epochs, 1),
+            ("max_start_epoch", max_start_epoch, 0),
+            ("expert_seed", expert_seed, 0),
+        ):
+            if value < least:
+                raise UserError(f"{name} must be at least {least}, got {value}")
+        if max_start_epoch + expert_epochs > expert_protocol.epochs:
+            raise UserError(
+                f"experts of {expert_protocol.epochs} epochs end before max_start_epoch {max_start_epoch} + "
+                f"expert_epochs {expert_epochs}: use expert_protocol.epochs >= {max_start_epoch + expert_epochs}"
+            )
+        super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
+        self.unroll = unroll
+        self.slots_per_class = slots_per_class
+        self.experts = experts
+        self.expert_epochs = expert_epochs
+        self.max_start_epoch = max_start_epoch
+        self.expert_protocol = expert_protocol
+        self.expert_seed = expert_seed
+        self.experts_dir = experts_dir
+        self.inner_optimizer = inner_optimizer
+        self.buffer: ExpertBuffer | None = None
+
+    def on_fit_start(self) -> None:
+        """Train the experts that are not there yet; several processes share them out, and wait for each other.
+
+        Raises:
+            UserError: If the network has running statistics, or the folder holds experts of something else.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        images, labels = data.train_set
+        network = self.fresh_network(self.network)
+        if any(True for _ in network.buffers()):
+            raise UserError(
+                f"TrajectoryMatching does not support {type(network).__name__}, whose buffers change while it is "
+                "trained: use InstanceNorm in place of BatchNorm"
+            )
+        facts = made_of(data.name, images, labels, network, self.expert_protocol, self.augmentation, self.expert_seed)
+        folder = Path(self.experts_dir).expanduser() if self.experts_dir else default_folder(facts)
+        self.buffer = ExpertBuffer(folder, facts, self.expert_protocol.epochs)
+        self._prepare(self.buffer, images, labels)
+        self.trainer.strategy.barrier()
+
+    def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
+        """The normalised squared distance of the student from the expert; see `Distillation.outer_loss`."""
+        assert self.buffer is not None  # training has started
+        expert = int(torch.randint(self.experts, ()))
+        start = int(torch.randint(self.max_start_epoch + 1, ()))
+        theta, target = (
+            weights.to(self.device) for weights in self.buffer.weights(expert, (start, start + self.expert_epochs))
+        )
+        student = self.fresh_network(self.network)
+        set_weights(student, theta)
+        episode = self._episode(real_images, real_labels)
+        return self.unroll.meta_loss(
+            student, self.inner_optimizer, episode, lambda theta_n: matching_loss(theta_n, theta, target)
+        )
+
+    def _episode(self, real_images: Tensor, real_labels: Tensor) -> Episode:
+        num_classes, num_slots = self.memory.query_dim, self.memory.num_slots
+        classes = torch.arange(num_classes, device=self.device)
+        images, labels = self.memory.recall(classes).flatten(0, 1), classes.repeat_interleave(num_slots)
+        minibatches = draw_minibatches(num_classes, num_slots, self.slots_per_class, self.unroll.num_steps)
+        minibatches = minibatches.to(self.device)  # (N, b)
+        if self.augmentation is not None:
+            # an image for each place of each step: augmented before the loop, they enter a step as its inputs, and the
+            # augmentation itself is differentiated once
+            chosen = minibatches.flatten()
+            draws = self.augmentation.sample(len(chosen), self.device)
+            images, labels = self.augmentation.apply(images[chosen], draws), labels[chosen]
+            minibatches = torch.arange(len(chosen), device=self.device).view_as(minibatches)
+        return Episode(images, labels, minibatches, real_images, real_labels)
+
+    def _prepare(self, buffer: ExpertBuffer, images: Tensor, labels: Tensor) -> None:
+        rank, world_size = rank_and_world_size()
+        missing = [number for number in range(rank, self.experts, world_size) if not buffer.holds(number)]
+        if not missing:
+            return
+        epochs = self.expert_protocol.epochs
+        log.info("training %d experts for %d epochs each, kept in %s", len(missing), epochs, buffer.folder)
+        hidden = self.trainer.progress_bar_callback is None or not self.trainer.is_global_zero
+        with tqdm(
+            total=len(missing) * epochs, desc="training experts", unit="epoch", leave=False, disable=hidden
+        ) as bar:
+            # first what no other run trains at the moment; then what they train, unless they were stopped
+            others: list[int] = []
+            for wait, numbers in ((False, missing), (True, others)):
+                for number in numbers:
+                    with buffer.claimed(number, wait) as free:
+                        if not free:
+                            others.append(number)
+                        elif buffer.holds(number):
+                            bar.update(epochs)
+                        else:
+                            buffer.store(number, self._trained_expert(number, images, labels, bar.update))
+
+    def _trained_expert(self, number: int, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> Tensor:
+        return train_expert(
+            lambda: self.fresh_network(self.network),
+            images,
+            labels,
+            self.expert_protocol,
+            self.augmentation,
+            derived_seed(self.expert_seed, number),
+            on_epoch,
+        )
+
+
+def matching_loss(theta: Tensor, start: Tensor, target: Tensor) -> Tensor:
+    """|theta - target|^2 / |start - target|^2: 1 for a student that stayed where it started, 0 for one that arrived.
+
+    Args:
+        theta: (P,) the student's weights theta_N.
+        start: (P,) the expert's theta*_t, where the student started.
+        target: (P,) the expert's theta*_{t+M}.
+    """
+    return (theta - target).square().sum() / (start - target).square().sum()
+
+
+@torch.no_grad()
+def set_weights(network: nn.Module, theta: Tensor) -> None:
+    """Copy one vector of weights into a network.
+
+    Args:
+        network: Its parameters have P numbers.
+        theta: (P,), in the order of `parameters()`.
+    """
+    sizes = [parameter.numel() for parameter in network.parameters()]
+    for parameter, part in zip(network.parameters(), theta.split(sizes), strict=True):
+        parameter.copy_(part.view_as(parameter))

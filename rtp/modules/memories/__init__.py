@@ -1,0 +1,1 @@
+"""Memories: what is learned (section 4.1), within a storage budget (equation 4)."""

@@ -1,0 +1,102 @@
+"""Addressable memories: bases that all classes share, recombined by addressing matrices (section 4.1 of the paper)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from rtp.modules.memories.base import Initialisation, Memory, initialise
+from rtp.modules.memories.budget import StorageBudget
+
+
+class SharedBases(Memory):
+    """Bases recombined by learned addressing matrices: equation 2 for queries of any width.
+
+    x'_{n,i} = y_n^T A_i [b_1; ...; b_K]^T for i = 1..r, followed by bilinear upsampling.
+
+    Args:
+        image_shape: (C, H, W) of the data set's images.
+        query_dim: Width d_y of the queries.
+        num_slots: Number r of addressing matrices.
+        num_bases: Number K of bases.
+        basis_shape: (C, h, w) of a basis.
+        init: Initialisation of bases and addressing matrices, see `AddressableMemory`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        query_dim: int,
+        num_slots: int,
+        num_bases: int,
+        basis_shape: tuple[int, int, int],
+        init: Initialisation,
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.query_dim = query_dim
+        self.num_slots = num_slots
+        self._bases = nn.Parameter(torch.empty(num_bases, *basis_shape))  # (K, C, h, w)
+        self.addressing = nn.Parameter(torch.empty(num_slots, query_dim, num_bases))  # (r, d_y, K)
+        # fans as torch.nn.init counts them for the matrices the paper writes: [b_1; ...; b_K] (K, d), A_i (d_y, K)
+        initialise(self._bases, fan_in=math.prod(basis_shape), fan_out=num_bases, scheme=init)
+        initialise(self.addressing, fan_in=num_bases, fan_out=query_dim, scheme=init)
+
+    @property
+    def bases(self) -> Tensor:
+        """The bases B, (K, C, h, w)."""
+        return self._bases
+
+    def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
+        """See `Memory.recall_slots`: for one-hot queries y^T A_i is a gather, (m, K)."""
+        return self._combined(self.addressing[slots, labels])
+
+    def recall_queries(self, queries: Tensor) -> Tensor:
+        """See `Memory.recall_queries`."""
+        self._check_width(queries)
+        # n queries, d their width, r slots, k bases
+        coefficients = torch.einsum("nd,rdk->nrk", queries, self.addressing)
+        return self._combined(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
+
+    def coefficients(self) -> Tensor:
+        """Coefficients v of every class and slot, (num_classes, r, K)."""
+        return self.addressing.transpose(0, 1)
+
+    def _combined(self, coefficients: Tensor) -> Tensor:
+        # (m, K) @ (K, C * h * w) -> (m, C, H, W)
+        images = (coefficients @ self._bases.flatten(1)).unflatten(1, self._bases.shape[1:])
+        return self._upsampled(images)
+
+
+class AddressableMemory(SharedBases):
+    """Bases shared by all classes, recombined by learned addressing matrices (equation 2).
+
+    x'_{n,i} = y_n^T A_i [b_1; ...; b_K]^T for i = 1..r, followed by bilinear upsampling. The number r of
+    addressing matrices, which is the number of images a class, is the largest one the budget allows.
+
+    Args:
+        image_shape: (C, H, W) of the data set's images.
+        num_classes: Number of classes, the width d_y of the one-hot queries.
+        images_per_class: Storage budget, in real images a class (equation 4).
+        num_bases: Number of bases K; null takes what suits the budget, see `StorageBudget.balanced_bases`.
+        downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2.
+        init: Initialisation of bases and addressing matrices; Kaiming uniform is the paper's, Xavier uniform
+            the authors' code's.
+
+    Raises:
+        UserError: If no addressing matrix fits the budget or `downsampling` does not divide the image.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        images_per_class: float,
+        num_bases: int | None = None,
+        downsampling: int = 2,
+        init: Initialisation = "kaiming_uniform",
+    ) -> None:
+        budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling)
+        num_bases = budget.balanced_bases() if num_bases is None else num_bases
+        num_slots = budget.num_matrices(num_bases)
+        super().__init__(image_shape, num_classes, num_slots, num_bases, budget.basis_shape, init)

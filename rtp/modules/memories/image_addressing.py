@@ -1,0 +1,104 @@
+"""A memory that is addressed by images in place of labels (sections 5.3.2 and B.3)."""
+
+import torch
+from torch import Tensor, nn
+
+from rtp.errors import UserError
+from rtp.modules.memories.addressable import SharedBases
+from rtp.modules.memories.base import Initialisation
+from rtp.modules.memories.budget import StorageBudget
+from rtp.modules.networks import NetworkFactory
+
+
+class ImageAddressing(SharedBases):
+    """Bases and addressing matrices with a feature network h that makes the query, y = h(image).
+
+    The paper gives the numbers of bases and matrices and says that "an extra ConvNet" outputs the query (A.3, B.3), not
+    how wide the query is or how that width is reached. Here h is a network of the usual kind with `query_dim` outputs:
+    its linear layer brings the features to the width of the query, and nothing bounds or normalises the query.
+
+    Bases, addressing matrices and h are parameters of one module: they are learned, stored and charged together.
+
+    Args:
+        image_shape: (C, H, W) of the data set's images.
+        num_classes: Number of classes in the data set, which has no influence: a query is an image.
+        feature_network: Makes h, called with the image's shape and `query_dim` in place of the number of classes.
+        query_dim: Width d_y of the query; not published.
+        num_bases: Number K of bases; the paper uses 64 (A.3).
+        num_slots: Addressing matrices r, which is the number of images that a query recalls; the paper uses 16 (A.3).
+        downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2 (5.1).
+        init: Initialisation of bases and addressing matrices, see `AddressableMemory`.
+
+    Raises:
+        UserError: If a size is below 1, `downsampling` does not divide the image, or h has outputs of another width.
+    """
+
+    queried_by = "images"
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        feature_network: NetworkFactory,
+        query_dim: int = 64,
+        num_bases: int = 64,
+        num_slots: int = 16,
+        downsampling: int = 2,
+        init: Initialisation = "kaiming_uniform",
+    ) -> None:
+        for name, value in (("query_dim", query_dim), ("num_bases", num_bases), ("num_slots", num_slots)):
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
+        basis_shape = StorageBudget(1, num_classes, image_shape, downsampling).basis_shape
+        super().__init__(image_shape, query_dim, num_slots, num_bases, basis_shape, init)
+        self.feature_network: nn.Module = feature_network(image_shape, query_dim)
+        with torch.no_grad():
+            width = tuple(self.feature_network(torch.zeros(1, *image_shape)).shape[1:])
+        if width != (query_dim,):
+            raise UserError(
+                f"{type(self.feature_network).__name__} makes queries of the shape {width}, not of {query_dim} "
+                "numbers: let it have as many outputs as its second argument says"
+            )
+
+    def query(self, images: Tensor) -> Tensor:
+        """The query of each image, y = h(image).
+
+        Args:
+            images: (n, C, H, W), preprocessed.
+
+        Returns:
+            (n, query_dim).
+        """
+        queries: Tensor = self.feature_network(images)
+        return queries
+
+    def recall_images(self, images: Tensor) -> Tensor:
+        """Recall by images, equation 2 with y = h(image).
+
+        Args:
+            images: (n, C, H, W), preprocessed.
+
+        Returns:
+            (n, num_slots, C, H, W) images, differentiable with respect to bases, addressing and h.
+        """
+        return self.recall_queries(self.query(images))
+
+    @torch.no_grad()
+    def addressed_by(self, images: Tensor) -> SharedBases:
+        """The memory that has these images for its classes: A'_i = Y A_i takes the label c to the query Y_c.
+
+        Args:
+            images: (c, C, H, W), preprocessed, an image for each class.
+
+        Returns:
+            A memory of c labels with the same bases, on the same device, without gradients.
+        """
+        queries = self.query(images)
+        shape = self.bases.shape[1], self.bases.shape[2], self.bases.shape[3]
+        with self.bases.device:
+            labelled = SharedBases(
+                self.image_shape, len(images), self.num_slots, len(self.bases), shape, "kaiming_uniform"
+            )
+        # detached, or it would be this memory's own parameter that stops being trained
+        labelled.load_state_dict({"_bases": self.bases.detach(), "addressing": queries @ self.addressing}, assign=True)
+        return labelled.requires_grad_(False)

@@ -1,0 +1,86 @@
+"""Memories of several tasks that were learned apart, addressed as one (section 5.3.1)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from rtp.datamodules.class_tasks import ClassTasks
+from rtp.modules.memories.base import Memory
+
+
+class TaskMemories(Memory):
+    """One memory a task; a label is looked up in the memory of its own task.
+
+    The memories share nothing. That the label c is class `place` of task t follows from the split, which is not
+    charged to the storage, as labels are not.
+
+    Args:
+        image_shape: (C, H, W) of the data set's images.
+        tasks: Disjoint classes of each task, the same number in each; all classes together.
+        memory: Makes the memory of one task; called for each of them in turn.
+
+    Attributes:
+        tasks: As given.
+        memories: The memory of each task, addressed by 0..k-1, the places of its classes.
+    """
+
+    task_of: Tensor
+    place_of: Tensor
+
+    def __init__(self, image_shape: tuple[int, int, int], tasks: ClassTasks, memory: Callable[[], Memory]) -> None:
+        super().__init__()
+        self.tasks = tasks
+        self.memories = nn.ModuleList([memory() for _ in tasks])
+        self.image_shape = image_shape
+        self.query_dim = sum(map(len, tasks))
+        self.num_slots = self.of_task(0).num_slots
+        self.queried_by = self.of_task(0).queried_by
+        places = torch.tensor([(label, task, at) for task, part in enumerate(tasks) for at, label in enumerate(part)])
+        by_label = places[places[:, 0].argsort()]
+        # they follow from the configuration, so they are not part of the state
+        self.register_buffer("task_of", by_label[:, 1].clone(), persistent=False)  # (num_classes,)
+        self.register_buffer("place_of", by_label[:, 2].clone(), persistent=False)  # (num_classes,)
+
+    def of_task(self, task: int) -> Memory:
+        """The memory of one task, whose labels are places 0..k-1."""
+        memory = self.memories[task]
+        assert isinstance(memory, Memory)
+        return memory
+
+    @property
+    def bases(self) -> Tensor:
+        """The bases of all tasks, (T * K, C, h, w), task by task."""
+        return torch.cat([self.of_task(task).bases for task in range(len(self.tasks))])
+
+    def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
+        """See `Memory.recall_slots`; each image comes from the memory of its class's task."""
+        of_task = self.task_of[labels]
+        present = of_task.unique().tolist() or [0]  # no label at all: an empty batch of the right shape
+        chosen = [(of_task == task).nonzero().flatten() for task in present]
+        images = [
+            self.of_task(task).recall_slots(self.place_of[labels[index]], slots[index])
+            for task, index in zip(present, chosen, strict=True)
+        ]
+        return torch.cat(images)[torch.cat(chosen).argsort()]
+
+    def recall_queries(self, queries: Tensor) -> Tensor:
+        """See `Memory.recall_queries`: equation 2 is linear in y, so the parts of y that belong to the tasks add up."""
+        self._check_width(queries)
+        parts = [
+            self.of_task(task).recall_queries(queries[:, torch.tensor(classes, device=queries.device)])
+            for task, classes in enumerate(self.tasks)
+        ]
+        return torch.stack(parts).sum(0)
+
+    def coefficients(self) -> Tensor:
+        """Coefficients of every class and slot, (num_classes, r, T * K), 0 for the bases of other tasks."""
+        blocks = [self.of_task(task).coefficients() for task in range(len(self.tasks))]  # each (k, r, K)
+        before, rows = 0, []
+        total = sum(block.shape[2] for block in blocks)
+        for block in blocks:
+            rows.append(nn.functional.pad(block, (before, total - before - block.shape[2])))
+            before += block.shape[2]
+        by_task = torch.cat(rows)  # task by task
+        order = torch.tensor([label for part in self.tasks for label in part], device=by_task.device)
+        return by_task[order.argsort()]

@@ -1,0 +1,261 @@
+"""Training fresh networks on a set of images and measuring them: the evaluation protocol of section 5.1."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.nn import functional as F
+
+from rtp.errors import UserError, first_line
+from rtp.modules.augmentations.base import Augmentation
+from rtp.utils.seeds import derived_seed as derived_seed
+
+log = logging.getLogger(__name__)
+
+MIN_TOGETHER, MAX_PIXELS_TOGETHER = 8, 32 * 8 * 8  # networks, and pixels of a minibatch; see `pays_together`
+
+
+@dataclass(frozen=True)
+class TrainingProtocol:
+    """How a fresh network is trained: SGD with momentum; by default with a constant learning rate and no weight decay.
+
+    Args:
+        epochs: Passes over the training images; the paper uses 300 (5.1).
+        batch_size: Images in a minibatch at most; 640 is the authors' code's.
+        learning_rate: The paper uses 0.01 (A.1).
+        momentum: The paper uses 0.9 (A.1).
+        weight_decay: Added to the gradient, times the weights, those of norms and biases too; DC, DSA and DM have 5e-4.
+        drop_after: Part of the epochs, above 0, after which the learning rate is a tenth; 1 keeps it. DC, DSA and DM
+            have 0.5.
+
+    Raises:
+        UserError: If `epochs` or `batch_size` is below 1, `learning_rate` is not positive, `momentum` is not in [0, 1),
+            `weight_decay` is negative, or `drop_after` is not in (0, 1].
+    """
+
+    epochs: int = 300
+    batch_size: int = 640
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    drop_after: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
+        if not self.learning_rate > 0:
+            raise UserError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"momentum must lie in [0, 1), got {self.momentum}")
+        if not self.weight_decay >= 0:
+            raise UserError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        if not 0 < self.drop_after <= 1:
+            raise UserError(f"drop_after must lie in (0, 1], got {self.drop_after}: 1 keeps the learning rate")
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        return self.learning_rate / (1 if epoch < round(self.drop_after * self.epochs) else 10)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images to train networks on, and what storing them costs.
+
+    Attributes:
+        name: As in tables and `test.json`.
+        draw: Gives images (m, C, H, W), preprocessed, and labels (m,) for one network; draws from torch's global
+            generator.
+        protocol: How networks are trained on them.
+        storage_floats: Numbers that have to be stored.
+        storage_bytes: Bytes that they take.
+    """
+
+    name: str
+    draw: Callable[[], tuple[Tensor, Tensor]]
+    protocol: TrainingProtocol
+    storage_floats: int
+    storage_bytes: int
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A network to train, what it is trained on, and where its random numbers come from.
+
+    Attributes:
+        network: Maps (n, C, H, W) to logits (n, num_classes).
+        images: (m, C, H, W) training images, on the network's device.
+        labels: (m,) their labels.
+        seed: Seed of the network's own random stream, at least 0: the order of its images, their augmentation, and
+            what its layers draw themselves.
+    """
+
+    network: nn.Module
+    images: Tensor
+    labels: Tensor
+    seed: int
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Seed the global random generators; on leaving, set them back to where they were.
+
+    Args:
+        seed: As `torch.manual_seed` takes it.
+    """
+    with isolate_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def train_networks(
+    trainees: Sequence[Trainee],
+    protocol: TrainingProtocol,
+    augmentation: Augmentation | None = None,
+    together: bool | None = None,
+    on_epoch: Callable[[], object] = lambda: None,
+) -> list[nn.Module]:
+    """Train networks in place, one after the other or all of them in one loop.
+
+    Both ways draw the same numbers, so their results differ by rounding alone, and a network's result does not depend
+    on the others. Together, the weights are stacked and one call works out all gradients (`torch.func.vmap`). That
+    takes the memory of all minibatches at once. Networks with buffers (BatchNorm), with frozen weights or of different
+    kinds, training sets of different sizes, and whatever vmap refuses, such as dropout, are trained one by one.
+
+    Args:
+        trainees: The networks with their training sets, all on one device.
+        protocol: Epochs, batch size and optimizer.
+        augmentation: Applied to every image of a minibatch with a parameter of its own.
+        together: Whether to train them in one loop; None decides by `pays_together`.
+        on_epoch: Called after each epoch of each network, for progress bars.
+
+    Returns:
+        The networks, trained and in evaluation mode. The global random generators are as they were.
+    """
+    for trainee in trainees:
+        trainee.network.train()
+    if together is None:
+        together = pays_together(trainees, protocol)
+    with torch.enable_grad():  # Lightning turns gradients off while it validates and tests
+        if not (together and _stackable(trainees) and _train_together(trainees, protocol, augmentation, on_epoch)):
+            for trainee in trainees:
+                _train_alone(trainee, protocol, augmentation, on_epoch)
+    return [trainee.network.eval() for trainee in trainees]
+
+
+def pays_together(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bool:
+    """Whether training together is the faster way: for many networks with small minibatches.
+
+    One loop has fewer calls, but its convolutions are grouped, which are slower than plain ones. On two CPU cores it
+    took, of the time one by one: 0.3 to 0.8 for 20 networks (small ConvNets, MLP) with 10 images of 8x8 pixels, 0.7 to
+    1.0 for 8 with 32 of them, 0.5 to 1.0 for 20 with 60 of them, 0.9 to 1.3 for 20 ConvNet-32 with 10 images of 32x32,
+    1.1 for 8 ConvNet-128 with those, and 1.2 to 1.5 for ConvNets with 100 such images or more. An MLP gains beyond the
+    rule's bounds too (0.7 to 1.0 with 290 images of 8x8). Not measured on a GPU. Nothing is compiled: that took 4 to
+    29 s for each shape of a minibatch and saved 0 to 56 % of the time one by one.
+
+    Args:
+        trainees: The networks with their training sets.
+        protocol: How they are trained.
+    """
+    if len(trainees) < MIN_TOGETHER:
+        return False
+    images = trainees[0].images[: protocol.batch_size]
+    return images[:, 0].numel() <= MAX_PIXELS_TOGETHER
+
+
+def _stackable(trainees: Sequence[Trainee]) -> bool:
+    """Whether the networks are functions of trained weights alone, all of one kind, on sets of one size."""
+    kinds = {(repr(t.network), t.images.shape, t.images.dtype, t.labels.shape) for t in trainees}
+    plain = all(
+        not any(True for _ in t.network.buffers()) and all(p.requires_grad for p in t.network.parameters())
+        for t in trainees
+    )
+    return len(kinds) == 1 and plain
+
+
+def _train_alone(
+    trainee: Trainee, protocol: TrainingProtocol, augmentation: Augmentation | None, on_epoch: Callable[[], object]
+) -> None:
+    network = trainee.network
+    optimizer = torch.optim.SGD(
+        network.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay
+    )
+    with own_randomness(derived_seed(trainee.seed, 1)):  # for layers that draw, as dropout does
+        for number, epoch in enumerate(_epochs([trainee], protocol, augmentation)):
+            optimizer.param_groups[0]["lr"] = protocol.rate(number)
+            for images, labels in epoch:
+                optimizer.zero_grad()
+                F.cross_entropy(network(images[0]), labels[0]).backward()
+                optimizer.step()
+            on_epoch()
+
+
+def _train_together(
+    trainees: Sequence[Trainee],
+    protocol: TrainingProtocol,
+    augmentation: Augmentation | None,
+    on_epoch: Callable[[], object],
+) -> bool:
+    """Whether it could be done; if not, the networks are untouched."""
+    networks = [trainee.network for trainee in trainees]
+
+    def loss(weights: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(networks[0], weights, (images,)), labels)
+
+    gradient = vmap(grad(loss))
+    try:
+        with torch.no_grad():  # what grad differentiates it records by itself
+            weights = {name: w.detach() for name, w in stack_module_state(networks)[0].items()}  # each (N, ...)
+            velocity = {name: torch.zeros_like(w) for name, w in weights.items()}
+            for number, epoch in enumerate(_epochs(trainees, protocol, augmentation)):
+                rate = protocol.rate(number)
+                for images, labels in epoch:
+                    gradients = gradient(weights, images, labels)
+                    for name, w in weights.items():
+                        velocity[name].mul_(protocol.momentum).add_(gradients[name])
+                        if protocol.weight_decay:
+                            velocity[name].add_(w, alpha=protocol.weight_decay)
+                        w.sub_(velocity[name], alpha=rate)
+                for _ in trainees:
+                    on_epoch()
+            for place, network in enumerate(networks):
+                for name, parameter in network.named_parameters():
+                    parameter.copy_(weights[name][place])
+    except RuntimeError as error:  # what vmap refuses, out of memory
+        log.warning("networks are trained one by one, not together: %s", first_line(error))
+        return False
+    return True
+
+
+Minibatch = tuple[Tensor, Tensor]  # images (N, b, C, H, W) and labels (N, b) of N networks
+
+
+def _epochs(
+    trainees: Sequence[Trainee], protocol: TrainingProtocol, augmentation: Augmentation | None
+) -> Iterator[Iterator[Minibatch]]:
+    """The minibatches of every epoch; those of a network are the same whichever others it is with."""
+    device, size = trainees[0].labels.device, len(trainees[0].labels)
+    generators = [torch.Generator(device).manual_seed(derived_seed(t.seed, 0)) for t in trainees]
+
+    def epoch() -> Iterator[Minibatch]:
+        orders = [torch.randperm(size, device=device, generator=generator) for generator in generators]
+        drawn = None
+        if augmentation is not None:  # (N, m, ...)
+            drawn = torch.stack([augmentation.sample(size, device, generator) for generator in generators])
+        for start in range(0, size, protocol.batch_size):
+            chosen = slice(start, start + protocol.batch_size)
+            images = torch.stack([t.images[order[chosen]] for t, order in zip(trainees, orders, strict=True)])
+            labels = torch.stack([t.labels[order[chosen]] for t, order in zip(trainees, orders, strict=True)])
+            if augmentation is not None and drawn is not None:
+                flat = augmentation.apply(images.flatten(0, 1), drawn[:, chosen].flatten(0, 1))
+                images = flat.unflatten(0, labels.shape)
+            yield images, labels
+
+    for _ in range(protocol.epochs):
+        yield epoch()

@@ -1,0 +1,122 @@
+"""The functions of the weights that the stepwise engine calls at every step: a gradient and two second derivatives."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, grad_and_value
+from torch.nn import functional as F
+
+from rtp.modules.unroll.step.compilation import Compiler
+from rtp.modules.unroll.step.saved_activations import KeptActivations
+from rtp.modules.unroll.step.twice_differentiable import TwiceDifferentiable
+
+Precision = Literal["fp32", "tf32", "bf16"]
+
+
+@dataclass(frozen=True)
+class StepFunctions:
+    """Functions of (theta, ...) for one kind of network; images are (b, C, H, W), labels (b,), theta (P,).
+
+    Attributes:
+        gradient: (theta, images, labels) -> g, the gradient of the mean cross-entropy l, (P,).
+        second_order: (theta, direction, images, labels) -> (H direction (P,), M direction (b, C, H, W)) with
+            H = d2l / dtheta2 and M = d2l / (dx dtheta).
+        judge: (theta, images, labels) -> (dl / dtheta, l).
+        keeping: `gradient` and `second_order` for steps whose activations are kept in between.
+    """
+
+    gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
+    second_order: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    judge: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    keeping: KeptActivations
+
+
+_MADE: dict[tuple[Any, ...], StepFunctions] = {}
+"""By architecture: each network of a run is a new one of the same kind, and compilation takes long."""
+
+
+def step_functions(network: nn.Module, precision: Precision = "fp32", compile: bool = False) -> StepFunctions:
+    """The functions for a network's architecture, which are made once in a process.
+
+    Args:
+        network: Its type, what it prints, and the numbers, texts and truth values among its modules' attributes are its
+            architecture. Networks that differ in anything else, such as a function that one was given, have to be of
+            different classes.
+        precision: "bf16" rounds what goes into convolutions and linear layers to bfloat16.
+        compile: Whether they are compiled at their first call.
+    """
+    key = type(network), repr(network), _settings(network), precision, compile
+    if key not in _MADE:
+        _MADE[key] = _derived(network, precision, Compiler() if compile else None)
+    return _MADE[key]
+
+
+def _settings(network: nn.Module) -> tuple[tuple[str, str, str], ...]:
+    """What the modules of a network were told and need not print."""
+    return tuple(
+        (path, name, repr(value))
+        for path, module in network.named_modules()
+        for name, value in sorted(vars(module).items())
+        if isinstance(value, (bool, int, float, str, type(None)))
+    )
+
+
+def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None) -> StepFunctions:
+    """Write a network's loss as a function of one flat vector of weights, and derive it."""
+    names = [name for name, _ in network.named_parameters()]
+    shapes = [parameter.shape for parameter in network.parameters()]
+    sizes = [shape.numel() for shape in shapes]
+    rounded_to = torch.bfloat16 if precision == "bf16" else None
+
+    def loss(theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        parts = theta.split(sizes)
+        weights = {name: _as_stored(part.view(shape)) for name, part, shape in zip(names, parts, shapes, strict=True)}
+        with TwiceDifferentiable(rounded_to):
+            return F.cross_entropy(functional_call(network, weights, (_as_stored(images),)), labels)
+
+    def gradient(theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        return grad(loss)(theta, images, labels)
+
+    def second_order(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        # <dl/dtheta, v> has the derivatives H v and M v: one reverse pass over the gradient's own. On a CPU it took
+        # 0.8 of the time of the other way, jvp of both gradients (docs/performance.md)
+        def along(theta: Tensor, images: Tensor) -> Tensor:
+            return torch.dot(grad(loss)(theta, images, labels), direction)
+
+        return grad(along, argnums=(0, 1))(theta, images)
+
+    def judge(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return grad_and_value(loss)(theta, images, labels)
+
+    def joint(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def along(theta: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+            slope = grad(loss)(theta, images, labels)
+            return torch.dot(slope, direction), slope
+
+        (through_theta, through_images), slope = grad(along, argnums=(0, 1), has_aux=True)(theta, images)
+        return slope, through_theta, through_images
+
+    keeping = KeptActivations(joint, compiler)
+    if compiler is None:
+        return StepFunctions(gradient, second_order, judge, keeping)
+    return StepFunctions(compiler(gradient), compiler(second_order), compiler(judge), keeping)
+
+
+def _as_stored(tensor: Tensor) -> Tensor:
+    """Images and kernels with the channels of a pixel side by side, where a processor's vectors run along them."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+@contextmanager
+def matrix_products(precision: Precision) -> Iterator[None]:
+    """Let a GPU's matrix products and convolutions round float32 to TF32, or keep them from it, for a while."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

@@ -1,0 +1,224 @@
+"""The exact engine that keeps one step in memory: store the weights, then walk back through the steps."""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad_and_value
+
+from rtp.errors import UserError
+from rtp.modules.unroll.base import Episode, Objective, Unroll
+from rtp.modules.unroll.inner_optimizer import InnerOptimizer
+from rtp.modules.unroll.step.functions import Precision, StepFunctions, matrix_products, step_functions
+from rtp.modules.unroll.trajectory import Trajectory, fits, free_memory
+from rtp.modules.unroll.window import Window
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepwiseUnroll(Unroll):
+    """Exact back-propagation through time that never holds the graph of more than one step.
+
+    Runs the loop without a graph and stores theta_0, ..., theta_{T-1}; then, with theta_bar = dJ / dtheta_T and
+    m_bar = 0, walks back for t = T, ..., 1. For SGD with momentum:
+
+        m_bar -= alpha theta_bar;  (theta_bar, x_bar_t) += (H_t m_bar, M_t m_bar);  m_bar *= beta
+
+    where H_t and M_t are second derivatives of the loss at (theta_{t-1}, x_t), and both products come from one pass.
+    The gradient is `HigherUnroll`'s to rounding. Memory is that of one step and T times the weights.
+
+    Networks with running statistics (BatchNorm) or random numbers of their own (dropout) are not supported: their loss
+    is no function of the weights and images alone.
+
+    Args:
+        num_steps: Inner steps T, at least 1.
+        window: Which steps are differentiated; null for all of them.
+        compile: Whether the functions of a step are compiled. It takes about a minute at the first step of a run,
+            less where it has been done before.
+        precision: How convolutions and linear layers round what they multiply: "fp32" not at all, "tf32" to 10 bits
+            (a GPU's matrix products alone), "bf16" to 7 bits. Weights, norms, losses and sums stay float32.
+        kept_gigabytes: Memory for the activations of the last steps, as many as it has room for (0.09 GB each for
+            ConvNet-128 and 100 images of 32x32). They are not computed again on the way back, which takes a fifth off
+            a step; 0 keeps none.
+
+    Raises:
+        UserError: If `num_steps` is below 1 or less than the window's size, if `precision` is none of the three, or if
+            `kept_gigabytes` is negative.
+    """
+
+    num_steps: int
+    window: Window | None = None
+    compile: bool = True
+    precision: Precision = "fp32"
+    kept_gigabytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.num_steps < 1:
+            raise UserError(f"num_steps must be at least 1, got {self.num_steps}")
+        if self.window is not None and self.window.size > self.num_steps:
+            raise UserError(
+                f"a window of {self.window.size} steps does not fit into num_steps={self.num_steps}: "
+                f"use a size <= {self.num_steps} or more steps"
+            )
+        if self.precision not in get_args(Precision):
+            raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
+        if not self.kept_gigabytes >= 0:
+            raise UserError(f"kept_gigabytes must be at least 0, got {self.kept_gigabytes}")
+
+    def meta_loss(
+        self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode, objective: Objective | None = None
+    ) -> Tensor:
+        """See `Unroll.meta_loss`.
+
+        Raises:
+            UserError: If the network has buffers or draws random numbers, or if the precision is "tf32" on a CPU.
+        """
+        functions = self._functions(network, episode.images.detach())
+        theta_0 = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+        if self.precision == "tf32" and not theta_0.is_cuda:
+            raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
+        with matrix_products(self.precision):
+            loss: Tensor = _Solved.apply(
+                episode.images, lambda: self._solve(functions, optimizer, theta_0, episode, objective)
+            )
+        return loss
+
+    @torch.no_grad()
+    def _solve(
+        self,
+        functions: StepFunctions,
+        optimizer: InnerOptimizer,
+        theta_0: Tensor,
+        episode: Episode,
+        objective: Objective | None,
+    ) -> tuple[Tensor, Tensor]:
+        """J and dJ / dimages."""
+        images = episode.images.detach()
+        end = self.num_steps if self.window is None else self.window.end(self.num_steps)
+        first = 1 if self.window is None else end - self.window.size + 1
+
+        theta, state = theta_0, optimizer.initial_state(theta_0)
+        trajectory: Trajectory | None = None
+        kept: dict[int, tuple[Tensor, ...]] = {}  # the activations of some steps
+        first_kept = max(first, end + 1 - self._steps_kept(functions, theta, episode))
+        for t in range(1, end + 1):
+            batch = episode.minibatches[t - 1]
+            if t >= first_kept:
+                gradient, kept[t] = functions.keeping.gradient(theta, images[batch], episode.labels[batch])
+            else:
+                gradient = functions.gradient(theta, images[batch], episode.labels[batch])
+            before = theta
+            theta, state, known = optimizer.step(t, theta, state, gradient)
+            if t >= first:
+                if trajectory is None:
+                    trajectory = self._trajectory(theta, end - first + 1, 1 + len(known))
+                trajectory.push(before, known)
+        assert trajectory is not None  # a window has at least one step
+
+        theta_bar, loss = judged(functions, theta, episode) if objective is None else grad_and_value(objective)(theta)
+        state_bar = tuple(torch.zeros_like(moment) for moment in state)
+        images_bar = torch.zeros_like(images)
+        for t in range(end, first - 1, -1):
+            batch = episode.minibatches[t - 1]
+            theta, known = trajectory.pop()
+            gradient_bar, state_bar = optimizer.adjoint(t, theta_bar, state_bar, known)
+            arguments = theta, gradient_bar, images[batch], episode.labels[batch]
+            if t in kept:
+                through_theta, through_images = functions.keeping.second_order(*arguments, kept.pop(t))
+            else:
+                through_theta, through_images = functions.second_order(*arguments)
+            theta_bar = theta_bar + through_theta
+            images_bar.index_add_(0, batch, through_images)
+        return loss, images_bar
+
+    def _functions(self, network: nn.Module, images: Tensor) -> StepFunctions:
+        if any(True for _ in network.buffers()):
+            raise UserError(
+                f"StepwiseUnroll does not support {type(network).__name__}, whose buffers change while it is trained: "
+                "use InstanceNorm in place of BatchNorm, or HigherUnroll"
+            )
+        if draws_random_numbers(network, images[:1]):  # a step is computed twice, and would be two different ones
+            raise UserError(
+                f"StepwiseUnroll does not support {type(network).__name__}, which draws random numbers: leave dropout "
+                "out, or use HigherUnroll"
+            )
+        return step_functions(network, self.precision, self.compile)
+
+    def _steps_kept(self, functions: StepFunctions, theta: Tensor, episode: Episode) -> int:
+        if self.kept_gigabytes == 0:
+            return 0
+        batch = episode.minibatches[0]
+        one = functions.keeping.num_bytes(theta, episode.images.detach()[batch], episode.labels[batch])
+        return int(1e9 * self.kept_gigabytes // one)
+
+    def _trajectory(self, theta: Tensor, steps: int, tensors_per_step: int) -> Trajectory:
+        on_host = theta.is_cuda and not fits(steps, tensors_per_step, theta, free_memory(theta.device))
+        if on_host:
+            size = steps * tensors_per_step * theta.nbytes / 1e9
+            _say_once(f"the weights of {steps} steps ({size:.1f} GB) are kept in the host's memory: no room on the GPU")
+        return Trajectory(on_host)
+
+
+@torch.no_grad()
+def draws_random_numbers(network: nn.Module, images: Tensor) -> bool:
+    """Whether a forward pass, as training does it, depends on more than weights and images; the generators stay put."""
+    with torch.random.fork_rng([images.device] if images.is_cuda else []):
+        before = _generator_state(images.device)
+        network(images)
+        return not torch.equal(before, _generator_state(images.device))
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    log.info(message)
+
+
+def judged(functions: StepFunctions, theta: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
+    """(dJ / dtheta_T, J), part by part of the real images: there are often many times an inner minibatch (640)."""
+    size = part_size(len(episode.real_labels), episode.minibatches.shape[1])
+    theta_bar, loss = torch.zeros_like(theta), theta.new_zeros(())
+    parts = list(zip(episode.real_images.split(size), episode.real_labels.split(size), strict=True))
+    for images, labels in parts:
+        slope, part = functions.judge(theta, images, labels)
+        theta_bar += slope / len(parts)
+        loss += part / len(parts)
+    return theta_bar, loss
+
+
+def part_size(num: int, most: int) -> int:
+    """Cut images into equal parts, so that one compiled function does for all.
+
+    Args:
+        num: Number of images.
+        most: What a part may have.
+
+    Returns:
+        The largest divisor of `num` up to `most`; or `num` where that is below half of `most`.
+    """
+    divisor = max(size for size in range(1, min(num, most) + 1) if num % size == 0)
+    return divisor if 2 * divisor >= most else num
+
+
+class _Solved(torch.autograd.Function):
+    """The whole inner loop as one operation, whose gradient was computed together with its value."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, solve: Callable[[], tuple[Tensor, Tensor]]) -> Tensor:
+        loss, images_bar = solve()
+        ctx.save_for_backward(images_bar)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        (images_bar,) = ctx.saved_tensors
+        return upstream[0] * images_bar, None

@@ -1,0 +1,62 @@
+"""Writing a figure: PNG for screens, PDF for papers, and TensorBoard."""
+
+from pathlib import Path
+
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from rtp.errors import UserError
+from rtp.studies.figures.style import styled
+
+FORMATS = ("png", "pdf")
+
+
+def without_suffix(out: str) -> Path:
+    """What `--out` names, without the ending that one of the files has.
+
+    Args:
+        out: `figure`, `figure.png` or `figure.pdf`: all of them name both files.
+
+    Raises:
+        UserError: If the ending is that of another format of pictures.
+    """
+    path = Path(out)
+    if path.suffix[1:] in FORMATS:
+        return path.with_suffix("")
+    if path.suffix[1:] in FigureCanvasBase.get_supported_filetypes():
+        raise UserError(f"--out {out} is written as PNG and PDF: call it {path.stem}, without {path.suffix}")
+    return path  # ipc0.5 has no ending
+
+
+def save_figure(figure: Figure, path_without_suffix: Path, tensorboard: Path | None) -> list[Path]:
+    """Write a figure as PNG and as PDF; the same figure gives the same bytes whenever it is written.
+
+    Args:
+        figure: What to write.
+        path_without_suffix: Folder, made where it is missing, and name; files of this name are replaced.
+        tensorboard: Folder of event files to which the picture is added under its name, or None.
+
+    Returns:
+        The two files.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    files = [path_without_suffix.with_name(f"{path_without_suffix.name}.{suffix}") for suffix in FORMATS]
+    try:
+        with styled():
+            path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
+            # one layout for all files: each drawing would shift it by a fraction of a dot
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            for path in files:
+                figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {})
+            if tensorboard is not None:
+                with SummaryWriter(str(tensorboard)) as writer:
+                    writer.add_figure(f"figures/{path_without_suffix.name}", figure, close=False)
+    except OSError as error:
+        raise UserError(
+            f"{path_without_suffix} cannot be written ({error.strerror or error}): use another --out"
+        ) from error
+    return files

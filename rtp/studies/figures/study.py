@@ -1,0 +1,226 @@
+"""Figures of studies: accuracy against a number (K, T, ...), bars of settings, and the table of architectures."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from rtp.errors import UserError
+from rtp.studies.figures.points import Chart, Point, chart, distilled_and_others, grouped, over_seeds
+from rtp.studies.figures.published import Published, in_order, published
+from rtp.studies.figures.style import COLOURS, GREY, MARKERS, new_figure, shown_name, styled, text_width
+from rtp.studies.figures.transfer import draw_transfer
+from rtp.studies.table import Row
+
+ARCHITECTURES = "architectures"
+"""The study whose settings are architectures to distil on, each tested on several."""
+LOG_SPAN = 20
+"""Largest over smallest number of an axis from which on it is logarithmic: T in 1, ..., 200 and K in 2, ..., 256."""
+_PANELS_IN_ROW = 3
+_HEIGHT, _CURVES_WIDTH, _BAR, _CELL = 3.2, 4.2, 0.56, 0.95  # inches: panels, those with curves, bars, table cells
+_TITLE = 8.5  # points
+_AXES = {"T": "inner steps T", "K": "bases K", "ipc": "images a class"}
+_DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "svhn": "SVHN", "cifar10": "CIFAR-10"}
+_DATA |= {"cifar100": "CIFAR-100", "tiny_imagenet": "Tiny ImageNet", "digits": "Digits"}
+
+
+@styled()
+def study_figure(rows: Sequence[Row], study: str) -> Figure:
+    """Draw a study of the table, a panel for each data set and size.
+
+    A grid's numeric axis becomes x and its other axes the series; other settings are bars. Error bars are standard
+    deviations over seeds, or over networks where there is one seed. Published values stand beside the own ones where
+    `rtp.plots.published` has them.
+
+    Args:
+        rows: Of any studies.
+        study: Name of the one to draw.
+
+    Raises:
+        UserError: If the study has no rows.
+    """
+    own = [row for row in rows if row.study == study]
+    if not own:
+        known = ", ".join(sorted({row.study for row in rows})) or "none"
+        raise UserError(f"there are no results of a study {study!r}; the table has {known}")
+    # a setting has one place and a series one colour in all panels, whichever runs these have
+    settings = list(dict.fromkeys(row.setting for row in own))
+    panels = list(grouped(own, lambda row: (row.data, row.size)).values())
+    panels = [sorted(panel, key=lambda row: settings.index(row.setting)) for panel in panels]
+    charts = [chart(distilled_and_others(panel)[0]) for panel in panels]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for c in charts for name in c.series))}
+    columns = min(len(panels), _PANELS_IN_ROW)
+    lines = -(-len(panels) // columns)
+    figure = new_figure(columns * max(_width(panel, study) for panel in panels), lines * _HEIGHT)
+    cells = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axes, panel, drawn in zip(cells, panels, charts, strict=False):
+        compared, others = distilled_and_others(panel)
+        if study == ARCHITECTURES:
+            draw_transfer(axes, compared)
+        else:
+            _draw_panel(axes, drawn, others, panel[0], numbers)
+            axes.set_ylabel(f"{_split(compared)} accuracy (%)")
+        axes.set_title("\n".join(_title(panel[0], compared)), fontsize=_TITLE)
+    for axes in cells[len(panels) :]:
+        axes.set_axis_off()
+    _add_legend(figure, columns)
+    return figure
+
+
+def _draw_panel(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, numbers: Mapping[str, int]) -> None:
+    if drawn.numeric:
+        _draw_curves(axes, drawn, numbers)
+        for place, (name, point) in enumerate(others.items()):
+            style = ("--", ":", "-.")[place % 3]
+            axes.axhline(point.mean, color=GREY, linestyle=style, linewidth=1.2, label=shown_name(name))
+    else:
+        _draw_bars(axes, drawn, others, first, numbers)
+    axes.grid(axis="y")
+
+
+def _draw_curves(axes: Axes, drawn: Chart, numbers: Mapping[str, int]) -> None:
+    for name, points in drawn.series.items():
+        number = numbers[name]
+        places = sorted(points, key=float)
+        axes.errorbar(
+            [float(place) for place in places],
+            [points[place].mean for place in places],
+            [points[place].std for place in places],
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            label=shown_name(name) if name else None,
+        )
+    values = [float(place) for place in drawn.places]
+    if values[0] > 0 and values[-1] / values[0] >= LOG_SPAN:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(values, _apart(values, drawn.places, axes.get_xscale() == "log"))
+    axes.set_xlabel(_AXES.get(drawn.axis, shown_name(drawn.axis)))
+
+
+def _apart(values: Sequence[float], labels: Sequence[str], logarithmic: bool) -> list[str]:
+    """Labels of ticks, none where it would touch the one on its right."""
+    at = [math.log(value) if logarithmic else value for value in values]
+    room = 0.08 * (at[-1] - at[0])  # three figures take a twelfth of an axis
+    shown: list[str] = []
+    last = math.inf
+    for place, label in zip(reversed(at), reversed(labels), strict=True):
+        shown.insert(0, label if last - place >= room else "")
+        last = place if shown[0] else last
+    return shown
+
+
+def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, numbers: Mapping[str, int]) -> None:
+    paper = partial(published, first.study, first.size, first.data)
+    places = in_order(first.study, drawn.places)
+    width = 0.8 / len(drawn.series)
+    tops = [_top(point) for point in others.values()]
+    for place_of_series, (name, points) in enumerate(drawn.series.items()):
+        shift = (place_of_series - (len(drawn.series) - 1) / 2) * width
+        own = {places.index(place) + shift: points[place] for place in places if place in points}
+        colour = COLOURS[numbers[name] % len(COLOURS)]
+        _draw_series(axes, own, 0.9 * width, colour, "white", label=shown_name(name) if name else None)
+        known = {
+            places.index(place) + shift: value
+            for place in places
+            if place in points and (value := paper(points[place].storage_floats, place))
+        }
+        _draw_published(axes, known)
+        tops += [_top(point) for point in own.values()] + [value.mean + value.std for value in known.values()]
+    _draw_series(axes, dict(enumerate(others.values(), len(places))), 0.72, "#bbbbbb", "black")
+    names = [*places, *others]
+    axes.set_xticks(range(len(names)), [textwrap.fill(shown_name(name), 12) for name in names])
+    axes.tick_params(axis="x", length=0)
+    if drawn.axis:
+        axes.set_xlabel(_AXES.get(drawn.axis, shown_name(drawn.axis)))
+    axes.set_xlim(-0.6, len(names) - 0.4)  # with room for what diverged
+    axes.set_ylim(0, 1.2 * max(tops) or 1)
+
+
+def _draw_series(
+    axes: Axes, points: dict[float, Point], width: float, colour: str, letters: str, label: str | None = None
+) -> None:
+    """Bars with their numbers in their feet, where no error bar and no published value can lie."""
+    heights = [point.mean for point in points.values()]
+    errors = [point.std for point in points.values()]
+    axes.bar(list(points), heights, width, yerr=errors, color=colour, label=label)
+    for place, point in points.items():
+        if point.seeds:
+            _annotate(axes, place, 0, f"{point.mean:.1f}", letters)
+        else:
+            _annotate(axes, place, 0, "diverged")
+
+
+def _draw_published(axes: Axes, known: dict[float, Published]) -> None:
+    if not known:
+        return
+    axes.errorbar(
+        list(known),
+        [value.mean for value in known.values()],
+        [value.std for value in known.values()],
+        fmt="D",
+        color="black",
+        markerfacecolor="white",
+        label=f"paper, table {next(iter(known.values())).table}",
+    )
+    for place, value in known.items():
+        _annotate(axes, place, value.mean + value.std, f"{value.mean:.1f}")
+
+
+def _annotate(axes: Axes, x: float, y: float, text: str, colour: str = "black") -> None:
+    axes.annotate(text, (x, y), (0, 4), textcoords="offset points", ha="center", fontsize=7.5, color=colour)
+
+
+def _top(point: Point) -> float:
+    return point.mean + point.std if math.isfinite(point.mean) else 0.0
+
+
+def _width(rows: list[Row], study: str) -> float:
+    own, others = distilled_and_others(rows)
+    drawn = chart(own)
+    if study == ARCHITECTURES:
+        width = 1.6 + _CELL * len({row.architecture for row in own})
+    elif drawn.numeric:
+        width = _CURVES_WIDTH
+    else:
+        width = 0.9 + _BAR * (len(drawn.places) * max(1.5, len(drawn.series)) + 1.5 * len(others))
+    return max(width, *(text_width(line, _TITLE) + 0.6 for line in _title(rows[0], own)))
+
+
+def _split(rows: list[Row]) -> str:
+    splits = {row.split for row in rows}
+    return splits.pop() if len(splits) == 1 else "test and validation"
+
+
+def _title(first: Row, rows: list[Row]) -> list[str]:
+    seeds = len({row.seed for row in rows})
+    networks = max(row.networks for row in rows)
+    over = f"± std over {seeds} seeds" if seeds > 1 else f"one seed, ± std over {networks} networks"
+    if seeds == 1 and (networks == 1 or not any(math.isfinite(row.accuracy_std) for row in rows)):
+        over = "one seed"
+    storage = {row.storage_floats for row in rows} - {0} or {0}
+    numbers = f"{min(storage):,}" if len(storage) == 1 else f"{min(storage):,} to {max(storage):,}"
+    diverged = [
+        f"{shown_name(setting)} ({point.diverged} of {point.seeds + point.diverged})"
+        for setting, found in grouped(rows, lambda row: row.setting).items()
+        if (point := over_seeds(found)).diverged
+    ]
+    data = _DATA.get(first.data, shown_name(first.data))
+    # a small size of the paper's data set must not pass for the paper's
+    lines = [f"{data}, size {shown_name(first.size)}", f"{numbers} numbers, {over}"]
+    return lines + (textwrap.wrap(f"diverged: {'; '.join(diverged)}", 48) if diverged else [])
+
+
+def _add_legend(figure: Figure, columns: int) -> None:
+    entries: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    if entries:
+        columns = min(len(entries), 3 * columns)
+        figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)

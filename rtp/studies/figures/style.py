@@ -1,0 +1,78 @@
+"""What all figures share: fonts, colours, and names as they are written on them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from rtp.cli.commands.info import printable
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)."""
+MARKERS = "osD^vPX"
+"""One for each colour: a series can be told apart in grey as well."""
+GREY = "#767676"
+"""Of what is shown for comparison; 4.5 : 1 against white, what small text needs."""
+MAX_NAME = 32
+"""Letters of a name: enough for CIFAR-100's superclasses. Longer ones, which anybody may have typed, are cut."""
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # the one that matplotlib brings along
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5,
+    "errorbar.capsize": 2.5,
+    "hatch.linewidth": 0.6,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # letters that can be searched and edited
+    "text.parse_math": False,  # a name with dollars is a name
+    "axes.formatter.use_mathtext": False,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in this style, whatever the user's own settings are; serves as a decorator too."""
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure that makes room for its labels; no window and no pyplot.
+
+    Args:
+        width: In inches.
+        height: In inches.
+    """
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def shown_name(name: str) -> str:
+    """A name as figures show it: spaces for underscores, no control characters, not too long."""
+    text = printable(name).replace("_", " ")
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
+
+
+def text_width(text: str, size: float) -> float:
+    """Width of a line of text in inches, before there is a canvas to draw it on.
+
+    Args:
+        text: One line.
+        size: Of the letters, in points.
+    """
+    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0]) / 72

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of memories: seeds, processes, files, pictures, tables."""

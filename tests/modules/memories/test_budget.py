@@ -1,0 +1,104 @@
+"""Equation 4, against cases computed by hand."""
+
+import re
+
+import pytest
+
+from rtp.errors import UserError
+from rtp.modules.memories.budget import StorageBudget
+
+CIFAR10 = (3, 32, 32)
+
+
+def test_cifar10_with_one_image_a_class_and_16_bases_recalls_115_images_a_class() -> None:
+    # (1*10*3072 - 16*768) / (10*16) = 18432 / 160 = 115.2
+    assert StorageBudget(1, 10, CIFAR10, downsampling=2).num_matrices(16) == 115
+
+
+@pytest.mark.parametrize(
+    ("images_per_class", "num_classes", "shape", "downsampling", "num_bases", "matrices"),
+    [
+        (1, 10, (1, 28, 28), 2, 8, 78),  # (7840 - 8*196) / 80 = 78.4
+        (10, 100, (3, 32, 32), 1, 43, 683),  # (3072000 - 43*3072) / 4300 = 683.6
+        (0.5, 10, (3, 32, 32), 2, 4, 307),  # (15360 - 4*768) / 40 = 307.2
+        (1, 2, (1, 4, 4), 1, 1, 8),  # (32 - 16) / 2 = 8, exactly
+    ],
+)
+def test_number_of_matrices_is_the_integer_lower_bound(
+    images_per_class: float,
+    num_classes: int,
+    shape: tuple[int, int, int],
+    downsampling: int,
+    num_bases: int,
+    matrices: int,
+) -> None:
+    budget = StorageBudget(images_per_class, num_classes, shape, downsampling)
+
+    assert budget.num_matrices(num_bases) == matrices
+
+    stored = num_bases * budget.basis_size + matrices * num_classes * num_bases
+    assert stored <= budget.floats < stored + num_classes * num_bases
+
+
+@pytest.mark.parametrize(
+    ("images_per_class", "shape", "num_bases"),
+    [
+        (1, CIFAR10, 16),  # 0.4 * 30720 / 768
+        (10, CIFAR10, 160),
+        (50, (1, 28, 28), 800),  # 0.4 * 392000 / 196
+        (1, (1, 8, 8), 8),  # 0.4 * 640 / 16 would be 16 with 2 images a class; 640 / (16 + 6 * 10) = 8.4
+        (0.1, (1, 8, 8), 1),  # too little for one basis, which num_matrices says
+    ],
+)
+def test_balanced_bases_are_those_of_the_configurations(
+    images_per_class: float, shape: tuple[int, int, int], num_bases: int
+) -> None:
+    assert StorageBudget(images_per_class, 10, shape, downsampling=2).balanced_bases() == num_bases
+
+
+def test_downsampled_pixels_buy_ds_squared_images() -> None:
+    assert StorageBudget(1, 10, CIFAR10, downsampling=1).num_images() == 1
+    assert StorageBudget(1, 10, CIFAR10, downsampling=2).num_images() == 4
+    assert StorageBudget(10, 10, (1, 28, 28), downsampling=2).num_images() == 40
+
+
+def test_too_many_bases_are_refused_with_values_that_fit() -> None:
+    budget = StorageBudget(1, 10, CIFAR10, downsampling=1)
+    with pytest.raises(UserError, match=r"num_bases=64 does not fit .* num_bases <= 9 or images_per_class >= 6.43"):
+        budget.num_matrices(64)
+    assert budget.num_matrices(9) >= 1
+    with pytest.raises(UserError):
+        budget.num_matrices(10)
+    assert StorageBudget(6.43, 10, CIFAR10, downsampling=1).num_matrices(64) >= 1
+
+
+def test_a_budget_without_room_for_a_single_basis_names_the_budget_alone() -> None:
+    with pytest.raises(UserError, match=r"use images_per_class >= "):
+        StorageBudget(0.01, 10, CIFAR10, downsampling=1).num_matrices(1)
+
+
+def test_a_budget_below_one_image_a_class_holds_no_pixels() -> None:
+    with pytest.raises(UserError, match=r"images_per_class=0.2 holds no image .* >= 0.25"):
+        StorageBudget(0.2, 10, CIFAR10, downsampling=2).num_images()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            (1, 10, (1, 28, 28), 3),
+            "downsampling=3 does not divide the image of 28x28 pixels: use one of 1, 2, 4, 7",
+        ),
+        ((1, 10, (1, 28, 28), 0), "downsampling=0 does not divide"),
+        ((0, 10, (1, 28, 28), 2), "images_per_class must be positive, got 0"),
+        ((float("nan"), 10, (1, 28, 28), 2), "images_per_class must be positive, got nan"),
+    ],
+)
+def test_impossible_budgets_are_refused(arguments: tuple[float, int, tuple[int, int, int], int], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        StorageBudget(*arguments)
+
+
+def test_fewer_than_one_basis_is_refused() -> None:
+    with pytest.raises(UserError, match="num_bases must be at least 1, got 0"):
+        StorageBudget(1, 10, CIFAR10, 2).num_matrices(0)
