@@ -103,7 +103,7 @@ def test_modules_in_the_current_folder_are_found_last(tmp_path: Path, monkeypatc
 
 
 def test_python_s_safe_path_is_respected(tmp_path: Path) -> None:
-    program = "import sys, rtp.process; rtp.process.find_local_modules(); print(sys.path)"
+    program = "import sys, rtp.cli.process; rtp.cli.process.find_local_modules(); print(sys.path)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
