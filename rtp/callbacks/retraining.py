@@ -13,7 +13,6 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 from rtp.callbacks.progress import retraining_bar
-from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
 from rtp.evaluation.baselines import baseline_sets
@@ -30,6 +29,7 @@ from rtp.modules.networks.training import (
     own_randomness,
     train_networks,
 )
+from rtp.runs.folders import run_folder
 from rtp.utils.distributed import all_gather, interleave, shard_indices
 from rtp.utils.files import write_json
 from rtp.version import __version__
