@@ -1,6 +1,5 @@
 """`rtp.distill`: what `rtp fit` does with a configuration, for a data set that a program has at hand."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from functools import partial
@@ -15,12 +14,11 @@ from torch.utils.data import Dataset
 import rtp.datamodules
 import rtp.modules
 from rtp.artefact import DistilledMemory
-from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, TrainingSpeed
-from rtp.callbacks.best_checkpoint import BestCheckpoint
-from rtp.callbacks.progress import OuterLoopBar
-from rtp.cli.commands.export import from_checkpoint
+from rtp.artefact.from_checkpoint import from_state
+from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation
+from rtp.callbacks.best_checkpoint import BestMemory
+from rtp.callbacks.defaults import default_callbacks
 from rtp.datamodules import TorchDataset
-from rtp.datamodules.base import check_at_least
 from rtp.errors import UserError
 from rtp.modules import (
     AddressableMemory,
@@ -34,7 +32,8 @@ from rtp.modules import (
 from rtp.modules.networks.layers import grey_margin
 from rtp.modules.networks.training import TrainingProtocol, own_randomness
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
-from rtp.runs.trainer import TRAINER_DEFAULTS, without_remarks
+from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
+from rtp.utils.checks import check_at_least
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
 WAY = 1.5  # steps times learning rate of an inner loop; the paper's 150 steps of 0.01
@@ -134,19 +133,18 @@ def distill(
         "data": {"class_path": _path(TorchDataset), "init_args": settings},
         "evaluation": evaluation | {"protocol": asdict(PROTOCOL)},
     }
-    with tempfile.TemporaryDirectory() as temporary, own_randomness(seed), without_remarks():
-        folder = Path(temporary if run_dir is None else run_dir)
-        callbacks: list[L.Callback] = [
-            RetrainingEvaluation(**evaluation, seed=seed),
-            BestCheckpoint(str(folder)),
-            TrainingSpeed(),
-        ]
-        if run_dir is not None:
-            callbacks += [MemoryPictures(), LastCheckpoint()]
-        if progress:
-            callbacks.append(OuterLoopBar())
+    folder = None if run_dir is None else Path(run_dir)
+    best = BestMemory()
+    callbacks = [RetrainingEvaluation(**evaluation, seed=seed), best, *default_callbacks(folder, progress)]
+    saving: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
+    if folder is not None:
+        callbacks += [MemoryPictures(), LastCheckpoint()]
+        logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+        saving = {"logger": logger, "plugins": AtomicCheckpointIO()}
+    with own_randomness(seed), quiet_lightning():
         trainer = L.Trainer(
             **TRAINER_DEFAULTS,
+            **saving,
             accelerator=accelerator,
             max_steps=steps,
             val_check_interval=max(1, steps // VALIDATIONS),
@@ -154,12 +152,10 @@ def distill(
             default_root_dir=folder,
             enable_progress_bar=progress,
             callbacks=callbacks,
-            plugins=AtomicCheckpointIO(),
-            logger=run_dir is not None and TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
         )
         trainer.fit(MemoryDistillation(data.image_shape, data.num_classes, **parts), datamodule=data)
-        memory = from_checkpoint(folder / "best.ckpt", data, config)
-    if run_dir is not None:
+    memory = from_state(best.state, data, config, best.steps, best.score)
+    if folder is not None:
         memory.save(folder / "memory.safetensors")
     return memory
 

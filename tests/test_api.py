@@ -127,8 +127,8 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps is 0, but must be at least 1"),
-        ({"inner_steps": 0}, "inner_steps is 0, but must be at least 1"),
+        ({"steps": 0}, "^steps must be at least 1, got 0"),
+        ({"inner_steps": 0}, "inner_steps must be at least 1, got 0"),
         ({"num_bases": 100}, "num_bases=100 does not fit"),
         ({"validation": 0.0}, "validation_fraction is 0.0"),
         ({"zca": 0.0}, "zca is 0.0"),

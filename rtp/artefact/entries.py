@@ -1,9 +1,12 @@
 """A JSON object from a stranger, whose entries are taken for nothing but what they are checked to be."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from rtp.errors import DataError
+
+Value = TypeVar("Value")
 
 
 class Entries:
@@ -62,6 +65,10 @@ class Entries:
         """A list of objects."""
         values = self._checked(name, lambda v: _all(v, lambda item: isinstance(item, dict)), "a list of objects")
         return [Entries(value) for value in values]
+
+    def optional(self, name: str, read: Callable[[str], Value]) -> Value | None:
+        """What one of these methods reads, or None where the entry is null."""
+        return None if name in self.content and self.content[name] is None else read(name)
 
     def _checked(self, name: str, holds: Any, what: str) -> Any:
         if name not in self.content:

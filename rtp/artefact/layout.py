@@ -114,6 +114,17 @@ class Description:
     query: QueryNetwork | None = None
     tasks: tuple[tuple[int, ...], ...] | None = None
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def basis_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of what is stored."""
+        channels, height, width = self.image_shape
+        return channels, height // self.downsampling, width // self.downsampling
+
     def __post_init__(self) -> None:
         """Check what has to fit together.
 
@@ -177,16 +188,15 @@ def from_json(text: str) -> Description:
         downsampling=entry.integer("downsampling"),
         class_names=tuple(entry.texts("class_names")),
         num_slots=entry.integer("num_slots"),
-        zca_reg=None if content.get("zca_reg", 0) is None else entry.number("zca_reg"),
+        zca_reg=entry.optional("zca_reg", entry.number),
         dataset=entry.text("dataset"),
         steps=entry.integer("steps"),
         protocol=_protocol(entry.record("protocol")),
         accuracies=tuple(_accuracy(record) for record in entry.records("accuracies")),
         config=entry.record("config").content,
         rtp_version=entry.text("rtp_version"),
-        # files of older versions have neither
-        query=None if content.get("query") is None else _query(entry.record("query")),
-        tasks=None if content.get("tasks") is None else tuple(map(tuple, entry.lists("tasks"))),
+        query=entry.optional("query", lambda name: _query(entry.record(name))),
+        tasks=entry.optional("tasks", lambda name: tuple(map(tuple, entry.lists(name)))),
     )
 
 
@@ -198,9 +208,9 @@ def _protocol(entry: Entries) -> Protocol:
         learning_rate=entry.number("learning_rate"),
         momentum=entry.number("momentum"),
         architecture=entry.text("architecture"),
-        augmentation=None if entry.content.get("augmentation", 0) is None else entry.text("augmentation"),
-        # files of older versions have neither
-        **{name: entry.number(name) for name in ("weight_decay", "drop_after") if name in entry.content},
+        augmentation=entry.optional("augmentation", entry.text),
+        weight_decay=entry.number("weight_decay"),
+        drop_after=entry.number("drop_after"),
     )
 
 
@@ -220,12 +230,11 @@ def _accuracy(entry: Entries) -> Accuracy:
     return Accuracy(
         split=entry.one_of("split", ("validation", "test")),
         mean=entry.number("mean"),
-        std=None if entry.content.get("std", 0) is None else entry.number("std"),
+        std=entry.optional("std", entry.number),
         networks=entry.integer("networks"),
         epochs=entry.integer("epochs"),
         architecture=entry.text("architecture"),
-        # files of older versions have none
-        task=None if entry.content.get("task") is None else entry.text("task"),
+        task=entry.optional("task", entry.text),
     )
 
 

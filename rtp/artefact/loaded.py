@@ -60,7 +60,7 @@ class DistilledMemory:
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        return len(self.description.class_names)
+        return self.description.num_classes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from rtp.artefact.kinds import made, memory_shapes, recognised
+from rtp.artefact.kinds import KINDS
 from rtp.artefact.layout import Description, StoredType
 from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation
 from rtp.errors import DataError, UserError
@@ -28,7 +28,7 @@ def memory_specs(description: Description, num_bases: int) -> Specs:
     """
     stored_type = TORCH_TYPES[description.stored_as]
     specs: Specs = {}
-    for name, shape in memory_shapes(description, num_bases).items():
+    for name, shape in KINDS[description.kind].tensor_shapes(description, num_bases).items():
         if description.stored_as == "int8" and len(shape) > 1:
             specs |= {name: (stored_type, shape), f"{name}.scale": (SCALE_TYPE, shape[:1])}
         else:
@@ -93,9 +93,7 @@ def stored_memory(memory: Memory, description: Description) -> dict[str, Tensor]
         UserError: If a number is not finite or does not fit float16.
     """
     tensors = {}
-    found = recognised(memory.state_dict())
-    assert found is not None  # or it would not have come here
-    for name, value in found[1].items():
+    for name, value in memory.to_tensors().items():
         tensor = value.detach().cpu().contiguous()
         if not tensor.isfinite().all():
             raise UserError(f"{name} hold numbers that are not finite: use another checkpoint")
@@ -140,7 +138,8 @@ def build_memory(description: Description, tensors: Mapping[str, Tensor]) -> Mem
         DataError: If a number is not finite, or too large to recall images from.
     """
     numbers = {}
-    for name in memory_shapes(description, len(tensors.get("bases", ()))):
+    kind = KINDS[description.kind]
+    for name in kind.tensor_shapes(description, len(tensors.get("bases", ()))):
         numbers[name] = tensors[name].float()
         if f"{name}.scale" in tensors:
             numbers[name] = numbers[name] * _spread(tensors[f"{name}.scale"], numbers[name])
@@ -153,7 +152,7 @@ def build_memory(description: Description, tensors: Mapping[str, Tensor]) -> Mem
         largest = largest * numbers["addressing"].abs().sum(-1).max()
     if not largest.isfinite():
         raise DataError("the numbers are so large that recalled images are not finite")
-    return made(description, numbers).requires_grad_(False)
+    return kind.from_tensors(numbers, description).requires_grad_(False)
 
 
 def stored_normalisation(normalisation: Normalisation) -> dict[str, Tensor]:

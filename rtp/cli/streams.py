@@ -6,12 +6,11 @@ import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
 from rtp.callbacks import MemoryPictures, RetainedAccuracy, RetrainingEvaluation
-from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
 from rtp.runs.checkpoint_io import LAST
-from rtp.runs.folders import relative
+from rtp.runs.folders import relative, run_folder
 
 
 def link_streams(parser: LightningArgumentParser) -> None:

@@ -1,14 +1,20 @@
-"""Where runs lie: logs/NAME/NUMBER."""
+"""Folders of runs: logs/NAME/NUMBER."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 RUN_DIR = "RTP_RUN_DIR"
 """Environment variable in which the first process tells those it starts the run's folder."""
+
+
+def run_folder(trainer: L.Trainer) -> Path:
+    """The folder of a run's checkpoints, pictures and results."""
+    return Path(trainer.default_root_dir)
 
 
 def config_name(config: Sequence[Any] | None) -> str:

@@ -10,20 +10,12 @@ import pytest
 
 from rtp.cli import process
 from rtp.cli.process import (
-    cache_dir,
     core_usage,
     find_local_modules,
     keep_compilations,
     show_log,
     warn_of_busy_cores,
 )
-
-
-def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_dir() == tmp_path / "cache" / "rtp"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache_dir() == Path("/home/somebody/.cache/rtp")
 
 
 def test_compilations_are_kept_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,12 @@ from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.distillation.memory_distillation import recalled_episode
-from rtp.modules.memories.base import MemoryFactory
+from rtp.modules.memories.base import Memory, MemoryFactory
 from rtp.modules.memories.tasks import TaskMemories
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.unroll.base import Episode, Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.runs.lightning_internals import finds_unused_parameters
 
 TASKS_KEY = "rtp_tasks"
 """Where a checkpoint holds the classes of each of its memories."""
@@ -125,6 +126,10 @@ class TaskDistillation(ClassifierSynthesis):
         )
         self.extrapolation = extrapolation
 
+    def can_test(self, memory: Memory) -> bool:
+        """A memory for each task alone."""
+        return super().can_test(memory) and isinstance(memory, TaskMemories)
+
     def setup(self, stage: str) -> None:
         """Let the outer batches take turns among the tasks.
 
@@ -142,7 +147,7 @@ class TaskDistillation(ClassifierSynthesis):
                 )
             strategy = self.trainer.strategy
             # nothing public says it; DDP itself would say so after the first step, in a traceback of many lines
-            if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+            if isinstance(strategy, DDPStrategy) and not finds_unused_parameters(strategy):
                 raise UserError(
                     "each outer step is about one task and leaves the memories of the others alone, which several "
                     "processes have to be told: use --trainer.strategy ddp_find_unused_parameters_true"
