@@ -32,7 +32,7 @@ from rtp.modules import (
     NetworkFactory,
 )
 from rtp.modules.networks.layers import grey_margin
-from rtp.modules.networks.training import TrainingProtocol, own_randomness
+from rtp.modules.networks.training import TrainingProtocol, isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.trainer import TRAINER_DEFAULTS, without_remarks
 
@@ -134,7 +134,7 @@ def distill(
         "data": {"class_path": _path(TorchDataset), "init_args": settings},
         "evaluation": evaluation | {"protocol": asdict(PROTOCOL)},
     }
-    with tempfile.TemporaryDirectory() as temporary, own_randomness(seed), without_remarks():
+    with tempfile.TemporaryDirectory() as temporary, isolated_rng(seed), without_remarks():
         folder = Path(temporary if run_dir is None else run_dir)
         callbacks: list[L.Callback] = [
             RetrainingEvaluation(**evaluation, seed=seed),

@@ -26,11 +26,11 @@ from rtp.modules.networks.training import (
     Trainee,
     TrainingProtocol,
     TrainingSet,
-    derived_seed,
-    own_randomness,
+    isolated_rng,
     train_networks,
 )
 from rtp.utils.distributed import gathered, in_turn, share
+from rtp.utils.seeds import derived_seed
 from rtp.version import __version__
 
 
@@ -58,7 +58,7 @@ class RetrainingEvaluation(L.Callback):
             that of `protocol`, which is large for the few hundred images of a small task.
         real_learning_rate: Where networks are trained on all real images; null takes that of `protocol`.
         seed: Seed of the networks and minibatches.
-        together: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
+        vmapped: Whether the networks of one architecture are trained in one loop, with the same result to rounding;
             null takes what is faster: one loop for 8 networks or more with at most 32 images of 8x8 pixels, or as many
             pixels, in a minibatch. On a GPU, where that was not measured, true may pay for more.
         augmentation: What is done to the images of a minibatch, each with a draw of its own; by default the module's.
@@ -79,7 +79,7 @@ class RetrainingEvaluation(L.Callback):
         baselines: bool = False,
         real_epochs: int = 30,
         seed: int = 0,
-        together: bool | None = None,
+        vmapped: bool | None = None,
         augmentation: Augmentation | None = None,
         real_batch_size: int | None = None,
         real_learning_rate: float | None = None,
@@ -104,7 +104,7 @@ class RetrainingEvaluation(L.Callback):
             learning_rate=protocol.learning_rate if real_learning_rate is None else real_learning_rate,
         )
         self.seed = seed
-        self.together = together
+        self.vmapped = vmapped
         self.augmentation = augmentation
         self.results: list[Result] = []
         self._candidates: list[Candidate] = []
@@ -207,7 +207,7 @@ class RetrainingEvaluation(L.Callback):
         trainees = []
         for number in share(count):
             seed = derived_seed(self.seed, *place, number)
-            with own_randomness(seed):
+            with isolated_rng(seed):
                 images, labels = training_set.draw()
                 trainees.append(Trainee(module.fresh_network(architecture), images, labels, seed))
         return trainees
@@ -220,7 +220,7 @@ class RetrainingEvaluation(L.Callback):
         advance: Callable[[], object],
     ) -> Candidate:
         augmentation = self._augmentation(module)
-        networks = train_networks(trainees, training_set.protocol, augmentation, self.together, advance)
+        networks = train_networks(trainees, training_set.protocol, augmentation, self.vmapped, advance)
         # each process has networks of its own, whose hits are not to be added to those of the others'
         metrics = [
             MulticlassAccuracy(module.memory.query_dim, average="micro", sync_on_compute=False).to(module.device)

@@ -57,7 +57,7 @@ class SynthesisEvaluation(RetrainingEvaluation):
             settings.baselines,
             settings.real_protocol.epochs,
             settings.seed,
-            settings.together,
+            settings.vmapped,
             settings.augmentation,
             settings.real_protocol.batch_size,
             settings.real_protocol.learning_rate,
@@ -112,7 +112,7 @@ class SynthesisEvaluation(RetrainingEvaluation):
             advance: To be called after each epoch of each network.
         """
         mine = (tasks.task(number) for number in share(tasks.count))
-        found = accuracies(mine, network, protocol, augmentation, self.together, tasks.at_once, advance)
+        found = accuracies(mine, network, protocol, augmentation, self.vmapped, tasks.at_once, advance)
         return in_turn(gathered(found))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -13,7 +13,7 @@ from rtp.errors import UserError
 from rtp.evaluation.herding import herding
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.networks import Network
-from rtp.modules.networks.training import Trainee, TrainingProtocol, TrainingSet, own_randomness, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, TrainingSet, isolated_rng, train_networks
 from rtp.utils.distributed import gathered
 from rtp.utils.seeds import derived_seed
 
@@ -158,7 +158,7 @@ def _trained(
     augmentation: Augmentation | None,
     seed: int,
 ) -> nn.Module:
-    with own_randomness(seed):
+    with isolated_rng(seed):
         trainee = Trainee(network(), images, labels, seed)
     return train_networks([trainee], protocol, augmentation)[0]
 
@@ -184,7 +184,7 @@ def class_centres(images: Tensor, labels: Tensor, images_per_class: int, seed: i
             centres.append(images[members].mean(0, keepdim=True))
         else:
             own_seed = derived_seed(seed, number)
-            with own_randomness(own_seed):
+            with isolated_rng(own_seed):
                 seen = images[_drawn(members, KMEANS_MOST_IMAGES)]
             centres.append(_kmeans(seen, images_per_class, own_seed))
     return torch.cat(centres), labels.unique().repeat_interleave(images_per_class)

@@ -20,7 +20,7 @@ from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.distillation.image_distillation import ImageAddressedDistillation
 from rtp.modules.memories.image_addressing import ImageAddressing
 from rtp.modules.networks import Network
-from rtp.modules.networks.training import Trainee, TrainingProtocol, own_randomness, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.distributed import gathered, in_turn, share
 from rtp.utils.seeds import derived_seed
 
@@ -162,7 +162,7 @@ class ImageRecallEvaluation(SynthesisEvaluation):
 
     def _classifier(self, module: ImageAddressedDistillation, data: ImageDataModule, advance: Advance) -> nn.Module:
         seed = derived_seed(self.seed, 0)
-        with own_randomness(seed):
+        with isolated_rng(seed):
             network = module.fresh_classifier(module.network, data.num_classes)
         trainee = Trainee(network, *data.train_set, seed)
         return train_networks([trainee], self.real_protocol, self._augmentation(module), on_epoch=advance)[0]

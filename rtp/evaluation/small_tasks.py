@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rtp.modules.augmentations.base import Augmentation
-from rtp.modules.networks.training import Trainee, TrainingProtocol, own_randomness, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 
 AT_ONCE = 1000  # images in a batch, as in evaluation
 
@@ -37,7 +37,7 @@ def accuracies(
     network: Callable[[], nn.Module],
     protocol: TrainingProtocol,
     augmentation: Augmentation | None = None,
-    together: bool | None = None,
+    vmapped: bool | None = None,
     at_once: int = 1,
     on_epoch: Callable[[], object] = lambda: None,
 ) -> list[float]:
@@ -48,7 +48,7 @@ def accuracies(
         network: Makes a network of k outputs, drawing its weights from the global generators.
         protocol: How networks are trained.
         augmentation: Applied to each training image with a parameter of its own.
-        together: Whether a chunk's networks are trained in one loop, see `train_networks`; the same to rounding.
+        vmapped: Whether a chunk's networks are trained in one loop, see `train_networks`; the same to rounding.
         at_once: Tasks in a chunk, at least 1.
         on_epoch: Called after each epoch of each network.
 
@@ -59,9 +59,9 @@ def accuracies(
     for chunk in _chunks(tasks, at_once):
         trainees = []
         for task in chunk:
-            with own_randomness(task.seed):
+            with isolated_rng(task.seed):
                 trainees.append(Trainee(network(), task.images, task.labels, task.seed))
-        trained = train_networks(trainees, protocol, augmentation, together, on_epoch)
+        trained = train_networks(trainees, protocol, augmentation, vmapped, on_epoch)
         found += [_accuracy(network, task) for network, task in zip(trained, chunk, strict=True)]
     return found
 

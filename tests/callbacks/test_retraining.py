@@ -125,7 +125,7 @@ def test_its_random_numbers_are_its_own_and_the_same_every_time(tmp_path: Path) 
 
 
 def test_a_network_has_its_own_random_numbers(tmp_path: Path) -> None:
-    def trained(count: int, together: bool | None) -> list[Tensor]:
+    def trained(count: int, vmapped: bool | None) -> list[Tensor]:
         networks: list[nn.Module] = []
 
         class Recorded(Linear):
@@ -134,12 +134,12 @@ def test_a_network_has_its_own_random_numbers(tmp_path: Path) -> None:
                 networks.append(self)
 
         callback = RetrainingEvaluation(
-            count, 1, PROTOCOL, architectures=[Linear, Recorded], baselines=True, real_epochs=2, together=together
+            count, 1, PROTOCOL, architectures=[Linear, Recorded], baselines=True, real_epochs=2, vmapped=vmapped
         )
         trainer(tmp_path, callback).test(module(), datamodule=Halves(), verbose=False)
         return [next(network.parameters()).detach() for network in networks]
 
-    few, many = trained(2, together=False), trained(3, together=True)  # for five training sets
+    few, many = trained(2, vmapped=False), trained(3, vmapped=True)  # for five training sets
     assert len({tuple(weight.flatten().tolist()) for weight in many}) == 15
     for training_set in range(5):
         for number in range(2):

@@ -98,9 +98,9 @@ def test_the_upper_bound_has_minibatches_and_a_learning_rate_of_its_own(
     assert used == [PROTOCOL, replace(PROTOCOL, epochs=3, batch_size=5, learning_rate=0.2)] * 2
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_right_memories_give_right_classifiers_of_classes_never_seen_together(tmp_path: Path, together: bool) -> None:
-    runner = trainer(tmp_path, RetrainingEvaluation(9, 2, PROTOCOL, baselines=True, real_epochs=3, together=together))
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_right_memories_give_right_classifiers_of_classes_never_seen_together(tmp_path: Path, vmapped: bool) -> None:
+    runner = trainer(tmp_path, RetrainingEvaluation(9, 2, PROTOCOL, baselines=True, real_epochs=3, vmapped=vmapped))
     torch.manual_seed(3)
     expected = torch.rand(1)
     built = module(right=True)

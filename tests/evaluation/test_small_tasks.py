@@ -26,12 +26,12 @@ def task(number: int, right: float) -> SmallTask:
     return SmallTask(images, labels, images, test_labels, number)
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_the_accuracy_of_each_task_is_measured_on_its_own_images(together: bool) -> None:
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_the_accuracy_of_each_task_is_measured_on_its_own_images(vmapped: bool) -> None:
     rights = [1.0, 0.25, 0.75, 0.0, 1.0]
     tasks = [task(number, right) for number, right in enumerate(rights)]
     for at_once in (1, 2, 5):
-        assert accuracies(tasks, network, PROTOCOL, together=together, at_once=at_once) == rights
+        assert accuracies(tasks, network, PROTOCOL, vmapped=vmapped, at_once=at_once) == rights
 
 
 def test_only_a_chunk_of_tasks_is_asked_for_at_once() -> None:
@@ -45,5 +45,5 @@ def test_only_a_chunk_of_tasks_is_asked_for_at_once() -> None:
     def on_epoch() -> None:
         epochs.append(len(made))
 
-    accuracies(tasks(), network, TrainingProtocol(epochs=1), together=False, at_once=2, on_epoch=on_epoch)
+    accuracies(tasks(), network, TrainingProtocol(epochs=1), vmapped=False, at_once=2, on_epoch=on_epoch)
     assert epochs == [2, 2, 4, 4, 5]

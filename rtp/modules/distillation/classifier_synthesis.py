@@ -11,7 +11,7 @@ from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.networks import NetworkFactory
-from rtp.modules.networks.training import own_randomness
+from rtp.modules.networks.training import isolated_rng
 from rtp.modules.unroll.base import Episode, Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer
 
@@ -77,7 +77,7 @@ class ClassifierSynthesis(Distillation):
 
     def architecture_name(self, architecture: NetworkFactory) -> str:
         """The class of the networks that an architecture makes."""
-        with own_randomness(0):  # to make one is to draw its weights
+        with isolated_rng(0):  # to make one is to draw its weights
             return type(self.fresh_classifier(architecture, 2)).__name__
 
     def data(self) -> ImageDataModule:

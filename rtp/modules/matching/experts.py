@@ -20,7 +20,7 @@ from rtp.artefact.files import write_file
 from rtp.cli.process import cache_dir
 from rtp.errors import DataError, UserError
 from rtp.modules.augmentations.base import Augmentation
-from rtp.modules.networks.training import Trainee, TrainingProtocol, own_randomness, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.locks import locked
 
 KEY = "rtp_expert"
@@ -234,7 +234,7 @@ def train_expert(
     Raises:
         UserError: If the weights are not finite.
     """
-    with own_randomness(seed):
+    with isolated_rng(seed):
         network = build()
     snapshots = [flat_weights(network)]
 
@@ -242,7 +242,7 @@ def train_expert(
         snapshots.append(flat_weights(network))
         on_epoch()
 
-    train_networks([Trainee(network, images, labels, seed)], protocol, augmentation, together=False, on_epoch=note)
+    train_networks([Trainee(network, images, labels, seed)], protocol, augmentation, vmapped=False, on_epoch=note)
     if not all(weights.isfinite().all() for weights in snapshots):
         raise UserError(f"an expert's weights are not finite: lower its learning rate {protocol.learning_rate}")
     return torch.stack(snapshots)
