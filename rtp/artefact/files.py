@@ -1,10 +1,7 @@
-"""Reading an artefact that a stranger may have made, and writing files so that nothing is lost or half there."""
+"""Reading and writing an artefact; whoever made the file, no code in it can run."""
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from torch import Tensor
 from rtp.artefact.layout import Description, from_json, to_json
 from rtp.artefact.tensors import Specs, check_specs, memory_specs, normalisation_specs, specs_of
 from rtp.errors import DataError, UserError
+from rtp.utils.files import new_file
 
 MAX_FILE = 2**30
 """Bytes of a file: ZCA of 64x64 colour pixels takes 604 MB."""
@@ -85,95 +83,8 @@ def write(path: Path, description: Description, tensors: dict[str, Tensor], over
     content = save_tensors(tensors, {KEY: to_json(description)})
     if len(content) > MAX_FILE or _header_length(content) > MAX_HEADER:
         raise UserError(f"the file would have {len(content):,} bytes: ZCA takes 4 (C H W)^2 of them, try without it")
-    write_file(path, overwrite, lambda unfinished: unfinished.write_bytes(content))
-
-
-def write_file(path: Path, overwrite: bool, fill: Callable[[Path], object]) -> None:
-    """Write a file under another name beside its place, and move it there once it is whole.
-
-    Args:
-        path: The file; the folders above are made.
-        overwrite: Whether a file that is there is replaced.
-        fill: Writes the file it is given.
-
-    Raises:
-        UserError: If there is a file already, or a folder, or it cannot be written.
-    """
-    if path.is_dir():
-        raise UserError(f"{str(path)!r} is a folder: give the name of a file")
-    if os.path.lexists(path) and not overwrite:
-        raise UserError(f"{str(path)!r} exists: choose another name, or replace it with --overwrite")
-    with _beside(path) as folder:
-        unfinished = folder / "unfinished"
-        fill(unfinished)
-        os.replace(unfinished, path)
-
-
-def write_folder(path: Path, overwrite: bool, fill: Callable[[Path], object]) -> None:
-    """Write a folder beside its place, and move it there once it is whole.
-
-    A file `export.json` in it lists the others. `overwrite` replaces a folder that has nothing else in it: what
-    somebody added is never deleted.
-
-    Args:
-        path: The folder; those above are made.
-        overwrite: Whether a folder of an earlier export is replaced.
-        fill: Fills the folder it is given.
-
-    Raises:
-        UserError: If there is something already that is not to be replaced, or the folder cannot be written.
-    """
-    there = os.path.lexists(path)
-    if there and not overwrite and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{str(path)!r} exists: choose another name, or replace an earlier export with --overwrite")
-    if there:
-        _check_own(path)
-    with _beside(path) as folder:
-        unfinished = folder / "unfinished"
-        unfinished.mkdir()
-        fill(unfinished)
-        _list_files(unfinished)
-        if there:
-            os.replace(path, folder / "replaced")
-        os.replace(unfinished, path)
-
-
-MANIFEST = "export.json"
-
-
-def _list_files(folder: Path) -> None:
-    files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-    (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=0) + "\n", encoding="utf-8")
-
-
-def _check_own(folder: Path) -> None:
-    if folder.is_symlink() or not folder.is_dir():
-        raise UserError(f"{str(folder)!r} is no folder of an earlier export: choose another name")
-    try:
-        listed = {MANIFEST, *json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        listed = set()
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder).as_posix()
-        if name not in listed and (file.is_symlink() or not file.is_dir()):
-            raise UserError(f"{str(folder)!r} holds {name!r}, which no export wrote: choose another folder")
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    # on the same file system, so that moving is one step
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".rtp-", dir=path.parent))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        if isinstance(error, UserError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{str(path)!r} cannot be written ({reason}): choose another place") from error
+    with new_file(path, overwrite) as file:
+        file.write(content)
 
 
 def _content(path: Path) -> bytes:

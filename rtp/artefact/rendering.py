@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torchvision.utils import save_image
 
-from rtp.artefact.files import write_file, write_folder
 from rtp.artefact.loaded import DistilledMemory
+from rtp.utils.files import new_file, write_folder
 from rtp.utils.pictures import image_grid
 
 CONTACT_SHEET = "contact_sheet.png"
@@ -63,7 +63,8 @@ def write_pt(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
     """
     recalled = memory.dataset()
     content = {"images": recalled.images, "labels": recalled.labels}
-    write_file(path, overwrite, lambda unfinished: torch.save(content, unfinished))
+    with new_file(path, overwrite) as file:
+        torch.save(content, file)
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:

@@ -11,9 +11,9 @@ from torch import Tensor
 from rtp.callbacks.run_record import run_folder
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
-from rtp.evaluation.results import write_json
 from rtp.evaluation.retention import Retention
 from rtp.modules.continual.base import Classifier, ContinualLearner
+from rtp.utils.files import write_json
 from rtp.version import __version__
 
 CURVES = 5

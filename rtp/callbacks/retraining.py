@@ -17,7 +17,7 @@ from rtp.callbacks.run_record import run_folder
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
 from rtp.evaluation.baselines import baseline_sets
-from rtp.evaluation.results import Result, write_json
+from rtp.evaluation.results import Result
 from rtp.evaluation.retraining import Candidate
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.base import Distillation
@@ -29,7 +29,8 @@ from rtp.modules.networks.training import (
     isolated_rng,
     train_networks,
 )
-from rtp.utils.distributed import gathered, in_turn, share
+from rtp.utils.distributed import all_gather, interleave, shard_indices
+from rtp.utils.files import write_json
 from rtp.utils.seeds import derived_seed
 from rtp.version import __version__
 
@@ -115,7 +116,7 @@ class RetrainingEvaluation(L.Callback):
         """Train the networks that the validation batches are going to judge."""
         module = _distillation(pl_module)
         distilled = self._distilled(module)
-        with retraining_bar(trainer, len(share(self.validation_networks)) * self.protocol.epochs) as advance:
+        with retraining_bar(trainer, len(shard_indices(self.validation_networks)) * self.protocol.epochs) as advance:
             trainees = self._trainees(module, distilled, module.network, self.validation_networks, (0, 0))
             self._candidates = [self._train(module, distilled, trainees, advance)]
 
@@ -147,7 +148,7 @@ class RetrainingEvaluation(L.Callback):
             )
         epochs = sum(training_set.protocol.epochs for training_set in training_sets)
         self._candidates = []
-        with retraining_bar(trainer, epochs * len(share(self.networks)) * len(architectures)) as advance:
+        with retraining_bar(trainer, epochs * len(shard_indices(self.networks)) * len(architectures)) as advance:
             for row, training_set in enumerate(training_sets):
                 for column, architecture in enumerate(architectures):
                     trainees = self._trainees(module, training_set, architecture, self.networks, (row, column))
@@ -205,7 +206,7 @@ class RetrainingEvaluation(L.Callback):
         place: tuple[int, int],
     ) -> list[Trainee]:
         trainees = []
-        for number in share(count):
+        for number in shard_indices(count):
             seed = derived_seed(self.seed, *place, number)
             with isolated_rng(seed):
                 images, labels = training_set.draw()
@@ -239,12 +240,12 @@ class RetrainingEvaluation(L.Callback):
 
     def _conclude(self, trainer: L.Trainer) -> None:
         whole = _datamodule(trainer).num_floats
-        shares = gathered([candidate.found() for candidate in self._candidates])
+        shares = all_gather([candidate.found() for candidate in self._candidates])
         self.results = [
             Result(
                 training_set=candidate.training_set.name,
                 architecture=found[0].architecture,  # the first process has a network in any case
-                accuracies=in_turn([part.accuracies for part in found]),
+                accuracies=interleave([part.accuracies for part in found]),
                 epochs=candidate.training_set.protocol.epochs,
                 images=found[0].images,
                 storage_floats=candidate.training_set.storage_floats,

@@ -7,15 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+from rtp.utils.files import cache_dir
+
 log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt(3)."""
-
-
-def cache_dir() -> Path:
-    """The folder of what is kept between runs: `$XDG_CACHE_HOME/rtp`, or `~/.cache/rtp`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rtp"
 
 
 def keep_compilations() -> None:

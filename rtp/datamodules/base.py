@@ -11,10 +11,10 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from rtp.cli.process import cache_dir
 from rtp.datamodules.normalisation import Normalisation, check_reg, fit_standardisation, load_or_fit_zca, normalised
 from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
 from rtp.errors import DataError, UserError
+from rtp.utils.files import cache_dir
 
 Value = TypeVar("Value")
 LabelledImages = tuple[Tensor, Tensor]

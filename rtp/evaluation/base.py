@@ -17,7 +17,7 @@ from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import TrainingProtocol
-from rtp.utils.distributed import gathered, in_turn, share
+from rtp.utils.distributed import all_gather, interleave, shard_indices
 
 Advance = Callable[[], object]
 TestedSplit = Literal["val", "test"]
@@ -111,9 +111,9 @@ class SynthesisEvaluation(RetrainingEvaluation):
             augmentation: What is done to its training images.
             advance: To be called after each epoch of each network.
         """
-        mine = (tasks.task(number) for number in share(tasks.count))
+        mine = (tasks.task(number) for number in shard_indices(tasks.count))
         found = accuracies(mine, network, protocol, augmentation, self.vmapped, tasks.at_once, advance)
-        return in_turn(gathered(found))
+        return interleave(all_gather(found))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Train and measure the networks of the validation tasks."""

@@ -14,7 +14,7 @@ from rtp.evaluation.herding import herding
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.networks import Network
 from rtp.modules.networks.training import Trainee, TrainingProtocol, TrainingSet, isolated_rng, train_networks
-from rtp.utils.distributed import gathered
+from rtp.utils.distributed import all_gather
 from rtp.utils.seeds import derived_seed
 
 FLOAT_BYTES, PIXEL_BYTES = 4, 1  # a number of a mean (float32), and a pixel's channel of a real image (uint8)
@@ -62,7 +62,7 @@ def baseline_sets(
     floats = per_class * data.num_classes * images[0].numel()
     centres = class_centres(images, labels, per_class, seed)
     trained = _trained(network, images, labels, real_protocol, augmentation, derived_seed(seed, 0, 0))
-    chosen = torch.tensor(gathered(herded_images(features_of(trained, images), labels, per_class).tolist())[0])
+    chosen = torch.tensor(all_gather(herded_images(features_of(trained, images), labels, per_class).tolist())[0])
     herded = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
     return [
         TrainingSet(

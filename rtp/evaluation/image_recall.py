@@ -21,7 +21,7 @@ from rtp.modules.distillation.image_distillation import ImageAddressedDistillati
 from rtp.modules.memories.image_addressing import ImageAddressing
 from rtp.modules.networks import Network
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
-from rtp.utils.distributed import gathered, in_turn, share
+from rtp.utils.distributed import all_gather, interleave, shard_indices
 from rtp.utils.seeds import derived_seed
 
 FLOAT_BYTES = 4  # of a weight of the classifier (float32)
@@ -152,7 +152,7 @@ class ImageRecallEvaluation(SynthesisEvaluation):
         return Result(
             f"{tasks.ways}-way {tasks.shots}-shot nearest neighbour",
             type(classifier).__name__,
-            in_turn(gathered([accuracy(number) for number in share(self.networks)])),
+            interleave(all_gather([accuracy(number) for number in shard_indices(self.networks)])),
             self.real_protocol.epochs,
             tasks.ways * tasks.shots,
             floats,

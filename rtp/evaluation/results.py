@@ -1,13 +1,12 @@
 """What an evaluation found, as data, as a table for the terminal and as JSON."""
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from rtp.utils.tables import text_table
 
 
 @dataclass(frozen=True)
@@ -85,36 +84,3 @@ def format_table(results: Sequence[Result]) -> str:
         for result in results
     ]
     return text_table(header, rows, words=2)
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
-    """Lay cells out below a header.
-
-    Args:
-        header: Names of the columns.
-        rows: A cell for each column.
-        words: Columns of words, the first ones, which start on the left; numbers end on the right.
-    """
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            cell.ljust(width) if column < words else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in rows)])
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part of it.
-
-    Args:
-        path: File to write; its folder is made where it is missing.
-        content: Plain values.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from rtp.evaluation.results import text_table
+from rtp.utils.tables import text_table
 
 
 @dataclass(frozen=True)

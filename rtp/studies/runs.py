@@ -19,14 +19,13 @@ from rtp.cli import main
 from rtp.cli.commands.export import opened
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
-from rtp.evaluation.results import write_json
 from rtp.modules import ContinualLearner
 from rtp.runs.checkpoint_io import LAST, PREVIOUS
 from rtp.runs.checkpoints import checkpoint_config, read_checkpoint
 from rtp.studies.data import built_data
 from rtp.studies.plan import Run
 from rtp.studies.table import DISTILLED, STREAM, Row
-from rtp.utils.locks import locked
+from rtp.utils.files import locked, write_json
 from rtp.version import __version__
 
 TEST, MEMORY = "test.json", "memory.safetensors"

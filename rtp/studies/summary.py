@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from rtp.evaluation.results import text_table
 from rtp.studies.table import Row
+from rtp.utils.tables import text_table
 
 COLUMNS = ("setting", "training set", "architecture", "split", "accuracy (%)", "seeds", "floats", "steps", "seconds")
 INTERFERENCE = "BTI (%)"

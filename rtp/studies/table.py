@@ -4,15 +4,13 @@ import csv
 import io
 import logging
 import math
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
-from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import get_type_hints
 
 from rtp.errors import UserError
+from rtp.utils.files import locked
 
 DISTILLED = "distilled"
 """The training set that is recalled from a memory."""
@@ -94,16 +92,15 @@ def append_rows(path: Path, rows: Iterable[Row]) -> None:
     Raises:
         UserError: If the file is another kind of table.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path) as file:
+    with locked(path.with_name(f"{path.name}.lock")), path.open("a+b") as file:
         content = path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             log.warning("%s: removed its last line, which was cut off", path)
-            os.ftruncate(file, whole)
+            file.truncate(whole)
         text = content[:whole].decode("utf-8")
         _check_header(path, text)
-        os.write(file, ("" if text else HEADER).encode() + lines_of(rows).encode())
+        file.write(("" if text else HEADER).encode() + lines_of(rows).encode())
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -149,16 +146,6 @@ def lines_of(rows: Iterable[Row]) -> str:
 def rows_of(lines: str) -> list[Row]:
     """Read what `lines_of` wrote."""
     return [_row(values) for values in csv.reader(io.StringIO(lines))]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        flock(file, LOCK_EX)  # ends with the process, however that ends
-        yield file
-    finally:
-        os.close(file)
 
 
 def _check_header(path: Path, text: str) -> None:

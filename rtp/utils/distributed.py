@@ -1,4 +1,4 @@
-"""Several processes that train one memory: what they exchange. A process alone exchanges nothing."""
+"""Collective operations of processes that train together; no-ops on a single process."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -10,14 +10,14 @@ Value = TypeVar("Value")
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """The number of this process, from 0, and how many there are; (0, 1) for a process alone."""
+    """Rank of this process and number of processes; (0, 1) for a single process."""
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(), dist.get_world_size()
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:
-    """Mean of a tensor over all processes, without a graph; each of them has to call this.
+    """Mean of a tensor over all processes, detached; every process has to call this.
 
     Args:
         value: A tensor of the same shape on every process, on the training device.
@@ -30,11 +30,11 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     return mean
 
 
-def gathered(value: Value) -> list[Value]:
-    """What every process has, in the order of their numbers; each of them has to call this.
+def all_gather(value: Value) -> list[Value]:
+    """Collect a value from every process, in the order of ranks; every process has to call this.
 
     Args:
-        value: Anything that can be pickled; None keeps its process's place too.
+        value: Anything that can be pickled; None is collected too.
     """
     _, world_size = rank_and_world_size()
     if world_size == 1:
@@ -44,21 +44,21 @@ def gathered(value: Value) -> list[Value]:
     return values
 
 
-def share(count: int) -> range:
-    """The numbers of this process's networks.
+def shard_indices(count: int) -> range:
+    """Indices that this process works on: rank, rank + N, rank + 2N, ... of N processes.
 
     Args:
-        count: Networks of all processes together.
+        count: Indices of all processes together.
     """
     rank, world_size = rank_and_world_size()
     return range(rank, count, world_size)
 
 
-def in_turn(parts: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Put what was shared out in turn back into its order.
+def interleave(parts: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Undo `shard_indices`: merge the results of all processes in the order of their indices.
 
     Args:
-        parts: Part r holds numbers r, r + N, r + 2N, ... of N parts.
+        parts: Part r holds the results of r, r + N, r + 2N, ... of N parts.
     """
     count = sum(len(part) for part in parts)
     return tuple(parts[number % len(parts)][number // len(parts)] for number in range(count))

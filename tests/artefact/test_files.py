@@ -1,4 +1,4 @@
-"""Files: all there or not there, and nothing that was there is lost."""
+"""Memory files: what is damaged is refused in a line, and nothing that was there is lost."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from rtp.artefact import files
-from rtp.artefact.files import read, write_file, write_folder
+from rtp.artefact.files import read
 from rtp.errors import DataError, UserError
 
 
@@ -38,79 +38,6 @@ def test_a_file_is_replaced_only_if_that_is_asked_for(path: Path, make_memory: A
 def test_a_folder_is_no_file(tmp_path: Path, make_memory: Any) -> None:
     with pytest.raises(UserError, match=r"is a folder: give the name of a file"):
         make_memory().save(tmp_path, overwrite=True)
-
-
-def test_a_write_that_fails_leaves_what_was_there(path: Path) -> None:
-    def fail(unfinished: Path) -> None:
-        unfinished.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    before = entries(path.parent)
-    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\): choose another place"):
-        write_file(path, True, fail)
-    with pytest.raises(UserError, match=r"No space left"):
-        write_folder(path.parent / "folder", False, lambda folder: fail(folder / "file"))
-    assert entries(path.parent) == before
-
-
-def test_folders_above_are_made_unless_a_file_is_in_the_way(path: Path) -> None:
-    write_file(path.parent / "a" / "b" / "c.pt", False, lambda unfinished: unfinished.write_bytes(b"c"))
-    assert (path.parent / "a" / "b" / "c.pt").read_bytes() == b"c"
-    with pytest.raises(UserError, match=r"cannot be written"):
-        write_file(path / "b", False, lambda unfinished: unfinished.write_bytes(b""))
-
-
-def fill(text: str) -> Any:
-    def written(folder: Path) -> None:
-        (folder / "sub").mkdir()
-        (folder / "sub" / "file").write_text(text)
-
-    return written
-
-
-def test_a_folder_of_an_earlier_export_is_replaced_if_that_is_asked_for(tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    folder.mkdir()  # an empty one is as good as none
-    write_folder(folder, False, fill("first"))
-    assert json.loads((folder / "export.json").read_text()) == {"files": ["sub/file"]}
-    with pytest.raises(UserError, match=r"out' exists: choose another name, or replace an earlier export"):
-        write_folder(folder, False, fill("second"))
-    assert (folder / "sub" / "file").read_text() == "first"
-    write_folder(folder, True, fill("second"))
-    assert (folder / "sub" / "file").read_text() == "second"
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize("name", ["notes.txt", "sub/notes.txt", "other/notes.txt"])
-def test_what_a_user_put_into_a_folder_is_kept(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "out"
-    write_folder(folder, False, fill("first"))
-    (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_text("mine")
-    before = entries(tmp_path)
-    with pytest.raises(UserError, match=rf"holds '{name}', which no export wrote: choose another folder"):
-        write_folder(folder, True, fill("second"))
-    assert entries(tmp_path) == before
-
-
-def test_a_folder_that_no_export_wrote_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "me.png").write_bytes(b"")
-    (tmp_path / "file").write_bytes(b"")
-    (tmp_path / "link").symlink_to(tmp_path / "photos")
-    before = entries(tmp_path)
-    for name, message in (
-        ("photos", "holds 'me.png'"),
-        ("file", "is no folder of an earlier"),
-        ("link", "is no folder of"),
-    ):
-        with pytest.raises(UserError, match=message):
-            write_folder(tmp_path / name, True, fill("mine"))
-    (tmp_path / "photos" / "export.json").write_text('{"files": [[]]}')
-    with pytest.raises(UserError, match=r"which no export wrote"):
-        write_folder(tmp_path / "photos", True, fill("mine"))
-    (tmp_path / "photos" / "export.json").unlink()
-    assert entries(tmp_path) == before
 
 
 def header(content: bytes, **changes: Any) -> bytes:

@@ -10,20 +10,12 @@ import pytest
 
 from rtp.cli import process
 from rtp.cli.process import (
-    cache_dir,
     core_usage,
     find_local_modules,
     keep_compilations,
     show_log,
     warn_of_busy_cores,
 )
-
-
-def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_dir() == tmp_path / "cache" / "rtp"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache_dir() == Path("/home/somebody/.cache/rtp")
 
 
 def test_compilations_are_kept_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +95,7 @@ def test_modules_in_the_current_folder_are_found_last(tmp_path: Path, monkeypatc
 
 
 def test_python_s_safe_path_is_respected(tmp_path: Path) -> None:
-    program = "import sys, rtp.process; rtp.process.find_local_modules(); print(sys.path)"
+    program = "import sys, rtp.cli.process; rtp.cli.process.find_local_modules(); print(sys.path)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rtp.evaluation.results import Result, format_table, write_json
+from rtp.evaluation.results import Result, format_table
+from rtp.utils.files import write_json
 
 
 def result(*accuracies: float) -> Result:

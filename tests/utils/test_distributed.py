@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rtp.utils.distributed import gathered, in_turn, mean_over_ranks, rank_and_world_size, share
+from rtp.utils.distributed import all_gather, interleave, mean_over_ranks, rank_and_world_size, shard_indices
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def test_two_processes_exchange_what_they_have() -> None:
     assert mean_over_ranks(own) == 2
     assert not mean_over_ranks(own).requires_grad
     assert own == 3  # as it was
-    assert gathered("mine") == ["other", "mine"]
-    assert gathered(None) == ["other", None]
+    assert all_gather("mine") == ["other", "mine"]
+    assert all_gather(None) == ["other", None]
 
 
 @pytest.mark.usefixtures("second_of_two")
@@ -44,17 +44,17 @@ def test_a_loss_that_is_not_finite_is_seen_by_all() -> None:
 
 def test_a_process_alone_exchanges_nothing() -> None:
     assert rank_and_world_size() == (0, 1)
-    assert gathered("mine") == ["mine"]
+    assert all_gather("mine") == ["mine"]
     assert mean_over_ranks(torch.tensor(3.0)) == 3
 
 
-def test_networks_are_shared_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(share(3)) == [0, 1, 2]
+def test_every_nth_network_is_this_process_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(shard_indices(3)) == [0, 1, 2]
     monkeypatch.setattr("rtp.utils.distributed.rank_and_world_size", lambda: (1, 2))
-    assert list(share(3)) == [1]
-    assert list(share(1)) == []
+    assert list(shard_indices(3)) == [1]
+    assert list(shard_indices(1)) == []
 
 
 def test_networks_come_back_in_their_order() -> None:
-    assert in_turn([[0, 3], [1], [2]]) == (0, 1, 2, 3)
-    assert in_turn([[0], []]) == (0,)
+    assert interleave([[0, 3], [1], [2]]) == (0, 1, 2, 3)
+    assert interleave([[0], []]) == (0,)

@@ -10,6 +10,7 @@ from rtp.callbacks.run_record import flat_settings
 from rtp.cli.commands.export import SUFFIX, storage_line
 from rtp.cli.parse_errors import Parser
 from rtp.runs.checkpoints import checkpoint_config, read_checkpoint
+from rtp.utils.tables import printable
 
 SHOWN_CLASSES = 20
 """Names at most; the others are counted."""
@@ -30,11 +31,6 @@ def info(args: Sequence[str]) -> None:
     lines = _of_memory(load(path)) if path.suffix == SUFFIX else _of_checkpoint(path)
     for line in lines:
         print(printable(line))
-
-
-def printable(text: str) -> str:
-    """Text without characters that move a terminal's cursor or change its colours, whoever wrote the file."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _of_memory(memory: DistilledMemory) -> Iterator[str]:

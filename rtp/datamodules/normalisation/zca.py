@@ -10,18 +10,17 @@ mean(E))^(-1/2) V^T. C is the second moment, as in both codes: the mean of the d
 """
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rtp.errors import DataError, UserError
+from rtp.utils.files import atomic_write
 
 # Images whitened or summed at once: 4096 CIFAR images are 100 MB in float64.
 CHUNK = 4096
@@ -137,7 +136,8 @@ def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
     except (FileNotFoundError, SafetensorError, TypeError):  # TypeError: a tensor is missing from the file
         zca = fit_zca(images.float() / 255, reg)
     try:
-        _write(zca, path)
+        with atomic_write(path, shared=True) as file:
+            file.write(save({name: getattr(zca, name) for name in ("eigenvalues", "eigenvectors", "mean", "norm")}))
     except OSError as error:
         raise UserError(
             f"The ZCA cache {path} cannot be written ({error.strerror}): set XDG_CACHE_HOME to a folder that can."
@@ -164,12 +164,3 @@ def _unit_images(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     means = flat.mean(1, keepdim=True)
     norms = (flat - means).norm(dim=1, keepdim=True)
     return (flat - means) / norms.clamp_min(MINIMUM_NORM), means, norms
-
-
-def _write(zca: ZCA, path: Path) -> None:
-    """Write the file under another name first, so that nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        save_file({name: getattr(zca, name) for name in ("eigenvalues", "eigenvectors", "mean", "norm")}, unfinished)
-        os.replace(unfinished, path)

@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,12 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from rtp.artefact.files import write_file
-from rtp.cli.process import cache_dir
 from rtp.errors import DataError, UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
-from rtp.utils.locks import locked
+from rtp.utils.files import cache_dir, locked, new_file
 
 KEY = "rtp_expert"
 """Where the metadata of an expert's file say what it was made of."""
@@ -113,15 +110,9 @@ class ExpertBuffer:
         Raises:
             UserError: If it cannot be written.
         """
-
-        def fill(unfinished: Path) -> None:
-            with unfinished.open("wb") as file:
-                file.write(save({TENSOR: weights.contiguous()}, {KEY: json.dumps(self.made_of)}))
-                file.flush()
-                os.fsync(file.fileno())
-
         # a folder that was copied to another machine may have got it there: its file holds the same
-        write_file(self.path(number), overwrite=self.holds(number), fill=fill)
+        with new_file(self.path(number), overwrite=self.holds(number)) as file:
+            file.write(save({TENSOR: weights.contiguous()}, {KEY: json.dumps(self.made_of)}))
 
     def weights(self, number: int, epochs: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Read some of an expert's weights, and nothing else of its file.

@@ -16,7 +16,7 @@ from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 from rtp.modules.unroll.step.functions import StepFunctions, matrix_products, step_functions
-from rtp.utils.distributed import gathered
+from rtp.utils.distributed import all_gather
 
 NETWORKS_KEY = "rtp_matched_networks"
 """Where a checkpoint holds the network of each process that goes on in the next step, or None for a fresh one."""
@@ -106,7 +106,7 @@ class GradientMatching(Distillation):
         """Keep the network too, where it is going to be used again; each process has its own."""
         super().on_save_checkpoint(checkpoint)
         goes_on = self._matched is not None and self._matched.matchings < self.matchings_per_network
-        checkpoint[NETWORKS_KEY] = gathered(_on_cpu(self._matched) if goes_on and self._matched else None)
+        checkpoint[NETWORKS_KEY] = all_gather(_on_cpu(self._matched) if goes_on and self._matched else None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the network up again; see `Distillation.on_load_checkpoint`.

@@ -1,0 +1,179 @@
+"""Files on disk: atomic writes, locks between processes, and the cache folder."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from rtp.errors import UserError
+
+MANIFEST = "export.json"
+"""File of an exported folder that lists the others."""
+
+
+def cache_dir() -> Path:
+    """The folder of what is kept between runs: `$XDG_CACHE_HOME/rtp`, or `~/.cache/rtp`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rtp"
+
+
+@contextmanager
+def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = False) -> Iterator[BinaryIO]:
+    """Write a file so that a reader finds the old one or the new one, whole, whenever the process is killed.
+
+    The content is written to another name in the same folder, synced to disk and renamed.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        previous: Where the file that is replaced is kept; by default it is not.
+        shared: Whether other processes may write the same file at the same time. The temporary name is then unique;
+            otherwise it is `path` with `.part`, so that what a killed process left is overwritten by the next write.
+
+    Yields:
+        The file to write to.
+
+    Raises:
+        OSError: If the file cannot be written; what was there stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".rtp-{secrets.token_hex(8)}.part" if shared else f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON atomically.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        content: Plain values.
+    """
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+@contextmanager
+def new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
+    """Write a file that a user named, atomically.
+
+    Args:
+        path: The file; the folders above are made.
+        overwrite: Whether an existing file is replaced.
+
+    Yields:
+        The file to write to.
+
+    Raises:
+        UserError: If there is a file already, or a folder, or it cannot be written.
+    """
+    if path.is_dir():
+        raise UserError(f"{str(path)!r} is a folder: give the name of a file")
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(f"{str(path)!r} exists: choose another name, or replace it with --overwrite")
+    with _write_errors(path), atomic_write(path, shared=True) as file:
+        yield file
+
+
+def write_folder(path: Path, overwrite: bool, fill: Callable[[Path], object]) -> None:
+    """Write a folder beside its place, and rename it once it is whole.
+
+    A file `export.json` in it lists the others. `overwrite` replaces a folder that has nothing else in it: what
+    somebody added is never deleted.
+
+    Args:
+        path: The folder; those above are made.
+        overwrite: Whether a folder of an earlier export is replaced.
+        fill: Fills the folder it is given.
+
+    Raises:
+        UserError: If something else exists there, or the folder cannot be written.
+    """
+    exists = os.path.lexists(path)
+    if exists and not overwrite and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{str(path)!r} exists: choose another name, or replace an earlier export with --overwrite")
+    if exists:
+        _check_exported(path)
+    with _write_errors(path):
+        folder = path.parent / f".rtp-{secrets.token_hex(8)}"  # on the same file system: renaming is one step
+        try:
+            unfinished = folder / "unfinished"
+            unfinished.mkdir(parents=True)
+            fill(unfinished)
+            files = sorted(file.relative_to(unfinished).as_posix() for file in unfinished.rglob("*") if file.is_file())
+            (unfinished / MANIFEST).write_text(json.dumps({"files": files}, indent=0) + "\n", encoding="utf-8")
+            if exists:
+                os.replace(path, folder / "replaced")
+            os.replace(unfinished, path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(file: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock that other processes respect.
+
+    Args:
+        file: The lock's file; made, with its folder, where it is missing.
+        wait: Whether to wait until no other process holds it.
+
+    Yields:
+        Whether this process holds it. A process that ends, in whichever way, releases its locks.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    with suppress(Timeout):
+        lock.acquire(blocking=wait)
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new names to disk: a file's own fsync does not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_exported(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but an earlier export."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is no folder of an earlier export: choose another name")
+    try:
+        listed = {MANIFEST, *json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        listed = set()
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        if name not in listed and (file.is_symlink() or not file.is_dir()):
+            raise UserError(f"{str(folder)!r} holds {name!r}, which no export wrote: choose another folder")
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        if isinstance(error, UserError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{str(path)!r} cannot be written ({reason}): choose another place") from error
