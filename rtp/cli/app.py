@@ -21,7 +21,6 @@ from rtp.callbacks import (
 )
 from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.progress import OuterLoopBar
-from rtp.callbacks.retraining import evaluation_of
 from rtp.callbacks.run_record import run_folder
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.memory_file import use_memory
@@ -217,7 +216,7 @@ class RtpCLI(LightningCLI):
         if isinstance(self.model, ContinualLearner):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
-            print(f"\n{format_table(evaluation_of(self.trainer).results)}\n")
+            print(f"\n{format_table(self._get(self.config_init, 'evaluation').results)}\n")
             print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
             self._print_where_to_look()
 

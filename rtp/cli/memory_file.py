@@ -9,7 +9,7 @@ from rtp.artefact import load
 from rtp.cli.trusted_config import config_for_test
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
-from rtp.modules.distillation.base import Distillation, Origin
+from rtp.modules.distillation.base import Distillation, MemorySource
 from rtp.modules.distillation.task_distillation import TaskDistillation
 from rtp.modules.memories.tasks import TaskMemories
 
@@ -64,7 +64,7 @@ def use_memory(path: Path, module: L.LightningModule, data: L.LightningDataModul
         )
     module.memory = stored.memory
     module.trained_steps = stored.description.steps
-    module.origin = Origin(path.name, stored.description.stored_as, stored.storage_bytes)
+    module.memory_source = MemorySource(path.name, stored.description.stored_as, stored.storage_bytes)
     data.normalisation = stored.normalisation
 
 

@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
-from rtp.callbacks import MemoryPictures, RetrainingEvaluation
+from rtp.callbacks import MemoryPictures
 from rtp.cli.short_names import register_short_names
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
+from rtp.evaluation.base import EvaluationSettings
 from rtp.modules import Distillation
 
 UNUSED = ("inner_optimizer", "optimizer")
@@ -44,7 +45,7 @@ def config_for_test(config: dict[str, Any]) -> str:
         model = model | {"init_args": {name: value for name, value in arguments.items() if name not in UNUSED}}
     _check("model", model, Distillation)
     check_data(data)
-    _check_arguments("evaluation", evaluation, RetrainingEvaluation)
+    _check_arguments("evaluation", evaluation, EvaluationSettings)
     taken: dict[str, Any] = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}
     if "pictures" in config:
         taken["pictures"] = _section(config, "pictures")
@@ -90,12 +91,30 @@ def _check(place: str, value: Any, hint: Any) -> None:
 
 
 def _check_arguments(place: str, arguments: dict[str, Any], cls: Any) -> None:
-    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__)
-    taken = {field.name for field in fields(cls)} if is_dataclass(cls) else set(inspect.signature(cls).parameters)
+    taken = _argument_types(cls)
     for name, value in arguments.items():
         if name not in taken:
             raise _refusal(place, name)
-        _check(f"{place}.{name}", value, hints.get(name))
+        _check(f"{place}.{name}", value, taken[name])
+
+
+def _argument_types(cls: Any) -> dict[str, Any]:
+    """The type of each argument of a class, through the `**kwargs` of its bases."""
+    if is_dataclass(cls):
+        hints = get_type_hints(cls)
+        return {field.name: hints[field.name] for field in fields(cls)}
+    types: dict[str, Any] = {}
+    for base in inspect.getmro(cls):
+        if constructor := vars(base).get("__init__"):
+            hints, parameters = (
+                get_type_hints(constructor),
+                list(inspect.signature(constructor).parameters.values())[1:],
+            )
+            named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            types = {name: hints.get(name) for name in named} | types
+            if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+                break
+    return types
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

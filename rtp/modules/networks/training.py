@@ -68,26 +68,6 @@ class TrainingProtocol:
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """Images to train networks on, and what storing them costs.
-
-    Attributes:
-        name: As in tables and `test.json`.
-        draw: Gives images (m, C, H, W), preprocessed, and labels (m,) for one network; draws from torch's global
-            generator.
-        protocol: How networks are trained on them.
-        storage_floats: Numbers that have to be stored.
-        storage_bytes: Bytes that they take.
-    """
-
-    name: str
-    draw: Callable[[], tuple[Tensor, Tensor]]
-    protocol: TrainingProtocol
-    storage_floats: int
-    storage_bytes: int
-
-
-@dataclass(frozen=True)
 class Trainee:
     """A network to train, what it is trained on, and where its random numbers come from.
 
