@@ -30,7 +30,7 @@ from rtp.modules import (
     NetworkFactory,
 )
 from rtp.modules.networks.layers import grey_margin
-from rtp.modules.networks.training import TrainingProtocol, own_randomness
+from rtp.modules.networks.training import TrainingProtocol, isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.utils.checks import check_at_least
@@ -141,7 +141,7 @@ def distill(
         callbacks += [MemoryPictures(), LastCheckpoint()]
         logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         saving = {"logger": logger, "plugins": AtomicCheckpointIO()}
-    with own_randomness(seed), quiet_lightning():
+    with isolated_rng(seed), quiet_lightning():
         trainer = L.Trainer(
             **TRAINER_DEFAULTS,
             **saving,

@@ -15,7 +15,6 @@ from rtp.artefact import DistilledMemory
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord
 from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.defaults import default_callbacks
-from rtp.callbacks.retraining import evaluation_of
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.parse_errors import user_errors
 from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, warn_of_busy_cores
@@ -203,7 +202,7 @@ class RtpCLI(LightningCLI):
         if isinstance(self.model, ContinualLearner):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
-            print(f"\n{format_table(evaluation_of(self.trainer).results)}\n")
+            print(f"\n{format_table(self._get(self.config_init, 'evaluation').results)}\n")
             print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
             self._print_where_to_look()
 

@@ -10,11 +10,12 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
-from rtp.callbacks import MemoryPictures, RetrainingEvaluation
+from rtp.callbacks import MemoryPictures
 from rtp.cli.short_names import register_short_names
 from rtp.cli.signatures import constructor_arguments
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
+from rtp.evaluation.base import EvaluationSettings
 from rtp.modules import Distillation
 
 UNUSED = ("inner_optimizer", "optimizer")
@@ -44,7 +45,7 @@ def config_for_test(config: dict[str, Any]) -> str:
         model = model | {"init_args": {name: value for name, value in arguments.items() if name not in UNUSED}}
     _check("model", model, Distillation)
     check_data(data)
-    _check_arguments("evaluation", evaluation, RetrainingEvaluation)
+    _check_arguments("evaluation", evaluation, EvaluationSettings)
     taken: dict[str, Any] = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}
     if "pictures" in config:
         taken["pictures"] = _section(config, "pictures")
