@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from rtp.artefact.entries import Entries, shown
+from rtp.artefact.entries import read_record, shown
 from rtp.artefact.query_network import QueryNetwork
 from rtp.errors import DataError
 
@@ -176,65 +176,7 @@ def from_json(text: str) -> Description:
             f"it has version {shown(content.get('version'))} of the format, and this rtp reads {FORMAT_VERSION}: "
             "use the rtp that wrote it"
         )
-    entry = Entries(content)
-    shape = entry.integers("image_shape")
-    if len(shape) != 3:
-        raise DataError(f"image_shape has {len(shape)} entries, not 3")
-    return Description(
-        kind=entry.one_of("kind", get_args(Kind)),
-        stored_as=entry.one_of("stored_as", STORED_TYPES),
-        image_shape=(shape[0], shape[1], shape[2]),
-        downsampling=entry.integer("downsampling"),
-        class_names=tuple(entry.texts("class_names")),
-        num_slots=entry.integer("num_slots"),
-        zca_reg=entry.optional("zca_reg", entry.number),
-        dataset=entry.text("dataset"),
-        steps=entry.integer("steps"),
-        protocol=_protocol(entry.record("protocol")),
-        accuracies=tuple(_accuracy(record) for record in entry.records("accuracies")),
-        config=entry.record("config").content,
-        rtp_version=entry.text("rtp_version"),
-        query=entry.optional("query", lambda name: _query(entry.record(name))),
-        tasks=entry.optional("tasks", lambda name: tuple(map(tuple, entry.lists(name)))),
-    )
-
-
-def _protocol(entry: Entries) -> Protocol:
-    return Protocol(
-        networks=entry.integer("networks"),
-        epochs=entry.integer("epochs"),
-        batch_size=entry.integer("batch_size"),
-        learning_rate=entry.number("learning_rate"),
-        momentum=entry.number("momentum"),
-        architecture=entry.text("architecture"),
-        augmentation=entry.optional("augmentation", entry.text),
-        weight_decay=entry.number("weight_decay"),
-        drop_after=entry.number("drop_after"),
-    )
-
-
-def _query(entry: Entries) -> QueryNetwork:
-    arguments = entry.record("arguments")
-    return QueryNetwork(
-        name=entry.text("name"),
-        arguments={
-            name: tuple(arguments.integers(name)) if isinstance(value, list) else arguments.integer(name)
-            for name, value in arguments.content.items()
-        },
-        query_dim=entry.integer("query_dim"),
-    )
-
-
-def _accuracy(entry: Entries) -> Accuracy:
-    return Accuracy(
-        split=entry.one_of("split", ("validation", "test")),
-        mean=entry.number("mean"),
-        std=entry.optional("std", entry.number),
-        networks=entry.integer("networks"),
-        epochs=entry.integer("epochs"),
-        architecture=entry.text("architecture"),
-        task=entry.optional("task", entry.text),
-    )
+    return read_record(Description, content)
 
 
 def _no_constant(name: str) -> float:
