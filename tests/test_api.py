@@ -53,6 +53,9 @@ def test_what_comes_back_is_what_load_opens(digits: Dataset[Any], tmp_path: Path
     assert torch.equal(loaded.preprocess(raw), memory.preprocess(raw))
     assert loaded.description == memory.description
     assert loaded.description.dataset == "tensordataset"
+    best = torch.load(tmp_path / "run" / "best.ckpt", weights_only=True)
+    assert best["global_step"] == memory.description.steps
+    assert all(torch.equal(best["state_dict"][f"memory.{n}"], v) for n, v in memory.memory.state_dict().items())
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"best.ckpt", "last.ckpt", "memory.safetensors", "recalled.png"} <= left
     assert any(name.startswith("events.out.tfevents") for name in left)
@@ -127,8 +130,8 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps is 0, but must be at least 1"),
-        ({"inner_steps": 0}, "inner_steps is 0, but must be at least 1"),
+        ({"steps": 0}, "^steps must be at least 1, got 0"),
+        ({"inner_steps": 0}, "inner_steps must be at least 1, got 0"),
         ({"num_bases": 100}, "num_bases=100 does not fit"),
         ({"validation": 0.0}, "validation_fraction is 0.0"),
         ({"zca": 0.0}, "zca is 0.0"),

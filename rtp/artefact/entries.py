@@ -1,13 +1,16 @@
-"""A JSON object from a stranger, whose entries are taken for nothing but what they are checked to be."""
+"""A JSON object from an untrusted file, whose entries are checked as they are read."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from rtp.errors import DataError
 
+Value = TypeVar("Value")
+
 
 class Entries:
-    """Entries of a JSON object, each asked for by its name and type.
+    """Entries of a JSON object, read by name and type.
 
     Args:
         content: The object.
@@ -28,7 +31,7 @@ class Entries:
         return self._checked(name, lambda value: _all(value, _is_count), "a list of counts")
 
     def lists(self, name: str) -> list[list[int]]:
-        """A list of such lists."""
+        """A list of lists of whole numbers of at least 0."""
         return self._checked(
             name, lambda value: _all(value, lambda item: _all(item, _is_count)), "a list of lists of counts"
         )
@@ -63,6 +66,10 @@ class Entries:
         values = self._checked(name, lambda v: _all(v, lambda item: isinstance(item, dict)), "a list of objects")
         return [Entries(value) for value in values]
 
+    def optional(self, name: str, read: Callable[[str], Value]) -> Value | None:
+        """What one of these methods reads, or None where the entry is null."""
+        return None if name in self.content and self.content[name] is None else read(name)
+
     def _checked(self, name: str, holds: Any, what: str) -> Any:
         if name not in self.content:
             raise DataError(f"its description has no {name}")
@@ -73,7 +80,7 @@ class Entries:
 
 
 def shown(value: Any) -> str:
-    """Write anything that is in a file, never longer than a line."""
+    """Any value of a file, in a few printable characters."""
     try:
         text = ascii(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits

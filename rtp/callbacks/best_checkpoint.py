@@ -1,11 +1,17 @@
-"""The memory with the highest validation accuracy, kept as `best.ckpt`."""
+"""The memory with the highest validation accuracy, kept as `best.ckpt` or in the program."""
 
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from rtp.modules.distillation.base import Distillation
+from rtp.runs.trainer import outer_steps
 
 BEST = "best.ckpt"
+MONITOR = "val/accuracy"
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -22,7 +28,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(
             dirpath=folder,
             filename=Path(BEST).stem,
-            monitor="val/accuracy",
+            monitor=MONITOR,
             mode="max",
             auto_insert_metric_name=False,
             enable_version_counter=False,
@@ -43,3 +49,25 @@ class BestCheckpoint(ModelCheckpoint):
                 "best_k_models": {path: score},
             }
         super().load_state_dict(state_dict)
+
+
+class BestMemory(L.Callback):
+    """Keeps the memory that `BestCheckpoint` would write, without a file.
+
+    Attributes:
+        score: Its validation accuracy; below 0 before the first validation.
+        steps: The outer steps that it was trained for.
+        state: Its `state_dict`, on the CPU.
+    """
+
+    def __init__(self) -> None:
+        self.score = -1.0
+        self.steps = 0
+        self.state: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Copy the memory if it is better than those before."""
+        score = float(trainer.callback_metrics[MONITOR])
+        if score > self.score and isinstance(pl_module, Distillation):
+            self.score, self.steps = score, outer_steps(trainer)
+            self.state = {name: value.detach().cpu().clone() for name, value in pl_module.memory.state_dict().items()}

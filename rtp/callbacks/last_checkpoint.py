@@ -13,9 +13,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rtp.callbacks.run_record import run_folder
 from rtp.errors import UserError
 from rtp.runs.checkpoint_io import LAST
+from rtp.runs.folders import run_folder
+from rtp.runs.lightning_internals import validation_follows
 from rtp.runs.trainer import outer_steps
 
 
@@ -67,7 +68,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save after a step that no validation follows."""
-        if not _validation_follows(trainer):
+        # a checkpoint written before it would never be validated: Lightning takes its step for validated
+        if not validation_follows(trainer):
             self._save_if_due(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -130,13 +132,3 @@ class LastCheckpoint(Checkpoint):
             print(f"\nstopped at step {outer_steps(trainer)}; continue with --ckpt_path {path}{step}")
         else:
             print(f"\nstopped at step {outer_steps(trainer)}, before the first checkpoint")
-
-
-def _validation_follows(trainer: L.Trainer) -> bool:
-    """Whether Lightning validates after the step that has just ended.
-
-    A checkpoint of the moment before would never be validated: Lightning takes one for a step whose validation is over.
-    """
-    loop = trainer.fit_loop
-    assert loop._data_fetcher is not None  # training runs
-    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)

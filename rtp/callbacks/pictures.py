@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import save_image
 
-from rtp.callbacks.run_record import run_folder
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_tasks import one_of_each_class
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.runs.folders import run_folder
 from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched, within_range
 
 

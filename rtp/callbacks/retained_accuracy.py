@@ -8,12 +8,12 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from rtp.callbacks.run_record import run_folder
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.evaluation.retention import Retention
 from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.modules.networks.training import num_correct
+from rtp.runs.folders import run_folder
 from rtp.utils.files import write_json
 from rtp.version import __version__
 

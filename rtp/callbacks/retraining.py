@@ -10,13 +10,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from rtp.callbacks.progress import retraining_bar
-from rtp.callbacks.run_record import run_folder
 from rtp.errors import UserError
 from rtp.evaluation import extrapolation, image_recall  # noqa: F401  # they register their evaluators
 from rtp.evaluation.base import EvaluatedSplit, EvaluationSettings
 from rtp.evaluation.results import Result
 from rtp.evaluation.retraining import evaluator_of
 from rtp.modules.distillation.base import Distillation, image_data
+from rtp.runs.folders import run_folder
 from rtp.utils.files import write_json
 from rtp.version import __version__
 

@@ -1,7 +1,6 @@
 """What a run was: its configuration beside it and inside its checkpoints, its hyper-parameters in TensorBoard."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,9 +11,8 @@ from torch.utils.tensorboard.summary import hparams
 
 from rtp.modules.continual.base import ContinualLearner
 from rtp.modules.distillation.base import Distillation
-
-CONFIG_KEY = "rtp_config"
-"""Where a checkpoint holds the resolved configuration, as YAML text; `rtp test --ckpt_path` reads it."""
+from rtp.runs.checkpoints import CONFIG_KEY
+from rtp.runs.lightning_internals import event_writer
 
 
 class RunRecord(SaveConfigCallback):
@@ -38,7 +36,7 @@ class RunRecord(SaveConfigCallback):
             settings = flat_settings(yaml.safe_load(self._text))
             trainer.logger.hparams.update(settings)
             # log_hyperparams would add a first point to the curve; here it is a name, and values come from the curve
-            writer = trainer.logger.experiment._get_file_writer()
+            writer = event_writer(trainer.logger)
             for summary in hparams(settings, {metric: 0.0}):
                 writer.add_summary(summary)
 
@@ -85,8 +83,3 @@ def flat_settings(config: dict[str, Any]) -> dict[str, bool | int | float | str]
         add(section, config.get(section))
     flat["seed_everything"] = config["seed_everything"]
     return flat
-
-
-def run_folder(trainer: L.Trainer) -> Path:
-    """The folder that holds a run's checkpoints, pictures and results."""
-    return Path(trainer.default_root_dir)

@@ -11,31 +11,24 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from rtp.callbacks import (
-    LastCheckpoint,
-    MemoryPictures,
-    RetainedAccuracy,
-    RetrainingEvaluation,
-    RunRecord,
-    TrainingSpeed,
-)
+from rtp.artefact import DistilledMemory
+from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord
 from rtp.callbacks.best_checkpoint import BestCheckpoint
-from rtp.callbacks.progress import OuterLoopBar
-from rtp.callbacks.run_record import run_folder
+from rtp.callbacks.defaults import default_callbacks
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
-from rtp.cli.memory_file import use_memory
 from rtp.cli.parse_errors import user_errors
 from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, warn_of_busy_cores
 from rtp.cli.short_names import register_short_names
-from rtp.cli.stored_config import with_checkpoint_config
+from rtp.cli.stored_config import use_memory, with_stored_config
 from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
 from rtp.errors import UserError
 from rtp.evaluation.results import format_table
 from rtp.modules import ContinualLearner, Distillation
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
-from rtp.runs.checkpoints import last_checkpoint, read_checkpoint, resumable
-from rtp.runs.folders import common_run_folder, config_name, next_run_folder, relative, run_folders
-from rtp.runs.trainer import TRAINER_DEFAULTS, without_remarks
+from rtp.runs.checkpoints import last_checkpoint, steps_done
+from rtp.runs.folders import common_run_folder, config_name, next_run_folder, relative, run_folder, run_folders
+from rtp.runs.lightning_internals import command_help, command_parser, commands_action, setting
+from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.version import __version__
 
 INTERRUPTED = 130
@@ -46,7 +39,9 @@ class RtpCLI(LightningCLI):
     """Lightning's command line with a run folder, and with checkpoints that need no configuration file."""
 
     steps_done: int | None = None
-    """Outer steps of the checkpoint that a run is continued from."""
+    """Outer steps of the checkpoint that a run is resumed from."""
+    memory: DistilledMemory | None = None
+    """The content of the file that `rtp test --memory` names."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add rtp's own options, and let the data set tell the module its shape."""
@@ -66,50 +61,45 @@ class RtpCLI(LightningCLI):
         link_streams(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, with the checkpoint's own configuration where a checkpoint and no file is given."""
-        # not through super(), which warns where a caller inside another program passes arguments
-        self.config = parser.parse_args(with_checkpoint_config(sys.argv[1:] if args is None else args))
+        """Parse, with the configuration of the checkpoint or memory where no configuration file is given."""
+        completed, self.memory = with_stored_config(sys.argv[1:] if args is None else args)
+        self.config = parser.parse_args(completed)  # super() warns where a program passes arguments
         config = self.config[self.config.subcommand]
-        if ckpt_path := config.get("ckpt_path"):
-            if self.config.subcommand == "fit":
-                config.ckpt_path = str(self._continued(config, ckpt_path))
-            else:
-                read_checkpoint(Path(ckpt_path))  # a damaged one is reported now, in a line
+        if self.config.subcommand == "fit" and config.get("ckpt_path"):
+            config.ckpt_path = str(self._resumed(config, config.ckpt_path))
 
-    def _continued(self, config: Any, ckpt_path: str) -> Path:
-        """The checkpoint to go on from; says in a line which one it is and how far it is."""
+    def _resumed(self, config: Any, ckpt_path: str) -> Path:
+        """The checkpoint to resume from; prints its path and step."""
         if ckpt_path == "last":
             folders = [Path(config.run_dir)] if config.run_dir else run_folders(config_name(config.get("config")))
             path, self.steps_done, damage = last_checkpoint(folders)
         else:
             path, damage = Path(ckpt_path), ""
-            self.steps_done = resumable(path)
+            self.steps_done = steps_done(path)
         rank_zero_print(f"{damage}; " if damage else "", f"continuing from {path}, step {self.steps_done}", sep="")
         return path
 
     def setup_parser(self, *args: Any) -> None:
-        """Say what the commands do with memories; Lightning's sentences are about models."""
+        """Describe the commands in terms of memories, and add rtp's own."""
         super().setup_parser(*args)
-        commands = self.parser._subcommands_action
-        assert commands is not None  # they have just been added
-        for command in commands._choices_actions:
+        for command in command_help(self):
             command.help = COMMANDS[command.dest]
-        self._subcommand_parsers["test"].add_argument(
+        command_parser(self, "test").add_argument(
             "--memory",
             type=str | None,
             default=None,
-            help="File of `rtp export` to test, with the settings that it carries; results go into a new run folder.",
+            help="File of `rtp export` to test, with the settings stored in it; results go into a new run folder.",
         )
         for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them
-            commands.add_subcommand(name, LightningArgumentParser(), help=other.summary)
+            commands_action(self).add_subcommand(name, LightningArgumentParser(), help=other.summary)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Let errors be raised, so that `main` can put them in one line."""
+        """Raise errors, so that `main` can put them in one line."""
         return super().init_parser(**kwargs, exit_on_error=False)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The Trainer's methods with the arguments that are no options; rtp prints its own table of a test."""
+        """The Trainer's methods with the arguments that are not options; rtp prints its own table of a test."""
         inherited = LightningCLI.subcommands()
         return inherited | {"test": inherited["test"] | {"verbose"}}
 
@@ -118,7 +108,7 @@ class RtpCLI(LightningCLI):
         self.trainer.test(**kwargs, verbose=False)
 
     def before_instantiate_classes(self) -> None:
-        """Decide on the run's folder before anything is built."""
+        """Choose the run's folder before anything is built."""
         config = self.config[self.subcommand]
         ckpt_path, memory = config.get("ckpt_path"), config.get("memory")
         if config.run_dir is None and memory:
@@ -132,32 +122,25 @@ class RtpCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Log and save into the run's folder; a learner of a stream has an evaluation of its own."""
+        """Log and save into the run's folder; a learner of a stream has its own evaluation."""
         streaming = is_stream(self.model, self.datamodule)
-        folder = self._get(self.config, "run_dir")
-        settings = self._get(self.config_init, "trainer")
+        folder = self._setting("run_dir")
+        settings = setting(self, self.config_init, "trainer")
         if settings.get("logger") is None:
-            # tests have a folder of their own: TensorBoard would take their steps for a restart of the training
+            # tests have their own folder: TensorBoard would take their steps for a restart of the training
             version = "test" if self.subcommand == "test" else ""
-            # curves count steps from 0, pictures from 1; what came after the checkpoint is going to be done again
+            # curves count steps from 0, pictures from 1; points after the checkpoint will be computed again
             purge_step = None if self.steps_done is None else self.steps_done + 1
             kwargs["logger"] = TensorBoardLogger(
                 folder, name="", version=version, default_hp_metric=False, purge_step=purge_step
             )
         kwargs.setdefault("default_root_dir", folder)
-        ckpt_path = self._get(self.config, "ckpt_path")
-        callbacks = [*(settings.get("callbacks") or []), TrainingSpeed()]
-        if streaming:  # what counts is how much is left at the end: no checkpoint is chosen
-            callbacks.append(RetainedAccuracy())
-        else:
-            # outside of `fit` nothing is saved, but the callback's state in the checkpoint wants its folder back
-            best_folder = folder if self.subcommand == "fit" or not ckpt_path else str(Path(ckpt_path).parent)
-            callbacks.append(BestCheckpoint(best_folder))
-        if settings.get("enable_progress_bar") is not False and not any(
-            isinstance(callback, ProgressBar) for callback in callbacks
-        ):
-            callbacks.append(OuterLoopBar())
-        settings.callbacks = callbacks
+        ckpt_path, own = self._setting("ckpt_path"), settings.get("callbacks") or []
+        progress = settings.get("enable_progress_bar") is not False
+        progress = progress and not any(isinstance(callback, ProgressBar) for callback in own)
+        # outside of `fit` nothing is saved, but the state of BestCheckpoint in the checkpoint needs its folder
+        best_folder = Path(folder if self.subcommand == "fit" or not ckpt_path else Path(ckpt_path).parent)
+        settings.callbacks = [*own, *default_callbacks(best_folder, progress, streaming)]
         settings.plugins = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
         if streaming:
@@ -165,13 +148,13 @@ class RtpCLI(LightningCLI):
         return trainer
 
     def before_test(self) -> None:
-        """Take the memory of a file, where one is given."""
-        self._look_for_room()
-        if memory := self._get(self.config, "memory"):
-            use_memory(Path(memory), self.model, self.datamodule)
+        """Use the memory of a file, if one is given."""
+        self._warn_of_busy_cores()
+        if self.memory is not None:
+            use_memory(Path(self._setting("memory")), self.memory, self.model, self.datamodule)
 
     def before_predict(self) -> None:
-        """Refuse a stream, which has no classes of its own to recall.
+        """Refuse a learner of a stream, which has no single memory.
 
         Raises:
             UserError: If a learner of streams was given.
@@ -180,8 +163,8 @@ class RtpCLI(LightningCLI):
             raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
 
     def before_fit(self) -> None:
-        """Say what is going to be distilled into what, and where."""
-        self._look_for_room()
+        """Print what will be distilled into what, and where."""
+        self._warn_of_busy_cores()
         if isinstance(self.model, ContinualLearner):
             rank_zero_print(learning_line(self.model, self.datamodule, self.trainer))
         if not isinstance(self.model, Distillation):
@@ -194,12 +177,15 @@ class RtpCLI(LightningCLI):
             f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"
         )
 
-    def _look_for_room(self) -> None:
+    def _setting(self, name: str) -> Any:
+        return setting(self, self.config, name)
+
+    def _warn_of_busy_cores(self) -> None:
         if self.trainer.is_global_zero and self.trainer.strategy.root_device.type == "cpu":
             warn_of_busy_cores(torch.get_num_threads())
 
     def after_fit(self) -> None:
-        """Say what came out and what to do next."""
+        """Print the result and what to do next."""
         if isinstance(self.model, ContinualLearner):
             print(learned_lines(self.trainer))
             return
@@ -228,7 +214,7 @@ class RtpCLI(LightningCLI):
 
 @rank_zero_only
 def rank_zero_print(*words: str, sep: str = " ") -> None:
-    """Print in one process of those that train together."""
+    """Print in the first of several processes."""
     print(*words, sep=sep)
 
 
@@ -242,7 +228,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
         The command line with its trainer, module and datamodule, after the run.
 
     Raises:
-        UserError: If something that the user gave is not usable.
+        UserError: If an input cannot be used.
     """
     register_short_names()
     with user_errors():
@@ -267,13 +253,13 @@ def main(args: list[str] | None = None) -> RtpCLI:
 
 
 def entry_point() -> None:
-    """Run the command line as a program: errors a user can mend are one line, without a traceback."""
+    """Run the command line as a program: errors that a user can fix are one line, without a traceback."""
     keep_compilations()
     keep_freed_memory()
     find_local_modules()
     show_log()
     try:
-        with without_remarks():
+        with quiet_lightning():
             if len(sys.argv) > 1 and sys.argv[1] in OTHER_COMMANDS:
                 OTHER_COMMANDS[sys.argv[1]](sys.argv[2:])
             else:

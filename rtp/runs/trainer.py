@@ -1,4 +1,4 @@
-"""What all runs have in common, whether they are started from the command line or from a program."""
+"""Settings that all runs share, whether they are started from the command line or from a program."""
 
 import logging
 import warnings
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+
+from rtp.runs.lightning_internals import minibatches_done
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "devices": 1,
@@ -21,25 +23,25 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 def outer_steps(trainer: L.Trainer) -> int:
-    """Steps that a run has done: updates of the memory or, where a module optimises by hand, minibatches.
+    """Outer steps that a run has done: updates of the memory or, with manual optimisation, minibatches.
 
-    Such a module may update several times for a minibatch, and Lightning counts each of them as a step. During a step,
-    it is the number of those before.
+    With manual optimisation Lightning counts each of several updates of a minibatch as a step. During a step, this is
+    the number of steps before it.
 
     Args:
-        trainer: The run's.
+        trainer: The run's trainer.
     """
     if trainer.lightning_module.automatic_optimization:
         return trainer.global_step
-    return int(trainer.fit_loop.epoch_loop.batch_progress.total.processed)  # type: ignore[attr-defined]
+    return minibatches_done(trainer)
 
 
 @contextmanager
-def without_remarks() -> Iterator[None]:
-    """Leave out what Lightning says of the machine and of other products; what it warns of is kept.
+def quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's remarks on the machine and on other products, but not its warnings.
 
-    Less what means nothing here: the run folder is made before its checkpoints, and torch 2.15 deprecates what it and
-    lightning 2.6 use.
+    Three warnings that mean nothing here are silenced too: the run folder exists before its checkpoints, and torch 2.15
+    deprecates what it and lightning 2.6 use.
     """
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

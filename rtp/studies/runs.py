@@ -16,12 +16,12 @@ import yaml
 
 from rtp.callbacks.best_checkpoint import BEST
 from rtp.cli import main
-from rtp.cli.commands.export import opened
+from rtp.cli.commands.export import load_memory
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
 from rtp.runs.checkpoint_io import LAST, PREVIOUS
-from rtp.runs.checkpoints import checkpoint_config, read_checkpoint
+from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 from rtp.studies.data import built_data
 from rtp.studies.plan import Run
 from rtp.studies.table import DISTILLED, STREAM, Row
@@ -130,7 +130,7 @@ def measure(run: Run, bars: bool) -> bool:
             main(["test", f"--ckpt_path={tested}", *_quiet(bars)])
     if name == BEST and not (run.folder / MEMORY).is_file():
         with _output(run):
-            opened(tested, []).save(run.folder / MEMORY, overwrite=True)
+            load_memory(tested, []).save(run.folder / MEMORY, overwrite=True)
     return untested
 
 
@@ -156,7 +156,8 @@ def test_rows(run: Run) -> list[Row]:
 
 
 def _stream_row(run: Run, found: dict[str, Any]) -> Row:
-    config = yaml.safe_load(checkpoint_config(run.folder / LAST))
+    last = run.folder / LAST
+    config = checkpoint_config(last, load_checkpoint(last))
     accuracies, interference = found["retained_accuracies"], found["backward_transfer_interference"]
     return Row(
         **_common(run),
@@ -177,8 +178,8 @@ def _stream_row(run: Run, found: dict[str, Any]) -> Row:
 
 def validation_row(run: Run) -> Row:
     """The row of a fitted run's best validation."""
-    config = yaml.safe_load(checkpoint_config(run.folder / BEST))
-    checkpoint = read_checkpoint(run.folder / BEST)
+    checkpoint = load_checkpoint(run.folder / BEST)
+    config = checkpoint_config(run.folder / BEST, checkpoint)
     states = (state for name, state in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint"))
     memory = [tensor for name, tensor in checkpoint["state_dict"].items() if name.startswith("memory.")]
     record = _record(run)
@@ -219,7 +220,7 @@ def diverged_row(run: Run, split: str) -> Row:
         networks=0,
         storage_floats=0,
         storage_bytes=0,
-        steps=int(read_checkpoint(last)["global_step"]) if last.is_file() else 0,
+        steps=int(load_checkpoint(last)["global_step"]) if last.is_file() else 0,
         device=device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     )
 

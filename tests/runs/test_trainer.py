@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rtp.runs.trainer import outer_steps, without_remarks
+from rtp.runs.trainer import outer_steps, quiet_lightning
 
 
 class Counting(LightningModule):
@@ -57,7 +57,7 @@ def test_a_minibatch_is_a_step_however_many_updates_it_takes(by_hand: bool, tmp_
 def test_remarks_are_left_out_and_what_was_set_comes_back(recwarn: pytest.WarningsRecorder) -> None:
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level, list(warnings.filters)
-    with without_remarks():
+    with quiet_lightning():
         assert logger.level == logging.WARNING
         warnings.warn("Checkpoint directory /here exists and is not empty.", stacklevel=1)
         assert not recwarn.list

@@ -19,7 +19,7 @@ from rtp import load
 from rtp.cli import main
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import MemoryDistillation
-from rtp.runs.checkpoints import read_checkpoint
+from rtp.runs.checkpoints import load_checkpoint
 from rtp.studies import runs
 from rtp.studies.definition import read_study
 from rtp.studies.plan import Plan, Run, make_run
@@ -74,7 +74,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 def final_memory(run: Run) -> dict[str, Tensor]:
-    checkpoint = read_checkpoint(run.folder / "last.ckpt")
+    checkpoint = load_checkpoint(run.folder / "last.ckpt")
     assert checkpoint["global_step"] == 4
     state: dict[str, Tensor] = checkpoint["state_dict"]
     return state
@@ -121,7 +121,7 @@ def test_a_run_is_fitted_tested_and_exported_once(run: Run, monkeypatch: pytest.
 
 
 def test_seed_and_options_reach_the_run(fitted: Run) -> None:
-    config = read_checkpoint(fitted.folder / "best.ckpt")["rtp_config"]
+    config = load_checkpoint(fitted.folder / "best.ckpt")["rtp_config"]
     assert "seed_everything: 1" in config
     assert "num_steps: 1" in config
     assert config.count("seed: 1") == 1  # of the evaluation
@@ -133,7 +133,7 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one(fitted: Run, monkeyp
         kill_at(patch, 4)
         with pytest.raises(KilledError):
             fit(run, bars=False)
-    assert read_checkpoint(run.folder / "last.ckpt")["global_step"] == 2
+    assert load_checkpoint(run.folder / "last.ckpt")["global_step"] == 2
     fit(run, bars=False)
     assert "step 2" in (run.folder / "output.txt").read_text()
     torch.testing.assert_close(final_memory(run), final_memory(fitted), rtol=0, atol=0)
@@ -249,7 +249,7 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
         assert run.owns(row)
         assert row.digest == run.digest
         assert not (run.folder / "memory.safetensors").exists()
-        assert read_checkpoint(run.folder / "last.ckpt")["rtp_config"].count("seed: 3") == 1  # of the stream
+        assert load_checkpoint(run.folder / "last.ckpt")["rtp_config"].count("seed: 3") == 1  # of the stream
         test = json.loads((run.folder / "test.json").read_text())
         assert (row.data, row.training_set, row.architecture, row.split) == ("permuted_digits", "stream", "MLP", "test")
         assert (row.accuracy_mean, row.storage_floats) == (test["retained_accuracy"], test["storage_floats"])

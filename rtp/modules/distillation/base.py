@@ -15,7 +15,7 @@ from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.resumable import ResumableModule
-from rtp.modules.memories.base import MemoryFactory, QueriedBy
+from rtp.modules.memories.base import Memory, MemoryFactory, QueriedBy
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.distributed import mean_over_ranks
 
@@ -82,6 +82,22 @@ class Distillation(ResumableModule, ABC):
         self.augmentation = augmentation
         self.make_optimizer = optimizer
         self.memory_source: MemorySource | None = None
+
+    def can_test(self, memory: Memory) -> bool:
+        """Whether the module has a test for a memory that was stored in a file."""
+        return memory.queried_by == self.queried_by
+
+    def use_memory(self, memory: Memory, trained_steps: int, source: MemorySource) -> None:
+        """Replace the memory by one from a file.
+
+        Args:
+            memory: A memory that `can_test` accepts.
+            trained_steps: Outer steps that it was trained for.
+            source: The file.
+        """
+        self.memory = memory
+        self.trained_steps = trained_steps
+        self.memory_source = source
 
     @abstractmethod
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import DivergenceError, UserError
+from rtp.runs.lightning_internals import attached_trainer
 from rtp.runs.trainer import outer_steps
 from rtp.utils.seeds import derived_seed, seed_generators
 
@@ -68,7 +69,8 @@ class ResumableModule(L.LightningModule):
 
     @property
     def _steps_done(self) -> int:
-        return 0 if self._trainer is None else outer_steps(self._trainer)
+        trainer = attached_trainer(self)
+        return 0 if trainer is None else outer_steps(trainer)
 
 
 def _shapes(state: dict[str, Tensor]) -> str:

@@ -11,9 +11,10 @@ from rtp.datamodules.class_tasks import check_ways, renumbered, split_classes
 from rtp.errors import UserError
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.distillation.memory_distillation import recalled_episode
-from rtp.modules.memories.base import MemoryFactory
+from rtp.modules.memories.base import Memory, MemoryFactory
 from rtp.modules.memories.tasks import TaskMemories
 from rtp.modules.unroll.base import Episode
+from rtp.runs.lightning_internals import finds_unused_parameters
 from rtp.utils.checks import check_at_least
 
 TASKS_KEY = "rtp_tasks"
@@ -100,6 +101,10 @@ class TaskDistillation(ClassifierSynthesis):
         super().__init__(image_shape, num_classes, memories, *args, **kwargs)
         self.extrapolation = extrapolation
 
+    def can_test(self, memory: Memory) -> bool:
+        """A memory for each task alone."""
+        return super().can_test(memory) and isinstance(memory, TaskMemories)
+
     def setup(self, stage: str) -> None:
         """Let the outer batches take turns among the class sets.
 
@@ -115,8 +120,8 @@ class TaskDistillation(ClassifierSynthesis):
                     "another task: use --trainer.accumulate_grad_batches 1, and more real_images_per_class instead"
                 )
             strategy = self.trainer.strategy
-            # a private attribute, but DDP itself refuses only after the first step, in a long traceback
-            if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+            # DDP itself refuses only after the first step, in a long traceback
+            if isinstance(strategy, DDPStrategy) and not finds_unused_parameters(strategy):
                 raise UserError(
                     "each outer step is about one task and leaves the memories of the others alone, which several "
                     "processes have to be told: use --trainer.strategy ddp_find_unused_parameters_true"

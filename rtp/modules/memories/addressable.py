@@ -1,11 +1,13 @@
 """Addressable memories: bases that all classes share, recombined by addressing matrices (section 4.1 of the paper)."""
 
 import math
+from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from rtp.modules.memories.base import Initialisation, Memory, initialise
+from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initialise
 from rtp.modules.memories.budget import StorageBudget
 
 
@@ -61,6 +63,30 @@ class SharedBases(Memory):
     def coefficients(self) -> Tensor:
         """Coefficients v of every class and slot, (num_classes, r, K)."""
         return self.addressing.transpose(0, 1)
+
+    @classmethod
+    def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """See `Memory.named_tensors`."""
+        if set(state) != {"_bases", "addressing"}:
+            return None
+        return {"bases": state["_bases"], "addressing": state["addressing"]}
+
+    @classmethod
+    def tensor_shapes(cls, sizes: StoredSizes, num_bases: int) -> dict[str, tuple[int, ...]]:
+        """See `Memory.tensor_shapes`."""
+        return {"bases": (num_bases, *sizes.basis_shape), "addressing": (sizes.num_slots, sizes.num_classes, num_bases)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
+        """See `Memory.from_tensors`; the sizes are the tensors' own, so no budget is asked."""
+        slots, query_dim, num_bases = tensors["addressing"].shape
+        memory = cls.__new__(cls)
+        with torch.device("meta"):  # no numbers are drawn
+            SharedBases.__init__(
+                memory, sizes.image_shape, query_dim, slots, num_bases, sizes.basis_shape, "kaiming_uniform"
+            )
+        memory.load_state_dict({"_bases": tensors["bases"], "addressing": tensors["addressing"]}, assign=True)
+        return memory
 
     def _combined(self, coefficients: Tensor) -> Tensor:
         # (m, K) @ (K, C * h * w) -> (m, C, H, W)

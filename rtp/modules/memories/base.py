@@ -2,13 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rtp.datamodules.class_tasks import ClassTasks
 from rtp.errors import UserError
 
 QueriedBy = Literal["labels", "images"]
@@ -18,6 +19,48 @@ Initialisation = Literal["kaiming_uniform", "xavier_uniform"]
 
 
 PixelInitialisation = Literal["kaiming_uniform", "xavier_uniform", "standard_normal"]
+
+
+class StoredQuery(Protocol):
+    """The feature network of a memory that is addressed by images, as a file describes it."""
+
+    @property
+    def query_dim(self) -> int:
+        """Width d_y of a query."""
+
+    def build(self, image_shape: tuple[int, int, int], query_dim: int) -> nn.Module:
+        """Build the network."""
+
+    def shapes(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+        """Shapes of its weights by their names."""
+
+
+class StoredSizes(Protocol):
+    """What a file says about a memory beside its tensors."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a recalled image."""
+
+    @property
+    def basis_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of a stored image."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def num_slots(self) -> int:
+        """Images r that one query recalls."""
+
+    @property
+    def query(self) -> StoredQuery | None:
+        """The feature network, if the memory is addressed by images."""
+
+    @property
+    def tasks(self) -> ClassTasks | None:
+        """The classes of each task, if each task has its own memory."""
 
 
 class Memory(nn.Module, ABC):
@@ -84,6 +127,50 @@ class Memory(nn.Module, ABC):
         slots = torch.arange(self.num_slots, device=labels.device)
         images = self.recall_slots(labels.repeat_interleave(self.num_slots), slots.repeat(len(labels)))
         return images.unflatten(0, (len(labels), self.num_slots))
+
+    @classmethod
+    def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Name the tensors of a `state_dict` as a file does.
+
+        Args:
+            state: The `state_dict` of any module.
+
+        Returns:
+            The tensors by their names in a file; None if the state is not that of such a memory, or a file cannot hold
+            such memories.
+        """
+        return None
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The memory's tensors by their names in a file.
+
+        Raises:
+            UserError: If a file cannot hold such a memory.
+        """
+        tensors = self.named_tensors(self.state_dict())
+        if tensors is None:
+            raise UserError(f"a file cannot hold a {type(self).__name__}: define its named_tensors and from_tensors")
+        return tensors
+
+    @classmethod
+    def tensor_shapes(cls, sizes: StoredSizes, num_bases: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors in a file.
+
+        Args:
+            sizes: The file's description.
+            num_bases: Number of bases, of all tasks together; pixel memories ignore it.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
+        """Build a memory from the tensors of a file.
+
+        Args:
+            tensors: float32, of the names and shapes of `tensor_shapes`.
+            sizes: The file's description.
+        """
+        raise NotImplementedError
 
     @property
     def storage_floats(self) -> int:

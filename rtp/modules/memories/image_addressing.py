@@ -1,13 +1,19 @@
 """A memory that is addressed by images in place of labels (sections 5.3.2 and B.3)."""
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
 from rtp.errors import UserError
 from rtp.modules.memories.addressable import SharedBases
-from rtp.modules.memories.base import Initialisation
+from rtp.modules.memories.base import Initialisation, StoredSizes
 from rtp.modules.memories.budget import StorageBudget
 from rtp.modules.networks import NetworkFactory
+
+NETWORK, FEATURES = "feature_network.", "features."
+"""Prefix of the feature network's weights in a `state_dict` and in a file."""
 
 
 class ImageAddressing(SharedBases):
@@ -102,3 +108,31 @@ class ImageAddressing(SharedBases):
         # detached, or it would be this memory's own parameter that stops being trained
         labelled.load_state_dict({"_bases": self.bases.detach(), "addressing": queries @ self.addressing}, assign=True)
         return labelled.requires_grad_(False)
+
+    @classmethod
+    def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """See `Memory.named_tensors`."""
+        weights = {name: value for name, value in state.items() if name.startswith(NETWORK)}
+        tensors = super().named_tensors({name: value for name, value in state.items() if name not in weights})
+        if not weights or tensors is None:
+            return None
+        return tensors | {FEATURES + name.removeprefix(NETWORK): value for name, value in weights.items()}
+
+    @classmethod
+    def tensor_shapes(cls, sizes: StoredSizes, num_bases: int) -> dict[str, tuple[int, ...]]:
+        """See `Memory.tensor_shapes`."""
+        assert sizes.query is not None
+        shapes = super().tensor_shapes(sizes, num_bases)
+        shapes["addressing"] = (sizes.num_slots, sizes.query.query_dim, num_bases)
+        return shapes | {FEATURES + name: shape for name, shape in sizes.query.shapes(sizes.image_shape).items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
+        """See `Memory.from_tensors`."""
+        assert sizes.query is not None
+        memory = super().from_tensors(tensors, sizes)
+        with torch.device("meta"):
+            memory.feature_network = sizes.query.build(sizes.image_shape, sizes.query.query_dim)
+        weights = {n.removeprefix(FEATURES): value for n, value in tensors.items() if n.startswith(FEATURES)}
+        memory.feature_network.load_state_dict(weights, assign=True)
+        return memory

@@ -1,9 +1,12 @@
 """One learned image a slot: the standard parametrisation of dataset distillation."""
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
-from rtp.modules.memories.base import Memory, PixelInitialisation, initialise
+from rtp.modules.memories.base import Memory, PixelInitialisation, StoredSizes, initialise
 from rtp.modules.memories.budget import StorageBudget
 
 
@@ -62,3 +65,22 @@ class PixelMemory(Memory):
         """The fixed 0/1 coefficients of every class and slot, (num_classes, num_slots, N')."""
         num_images = len(self.images)
         return torch.eye(num_images, device=self.images.device).unflatten(0, (self.query_dim, self.num_slots))
+
+    @classmethod
+    def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """See `Memory.named_tensors`."""
+        return dict(state) if set(state) == {"images"} else None
+
+    @classmethod
+    def tensor_shapes(cls, sizes: StoredSizes, num_bases: int) -> dict[str, tuple[int, ...]]:
+        """See `Memory.tensor_shapes`."""
+        return {"images": (sizes.num_classes * sizes.num_slots, *sizes.basis_shape)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
+        """See `Memory.from_tensors`; the sizes are the tensors' own, so no budget is asked."""
+        memory = cls.__new__(cls)
+        Memory.__init__(memory)
+        memory.image_shape, memory.query_dim, memory.num_slots = sizes.image_shape, sizes.num_classes, sizes.num_slots
+        memory.images = nn.Parameter(tensors["images"])
+        return memory

@@ -1,12 +1,14 @@
 """Memories of several tasks that were learned apart, addressed as one (section 5.3.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from rtp.datamodules.class_tasks import ClassTasks
-from rtp.modules.memories.base import Memory
+from rtp.modules.memories.addressable import SharedBases
+from rtp.modules.memories.base import Memory, StoredSizes
 
 
 class TaskMemories(Memory):
@@ -84,3 +86,35 @@ class TaskMemories(Memory):
         by_task = torch.cat(rows)  # task by task
         order = torch.tensor([label for part in self.tasks for label in part], device=by_task.device)
         return by_task[order.argsort()]
+
+    @classmethod
+    def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """See `Memory.named_tensors`; the tensors of all tasks in one, task by task, so they need the same shapes."""
+        of_tasks: dict[str, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            prefix, _, inner = name.rpartition(".")
+            of_tasks.setdefault(prefix, {})[inner] = value
+        parts = [SharedBases.named_tensors(of_tasks.get(f"memories.{task}", {})) for task in range(len(of_tasks))]
+        tensors = [part for part in parts if part is not None]
+        if not tensors or len(tensors) < len(parts):
+            return None
+        if any(part[name].shape != tensors[0][name].shape for part in tensors for name in part):
+            return None
+        return {name: torch.cat([part[name] for part in tensors]) for name in tensors[0]}
+
+    @classmethod
+    def tensor_shapes(cls, sizes: StoredSizes, num_bases: int) -> dict[str, tuple[int, ...]]:
+        """See `Memory.tensor_shapes`."""
+        assert sizes.tasks is not None
+        count, ways = len(sizes.tasks), len(sizes.tasks[0])
+        per_task = num_bases // count  # with a remainder the shapes differ from the tensors', which are then refused
+        addressing = (count * sizes.num_slots, ways, per_task)
+        return {"bases": (count * per_task, *sizes.basis_shape), "addressing": addressing}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
+        """See `Memory.from_tensors`."""
+        assert sizes.tasks is not None
+        parts = zip(*(tensors[name].chunk(len(sizes.tasks)) for name in ("bases", "addressing")), strict=True)
+        memories = (SharedBases.from_tensors({"bases": b, "addressing": a}, sizes) for b, a in parts)
+        return cls(sizes.image_shape, sizes.tasks, lambda: next(memories))

@@ -13,12 +13,11 @@ import yaml
 from PIL import Image
 
 import rtp
-from rtp.artefact.query_network import QueryNetwork
 from rtp.cli import app as cli
 from rtp.cli import main
-from rtp.cli.commands.export import export, query_network
+from rtp.cli.commands.export import export
 from rtp.cli.commands.info import info
-from rtp.cli.memory_file import use_memory
+from rtp.cli.stored_config import use_memory
 from rtp.datamodules import Digits
 from rtp.errors import UserError
 
@@ -205,8 +204,9 @@ def test_a_stranger_cannot_name_a_class(plain: Path) -> None:
 
 
 def test_only_rtp_s_own_module_takes_a_memory(plain: Path) -> None:
+    path = exported(plain)
     with pytest.raises(UserError, match=r"--memory needs a module with a memory and .*, got LightningModule"):
-        use_memory(exported(plain), L.LightningModule(), Digits())
+        use_memory(path, rtp.load(path), L.LightningModule(), Digits())
 
 
 def test_weight_decay_and_a_drop_of_the_rate_are_told(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,11 +286,3 @@ def test_the_configuration_in_a_file_is_the_runs(plain: Path) -> None:
     config: Any = yaml.safe_load((plain / "config.yaml").read_text())
     stored = rtp.load(exported(plain)).description.config
     assert stored == {name: config[name] for name in ("seed_everything", "model", "data", "evaluation", "pictures")}
-
-
-def test_a_feature_network_of_one_s_own_is_refused() -> None:
-    memory = {"init_args": {"feature_network": {"class_path": "mine.Net", "init_args": {}}}}
-    with pytest.raises(UserError, match=r"^the feature network is mine.Net: a file holds AlexNet or ConvNet or MLP or"):
-        query_network(memory, torch.zeros(3, 6, 5))
-    memory["init_args"]["feature_network"] = {"class_path": "rtp.modules.MLP", "init_args": {"hidden_width": 3}}
-    assert query_network(memory, torch.zeros(3, 6, 5)) == QueryNetwork("MLP", {"hidden_width": 3, "depth": 1}, 6)

@@ -1,0 +1,200 @@
+"""Building a `DistilledMemory` from a run: from its checkpoint, or from the memory that was just learned."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from rtp.artefact.kinds import identify_kind
+from rtp.artefact.layout import Accuracy, Description, Kind, Protocol
+from rtp.artefact.loaded import DistilledMemory, assemble
+from rtp.artefact.query_network import NETWORKS, QueryNetwork, default_arguments
+from rtp.datamodules.base import ImageDataModule
+from rtp.datamodules.class_tasks import ClassTasks, split_classes
+from rtp.datamodules.normalisation import ZCA
+from rtp.errors import DataError, UserError
+from rtp.version import __version__
+
+REPORT = "test.json"
+"""Results of a test, beside the checkpoint that was tested."""
+
+
+def from_checkpoint(
+    path: Path, checkpoint: dict[str, Any], data: ImageDataModule, config: dict[str, Any]
+) -> DistilledMemory:
+    """The memory in a checkpoint, with the accuracies that are known of it.
+
+    Args:
+        path: The checkpoint's file.
+        checkpoint: Its content.
+        data: The run's data set, set up.
+        config: See `from_state`.
+
+    Raises:
+        UserError: If the memory does not suit the data set or is of the user's own class.
+    """
+    state = {name.removeprefix("memory."): value for name, value in checkpoint["state_dict"].items()}
+    score, report = _best_score(path, checkpoint), _test_report(path, checkpoint)
+    return from_state(state, data, config, checkpoint["global_step"], score, report, source=str(path))
+
+
+def from_state(
+    state: Mapping[str, Tensor],
+    data: ImageDataModule,
+    config: dict[str, Any],
+    steps: int,
+    score: float | None,
+    report: dict[str, Any] | None = None,
+    source: str = "the memory",
+) -> DistilledMemory:
+    """The memory with this state, as it would come back from a file.
+
+    Args:
+        state: The memory's `state_dict`.
+        data: The run's data set, set up.
+        config: The run's configuration: `seed_everything`, `model`, `data`, `evaluation`.
+        steps: Outer steps that the memory was trained for.
+        score: Its validation accuracy, if known.
+        report: The results of its test, if known.
+        source: What error messages call it.
+
+    Raises:
+        UserError: If the memory does not suit the data set or is of the user's own class.
+    """
+    identified = identify_kind(state)
+    if identified is None:
+        raise UserError(
+            f"{source} holds {', '.join(state)}: a file holds the tensors of an AddressableMemory, a PixelMemory, an "
+            "ImageAddressing or the AddressableMemories of tasks alone"
+        )
+    kind, tensors = identified
+    try:
+        description = _description(data, config, kind, tensors, steps, score, report)
+        return assemble(description, tensors, data.normalisation)
+    except (DataError, LookupError, TypeError, ArithmeticError) as error:
+        reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__} {error}"
+        raise UserError(f"{source} does not fit the data set {data.name} ({reason}): change it with --data") from error
+
+
+def _description(
+    data: ImageDataModule,
+    config: dict[str, Any],
+    kind: Kind,
+    tensors: dict[str, Tensor],
+    steps: int,
+    score: float | None,
+    report: dict[str, Any] | None,
+) -> Description:
+    evaluation, model = config["evaluation"], config["model"]["init_args"]
+    augmentation = evaluation.get("augmentation") or model.get("augmentation")
+    stored = tensors["images" if kind == "pixel" else "bases"]
+    tasks = _tasks(model, data) if kind == "tasks" else None
+    num_tasks = 1 if tasks is None else len(tasks)
+    protocol = Protocol(
+        networks=evaluation["networks"],
+        **evaluation["protocol"],
+        architecture=_call(model["network"]),
+        augmentation=_call(augmentation) if augmentation else None,
+    )
+    accuracies = []
+    task = _validated_task(kind, model)
+    if score is not None:
+        counts = (evaluation["validation_networks"], protocol.epochs)
+        accuracies.append(Accuracy("validation", score, None, *counts, protocol.architecture.partition("(")[0], task))
+    if report is not None:
+        numbers = (report["accuracy_mean"], report["accuracy_std"], report["networks"], report["epochs"])
+        tested = None if task is None else report["training_set"]
+        accuracies.append(Accuracy("test", *numbers, report["architecture"], tested))
+    return Description(
+        kind=kind,
+        stored_as="float32",
+        image_shape=data.image_shape,
+        downsampling=data.image_shape[1] // stored.shape[2],
+        class_names=tuple(data.class_names),
+        num_slots=len(stored) // data.num_classes if kind == "pixel" else len(tensors["addressing"]) // num_tasks,
+        zca_reg=data.normalisation.reg if isinstance(data.normalisation, ZCA) else None,
+        dataset=data.name,
+        steps=steps,
+        protocol=protocol,
+        accuracies=tuple(accuracies),
+        # a folder of one computer means nothing on another, and may reveal more than its owner wants
+        config={**config, "model": _without_folders(config["model"]), "data": _without_folders(config["data"])},
+        rtp_version=__version__,
+        query=query_network(model["memory"], tensors["addressing"]) if kind == "image" else None,
+        tasks=tasks,
+    )
+
+
+def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
+    """The feature network of a memory that is addressed by images, as a file names it.
+
+    Args:
+        memory: The memory's part of a run's configuration.
+        addressing: (r, d_y, K) the addressing matrices.
+
+    Raises:
+        UserError: If the network is not one of rtp's.
+    """
+    network = memory["init_args"]["feature_network"]
+    module, _, name = network["class_path"].rpartition(".")
+    if not module.startswith("rtp.") or name not in NETWORKS:
+        raise UserError(f"the feature network is {network['class_path']}: a file holds {' or '.join(NETWORKS)} of rtp")
+    arguments = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in (default_arguments(NETWORKS[name]) | (network.get("init_args") or {})).items()
+    }
+    return QueryNetwork(name, arguments, addressing.shape[1])
+
+
+def _tasks(model: dict[str, Any], data: ImageDataModule) -> ClassTasks:
+    return split_classes(data.num_classes, model["classes_per_task"], model.get("task_seed"))
+
+
+def _validated_task(kind: Kind, model: dict[str, Any]) -> str | None:
+    """What a validation measures, by the name that a test's results have for it."""
+    if kind == "tasks":
+        return f"{model['extrapolation']['ways'][0]}-way recalled"
+    if kind == "image":
+        return f"{model['few_shot']['ways']}-way {model['few_shot']['shots'][0]}-shot image addressing"
+    return None
+
+
+def _best_score(path: Path, checkpoint: dict[str, Any]) -> float | None:
+    for name, state in checkpoint.get("callbacks", {}).items():
+        # last.ckpt has the best score too, but of another memory
+        if name.startswith("BestCheckpoint") and Path(state["best_model_path"]).name == path.name:
+            return float(state["best_model_score"])
+    return None
+
+
+def _test_report(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of a test beside the checkpoint, if they are of this very memory."""
+    report = path.with_name(REPORT)
+    if not report.is_file():
+        return None
+    try:
+        test = json.loads(report.read_text(encoding="utf-8"))
+        if test["checkpoint"] != path.name or test["steps"] != checkpoint["global_step"]:
+            return None
+        return {name: test[name] for name in _REPORTED}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{report} is damaged ({type(error).__name__}): repeat the test or remove it") from error
+
+
+_REPORTED = ("accuracy_mean", "accuracy_std", "networks", "epochs", "architecture", "training_set")
+
+
+def _without_folders(part: dict[str, Any]) -> dict[str, Any]:
+    folders = ("root", "experts_dir")
+    arguments = {name: None if name in folders else value for name, value in part["init_args"].items()}
+    if isinstance(few_shot := arguments.get("few_shot"), dict):
+        arguments["few_shot"] = few_shot | {"label_memory": None}
+    return {**part, "init_args": arguments}
+
+
+def _call(part: dict[str, Any]) -> str:
+    """A class with its arguments, for people: `ConvNet(width=32, depth=1)`."""
+    arguments = ", ".join(f"{name}={value}" for name, value in (part.get("init_args") or {}).items())
+    return f"{part['class_path'].rpartition('.')[2]}({arguments})"

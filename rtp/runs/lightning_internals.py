@@ -1,0 +1,63 @@
+"""Private names of Lightning and what it is built on: each in one place, with a test that notices a renaming."""
+
+from argparse import Action
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+
+
+def attached_trainer(module: L.LightningModule) -> L.Trainer | None:
+    """The trainer of a module, or None where it has none; `module.trainer` raises an error there."""
+    return module._trainer
+
+
+def minibatches_done(trainer: L.Trainer) -> int:
+    """Minibatches that the training loop has finished, over all epochs and resumptions."""
+    return int(trainer.fit_loop.epoch_loop.batch_progress.total.processed)  # type: ignore[attr-defined]
+
+
+def validation_follows(trainer: L.Trainer) -> bool:
+    """Whether Lightning validates after the training step that has just ended."""
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None  # training runs
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+
+
+def finds_unused_parameters(strategy: DDPStrategy) -> bool:
+    """Whether a step may leave parameters without a gradient."""
+    return bool(strategy._ddp_kwargs.get("find_unused_parameters"))
+
+
+def event_writer(logger: TensorBoardLogger) -> Any:
+    """The writer of TensorBoard's event file, which takes summaries that are no point of a curve."""
+    return logger.experiment._get_file_writer()
+
+
+def setting(cli: LightningCLI, config: Any, name: str) -> Any:
+    """A setting of the chosen subcommand, or None.
+
+    Args:
+        cli: The command line.
+        config: Its `config`, or `config_init` with the instances.
+        name: The option.
+    """
+    return cli._get(config, name)
+
+
+def command_parser(cli: LightningCLI, command: str) -> LightningArgumentParser:
+    """The parser of a subcommand."""
+    return cli._subcommand_parsers[command]
+
+
+def commands_action(cli: LightningCLI) -> Any:
+    """Jsonargparse's action that subcommands are added to."""
+    return cli.parser._subcommands_action
+
+
+def command_help(cli: LightningCLI) -> list[Action]:
+    """An entry for each subcommand, whose `dest` is the command and whose `help` is its line in `--help`."""
+    entries: list[Action] = commands_action(cli)._choices_actions
+    return entries
