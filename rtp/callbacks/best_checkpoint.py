@@ -15,10 +15,10 @@ MONITOR = "val/accuracy"
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps `best.ckpt` in the run's folder, and the score to beat in every checkpoint, wherever the folder is moved.
+    """Keeps `best.ckpt` in the run's folder, and the best score in every checkpoint, even if the folder is moved.
 
-    Lightning's callback forgets the score where the folder has another path than when the checkpoint was written; the
-    next validation would replace `best.ckpt` by a worse memory.
+    Lightning's callback drops the score if the folder's path has changed since the checkpoint was written; the next
+    validation would then replace `best.ckpt` by a worse memory.
 
     Args:
         folder: The run's folder.
@@ -35,7 +35,7 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the score to beat from a checkpoint; the file that has it is the one in this folder, if there is one."""
+        """Restore the best score from a checkpoint; its file is the one in this folder, if there is one."""
         assert self.dirpath is not None
         here = Path(self.dirpath) / BEST
         if not state_dict["best_model_path"]:  # not validated yet

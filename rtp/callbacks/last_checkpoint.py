@@ -1,4 +1,4 @@
-"""The checkpoint to continue from."""
+"""The checkpoint from which a run is continued."""
 
 import os
 import signal
@@ -21,13 +21,12 @@ from rtp.runs.trainer import outer_steps
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt` in the run's folder: every so many steps and minutes, at the end, and when the run is stopped.
+    """Writes `last.ckpt` into the run's folder: every so many steps and minutes, at the end, and when a run is stopped.
 
-    It is written between two outer steps, after the validation that belongs to the first of them, so that a run which
-    is continued from it does what the uninterrupted run would have done. For that reason Ctrl-C and SIGTERM let the
-    step come to its end and, where it is due, its validation; a SIGTERM that comes during a validation, which Lightning
-    ends at its next batch, leaves the checkpoint before. A second Ctrl-C stops at once, and nothing is written
-    then, nor when training stops by an error: the memory may be damaged.
+    It is written between two outer steps, after the first one's validation if it is due, so that a continued run equals
+    an uninterrupted one. Therefore Ctrl-C and SIGTERM take effect after the step and its validation. Lightning ends a
+    validation at its next batch when a SIGTERM arrives during it; the previous checkpoint is kept then. A second Ctrl-C
+    stops immediately and writes nothing, and neither does an error: the memory may be damaged.
 
     Args:
         every_n_steps: Outer steps between two writes, at least 1.
@@ -52,14 +51,14 @@ class LastCheckpoint(Checkpoint):
         self._handler: Any = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock, and take Ctrl-C for a wish to stop after the step."""
+        """Start the clock, and let Ctrl-C stop the run after the step."""
         self._written_at = time.monotonic()
         self._stop = False
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._on_interrupt)
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Bring the curves to the disk too: the points of the step that was saved came after its checkpoint."""
+        """Write the curves to disk too: the points of the saved step were logged after its checkpoint."""
         self._step_before = outer_steps(trainer)
         if self._log_is_behind:
             self._log_is_behind = False
@@ -82,17 +81,17 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Say how to go on when somebody stopped the run."""
-        if not isinstance(exception, KeyboardInterrupt):  # Lightning has turned Ctrl-C off to shut down in peace
-            self._give_back_ctrl_c()
+        """Print how to continue a run that was stopped."""
+        if not isinstance(exception, KeyboardInterrupt):  # Lightning ignores Ctrl-C while it shuts down
+            self._restore_ctrl_c()
         if isinstance(exception, (KeyboardInterrupt, SIGTERMException)) and trainer.state.fn == TrainerFn.FITTING:
-            self._say_how_to_go_on(trainer)
+            self._print_how_to_continue(trainer)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give Ctrl-C back its meaning."""
-        self._give_back_ctrl_c()
+        """Restore the handler of Ctrl-C."""
+        self._restore_ctrl_c()
 
-    def _give_back_ctrl_c(self) -> None:
+    def _restore_ctrl_c(self) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
             self._handler = None
@@ -125,7 +124,7 @@ class LastCheckpoint(Checkpoint):
             self._log_is_behind = True
 
     @rank_zero_only
-    def _say_how_to_go_on(self, trainer: L.Trainer) -> None:
+    def _print_how_to_continue(self, trainer: L.Trainer) -> None:
         path = run_folder(trainer) / LAST
         if path.is_file():
             step = f", of step {self._written_step}" if self._written_step is not None else ""

@@ -21,14 +21,14 @@ from rtp.utils.pictures import class_similarity, image_grid, similarity_map, str
 class MemoryPictures(L.Callback):
     """After every evaluation shows recalled images, bases and the coefficient similarity map (figures 3, 7, 8).
 
-    Images are shown as the data set's pixels: normalisation and ZCA are inverted, and the contrast of images that
-    leave the range of pixels is reduced. The files `recalled.png`, `bases.png` and `similarity.png` always show the
-    memory that was evaluated last; TensorBoard shows how it developed, so a test adds nothing there. Of a memory that
-    is addressed by images they show what one validation image of each class recalls.
+    Images are shown as pixels of the data set: normalisation and ZCA are inverted, and images outside the range of
+    pixels lose contrast. The files `recalled.png`, `bases.png` and `similarity.png` show the memory that was
+    evaluated last; TensorBoard shows its history, to which a test adds nothing. A memory that is addressed by images
+    is shown by what one validation image of each class recalls.
 
     Args:
-        max_classes: Classes shown at most in the grid of recalled images, a row each.
-        max_images: Recalled images shown at most of a class, and bases at most in a row.
+        max_classes: Most classes shown in the grid of recalled images, a row each.
+        max_images: Most recalled images shown of a class, and most bases in a row.
     """
 
     def __init__(self, max_classes: int = 20, max_images: int = 10) -> None:

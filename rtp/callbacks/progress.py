@@ -11,11 +11,7 @@ from tqdm import tqdm
 
 
 class OuterLoopBar(TQDMProgressBar):
-    """Lightning's bar for the outer steps, without those for validation and test.
-
-    Nearly all the time of an evaluation goes into training networks, before its first batch; `retraining_bar` shows
-    that.
-    """
+    """Lightning's bar for the outer steps; an evaluation has the one of `retraining_bar` alone."""
 
     def init_validation_tqdm(self) -> Tqdm:
         """No bar."""
@@ -28,10 +24,10 @@ class OuterLoopBar(TQDMProgressBar):
 
 @contextmanager
 def retraining_bar(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], Any]]:
-    """Show how far the retraining of networks is, unless the trainer's own progress bar is off.
+    """Show the progress of retraining networks, unless the trainer's own progress bar is off.
 
     Args:
-        trainer: Says whether bars are wanted.
+        trainer: The run's, whose own bar may be off.
         epochs: Epochs of all networks together.
 
     Yields:

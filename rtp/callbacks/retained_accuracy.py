@@ -1,4 +1,4 @@
-"""Evaluation of a continual learner: what it still knows of every task (section 5.2)."""
+"""Evaluation of a continual learner: the accuracies that it retains on every stream task (section 5.2)."""
 
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ from rtp.utils.files import write_json
 from rtp.version import __version__
 
 CURVES = 5
-"""Tasks at most whose accuracy has a curve of its own in TensorBoard; a hundred of them would hide each other."""
+"""Most tasks with a curve of their own in TensorBoard; a hundred curves would hide each other."""
 
 
 class RetainedAccuracy(L.Callback):
     """Measures a continual learner on every task that it has finished.
 
     After each task it logs `val/retained_accuracy`, the mean over the tasks so far, and `val/accuracy_task_XX` for a
-    few tasks; `rtp test` writes `test.json` with RA, BTI and all accuracies into the run's folder. It draws no random
-    numbers but those that a learner keeps for this purpose: training goes on as if there had been no evaluation.
+    few tasks; `rtp test` writes `test.json` with RA, BTI and all accuracies into the run's folder. It draws from random
+    streams of its own: training continues as if there had been no evaluation.
 
     A validation in the middle of a task is logged, but it is not part of `history`.
 
@@ -50,24 +50,24 @@ class RetainedAccuracy(L.Callback):
         return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the accuracies of a checkpoint."""
+        """Restore the accuracies of a checkpoint."""
         self.history = state_dict["history"]
 
     # Validation ------------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget what another run with the same callback found; rows of a checkpoint are of finished tasks."""
+        """Drop the rows of another run with the same callback; those of a checkpoint are of finished tasks."""
         finished = _learner(pl_module).finished_tasks
         self.history = [row for row in self.history if len(row) <= finished]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: StreamBatch, batch_idx: int
     ) -> None:
-        """Note whether a validation that follows is one right after a task."""
+        """Note whether a task has just ended."""
         self._task_just_ended = batch.last
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over what cannot have changed since the last validation of the run."""
+        """Reuse accuracies that cannot have changed since the last validation of the run."""
         learner, fitting = _learner(pl_module), trainer.state.fn == TrainerFn.FITTING
         if not fitting:
             _require_finished(learner)
@@ -83,11 +83,11 @@ class RetainedAccuracy(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Measure on one batch of a task, unless that is known or the task has not been learned."""
+        """Measure on one batch of a task, unless its accuracy is known or it has not been learned."""
         self._measure(_learner(pl_module), batch, dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the accuracies and remember them."""
+        """Log the accuracies and append them to the history."""
         learner = _learner(pl_module)
         row = self._known + [sum(accuracies) / len(accuracies) for accuracies in self._concluded()]
         if not row:  # fast_dev_run alone validates before a task is finished
@@ -146,7 +146,7 @@ class RetainedAccuracy(L.Callback):
         self._images[place] += len(labels)
 
     def _concluded(self) -> list[list[float]]:
-        self._classifiers = []  # they are not needed any more
+        self._classifiers = []  # frees their memory
         return [[hits / images for hits in row] for row, images in zip(self._hits, self._images, strict=True)]
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.errors import UserError
 from rtp.evaluation.results import Result
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import TrainingProtocol
+from rtp.utils.checks import check_at_least
 
 EvaluatedSplit = Literal["val", "test"]
 OnEpoch = Callable[[], object]
@@ -72,9 +72,7 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("networks", "validation_networks", "real_epochs", "real_batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
+            check_at_least(name, getattr(self, name), 1)
         _ = self.real_protocol  # checks its own numbers
 
     @property

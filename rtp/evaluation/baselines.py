@@ -1,4 +1,4 @@
-"""What the storage of a memory buys without distillation: real images, drawn or chosen, and their centres."""
+"""Baselines of the same storage without distillation: random, herded and averaged real images; and all of them."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def baseline_sets(
     augmentation: Augmentation | None,
     seed: int,
 ) -> list[TrainingSet]:
-    """The training sets that a memory has to be compared with.
+    """The training sets that a memory is compared with.
 
     A network is trained on another draw of the random images each; the herded images and the centres are the same for
     all. Labels are not charged: the images are stored class by class, as those of a memory.
@@ -139,7 +139,7 @@ def herded_images(features: Tensor, labels: Tensor, images_per_class: int) -> Te
 
 @torch.no_grad()
 def features_of(network: nn.Module, images: Tensor) -> Tensor:
-    """What a network knows of images before its last layer.
+    """The features that a network's last layer reads.
 
     Args:
         network: One of rtp's; of any other network the logits are taken.

@@ -1,4 +1,4 @@
-"""Few-shot tasks, and what can be said of a class from a few images of it without learning."""
+"""Few-shot evaluation tasks, and the two ways to classify from shots without training."""
 
 from dataclasses import dataclass
 
@@ -72,7 +72,7 @@ def nearest_class_mean(shots: Tensor, features: Tensor) -> Tensor:
 
 
 def majority_labels(logits: Tensor) -> Tensor:
-    """The label that most shots of a class are given; where several tie, the one that is the most probable for all.
+    """The label of most shots of a class; ties go to the label with the highest mean probability.
 
     Args:
         logits: (k, s, num_classes) of a classifier for the shots of k classes.

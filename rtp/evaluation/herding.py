@@ -1,4 +1,4 @@
-"""Herding: a choice of images whose mean feature follows that of all, without training on them."""
+"""Herding: a choice of images whose mean feature approximates the mean of all, without training."""
 
 import torch
 from torch import Tensor
@@ -23,11 +23,11 @@ def herding(features: Tensor, count: int) -> Tensor:
     """
     norms, mean = features.square().sum(1), features.mean(0)
     chosen = torch.empty(count, dtype=torch.long, device=features.device)
-    residual = torch.zeros_like(mean)  # k mu less the features chosen so far
+    residual = torch.zeros_like(mean)  # k mu minus the sum of the chosen features
     taken = torch.zeros(len(features), dtype=torch.bool, device=features.device)
     for k in range(count):
         residual = residual + mean
-        # k^2 times the squared distance, less what is the same for all
+        # k^2 times the squared distance, without the terms equal for all
         distances = norms - 2 * (features @ residual)
         chosen[k] = distances.masked_fill(taken, torch.inf).argmin()
         taken[chosen[k]] = True

@@ -1,4 +1,4 @@
-"""What an evaluation found, as data, as a table for the terminal and as JSON."""
+"""Results of an evaluation, as data, as a table for the terminal and as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

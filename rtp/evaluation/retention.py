@@ -1,4 +1,4 @@
-"""How much of a stream of tasks was retained: RA and BTI (section 5.2), as data, as a table and as JSON."""
+"""Retained accuracy (RA) and backward transfer and interference (BTI, section 5.2), as data, a table and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Retention:
 
     @property
     def interference(self) -> float | None:
-        """BTI: mean over the tasks of the accuracy at the end less that right after the task; negative is forgotten.
+        """BTI: mean over the tasks of the accuracy at the end minus that right after the task; negative if forgotten.
 
         Gupta et al., "La-MAML", NeurIPS 2020. It is taken on validation samples: the accuracies right after a task
         belong to networks that are no more when the test set is read. None where it is not applicable or unknown.

@@ -24,5 +24,5 @@ def test_numbers_below_one_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("rate", [0.0, math.nan])
 def test_a_learning_rate_that_is_not_positive_is_refused(rate: float) -> None:
-    with pytest.raises(UserError, match="learning_rate must be above 0, got"):
+    with pytest.raises(UserError, match="learning_rate must be positive, got"):
         EvaluationSettings(real_learning_rate=rate)

@@ -161,7 +161,7 @@ def test_a_test_set_without_a_class_is_refused(tmp_path: Path) -> None:
             return (images[labels != 4], labels[labels != 4]) if split == "test" else (images, labels)
 
     runner = trainer(tmp_path, networks=2)
-    with pytest.raises(UserError, match=r"the test split has no image of class e: test tasks take any class"):
+    with pytest.raises(UserError, match=r"the test split has no image of class e: evaluation tasks take any class"):
         runner.test(module(right=True), datamodule=Lacking(), verbose=False)
 
 

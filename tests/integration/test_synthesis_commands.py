@@ -142,7 +142,7 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
         (IMAGES, ["--model.few_shot.shots", "[200]"], "200 shots do not fit: class . has 14 images"),
         (IMAGES, ["--model.few_shot", "null"], "a group of settings, such as model.few_shot .*, is null: leave the op"),
         (IMAGES, ["--evaluation.protocol.momentum", "-1"], r"momentum must lie in \[0, 1\), got -1"),
-        (IMAGES, ["--evaluation.real_learning_rate", "0"], "learning_rate must be above 0, got 0"),
+        (IMAGES, ["--evaluation.real_learning_rate", "0"], "learning_rate must be positive, got 0"),
         (IMAGES, ["--model.few_shot.shots", "[0, 5]"], r"few_shot.shots is \[0, 5\], but must hold"),
         (IMAGES, ["--data.classes_per_step", "1"], "classes_per_step is 1, .*: set it to 3, the ways of the test"),
         (IMAGES, ["--model.shots", "[6]"], "6 shots leave no image of a class for the outer loss"),

@@ -1,4 +1,4 @@
-"""What every LightningModule that learns a memory has in common: its outer loop, seeds and checkpoints."""
+"""The base of all LightningModules that learn a memory: the outer loop, checked for NaN and infinity."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class MemorySource:
 
 
 class Distillation(ResumableModule, ABC):
-    """Learns a memory by descending a loss of it and a batch of real images; a subclass says which loss.
+    """Learns a memory by descending a loss on a batch of real images, which a subclass defines.
 
     The memory's tensors are the only trainable parameters.
 
@@ -56,7 +56,7 @@ class Distillation(ResumableModule, ABC):
         memory_source: The file that the memory came from; None for a checkpoint's or a new one.
 
     Raises:
-        UserError: If the memory is addressed in another way.
+        UserError: If the memory is addressed differently.
     """
 
     queried_by: QueriedBy = "labels"
@@ -78,7 +78,7 @@ class Distillation(ResumableModule, ABC):
                 f"addressed by {self.memory.queried_by}: change model.memory"
             )
         self.network = network
-        self.fresh_network(network)  # one that does not suit the images is reported now, not at the first step
+        self.fresh_network(network)  # refuses one that does not suit the images before the first step
         self.augmentation = augmentation
         self.make_optimizer = optimizer
         self.memory_source: MemorySource | None = None
@@ -140,10 +140,10 @@ class Distillation(ResumableModule, ABC):
             batch_idx: Number of the batch.
 
         Raises:
-            DivergenceError: If the loss is not finite, in whichever process.
+            DivergenceError: If the loss is NaN or infinite in any process.
         """
         loss = self.outer_loss(*batch)
-        mean = mean_over_ranks(loss)  # all processes see the same one, and so stop together
+        mean = mean_over_ranks(loss)  # the same in all processes, so that all of them stop
         if not torch.isfinite(mean):
             raise self.divergence(f"the outer loss is {mean.item()}")
         self.log("train/outer_loss", mean, prog_bar=True, batch_size=len(batch[1]))

@@ -92,14 +92,14 @@ class ImageAddressedDistillation(ClassifierSynthesis):
 
         Raises:
             UserError: If an episode has one class alone, shots and outer images cannot be kept apart, or a class of
-                the images that are tested on has too few.
+                the split to measure on has too few images.
         """
         data = self.data()
         if stage == "fit":
             if data.classes_per_step == 1:
                 raise UserError(
-                    "classes_per_step is 1, and there is nothing to learn from telling one class apart: set it to "
-                    f"{self.few_shot.ways}, the ways of the test tasks"
+                    "classes_per_step is 1, but an episode needs two classes or more: set it to "
+                    f"{self.few_shot.ways}, the ways of the evaluation tasks"
                 )
             if data.real_images_per_class <= max(self.shots):
                 raise UserError(
@@ -124,7 +124,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         num_shots = self.shots[int(torch.randint(len(self.shots), ()))]
         is_shot = first_of_each_class(labels, num_shots)
         queries, outer_images = real_images[is_shot], real_images[~is_shot]
-        # class by class, as the batch is: `draw_minibatches` counts on it
+        # class by class, as the batch is: `draw_minibatches` needs this order
         images = self.memory.recall_images(queries).flatten(0, 1)
         if self.augmentation is not None:
             siamese = self.augmentation.sample(1, device=self.device)

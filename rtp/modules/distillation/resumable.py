@@ -1,4 +1,4 @@
-"""What every LightningModule of rtp does so that a run which is continued goes on as if it had not been stopped."""
+"""The base of all LightningModules of rtp: a continued run equals one that was never stopped."""
 
 from typing import Any
 
@@ -16,11 +16,9 @@ SEED_KEY = "rtp_seed"
 
 
 class ResumableModule(L.LightningModule):
-    """Draws the random numbers of a step from the run's seed and the step's place alone.
+    """Seeds each step by the run's seed (torch's, when training starts), the batch's number and the process's rank.
 
-    What a step draws follows from the run's seed (torch's, when training starts), the number of its batch and that of
-    the process: a run that is continued draws what it would have drawn, and processes that train together draw
-    different numbers.
+    So a continued run draws the same numbers as an uninterrupted one, and the processes of a run draw different ones.
 
     Attributes:
         trained_steps: Steps of the checkpoint that the module was loaded from; 0 for a new one.
@@ -37,29 +35,29 @@ class ResumableModule(L.LightningModule):
             self._seed = self.trainer.strategy.broadcast(torch.initial_seed())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed what the step draws; `batch_idx` would start from 0 again in every epoch."""
+        """Seed the step; `batch_idx` would start from 0 again in every epoch."""
         assert self._seed is not None  # training has started
         seed_generators(derived_seed(self._seed, self.trainer.fit_loop.total_batch_idx, self.global_rank))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the run's seed, for no other random state outlives a step, and the steps that were done."""
+        """Save the run's seed, as no other random state outlives a step, and the number of steps."""
         checkpoint[SEED_KEY] = self._seed
         checkpoint["global_step"] = self._steps_done
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember the run's seed and how long the module was trained; Lightning restores its counter in `fit` alone.
+        """Restore the run's seed and the number of steps; Lightning restores its own counter in `fit` alone.
 
         Raises:
-            UserError: If the checkpoint's tensors are of other shapes.
+            UserError: If the checkpoint's tensors have other shapes.
         """
         theirs, ours = (_shapes(state) for state in (checkpoint["state_dict"], self.state_dict()))
         if theirs != ours:
             raise UserError(f"the checkpoint holds {theirs}, not {ours}: use the config.yaml of its run")
         self.trained_steps = checkpoint["global_step"]
-        self._seed = checkpoint.get(SEED_KEY)  # none in a checkpoint of an older version
+        self._seed = checkpoint[SEED_KEY]
 
     def divergence(self, what: str) -> DivergenceError:
-        """An error for numbers that are none any more.
+        """An error for NaN or infinite numbers.
 
         Args:
             what: What went wrong, such as "the outer loss is nan".

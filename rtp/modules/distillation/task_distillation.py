@@ -1,4 +1,4 @@
-"""The LightningModule that distils disjoint tasks one by one, for classifiers across them (section 5.3.1)."""
+"""The LightningModule that distils disjoint class sets in turn, for classifiers across them (section 5.3.1)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from rtp.modules.memories.base import Memory, MemoryFactory
 from rtp.modules.memories.tasks import TaskMemories
 from rtp.modules.unroll.base import Episode
 from rtp.runs.lightning_internals import finds_unused_parameters
+from rtp.utils.checks import check_at_least
 
 TASKS_KEY = "rtp_tasks"
 """Where a checkpoint holds the classes of each of its memories."""
@@ -43,9 +44,8 @@ class Extrapolation:
         """Check the ranges."""
         if not self.ways:
             raise UserError("ways is empty: give the classes of an evaluation task, such as [5, 2]")
-        for name in ("upper_bound_tasks", "chunk_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_at_least("upper_bound_tasks", self.upper_bound_tasks, 1)
+        check_at_least("chunk_size", self.chunk_size, 1)
 
 
 class TaskDistillation(ClassifierSynthesis):
@@ -109,9 +109,8 @@ class TaskDistillation(ClassifierSynthesis):
         """Let the outer batches take turns among the class sets.
 
         Raises:
-            UserError: If gradients of several tasks would be accumulated, and so be clipped by one norm; if several
-                processes are not told that a step leaves memories alone; or if a class is missing from the images that
-                are tested on.
+            UserError: If gradients of several class sets would be accumulated, and so be clipped by one norm; if DDP
+                does not look for unused parameters; or if a class is missing from the split to measure on.
         """
         data = self.data()
         if stage == "fit":
@@ -121,7 +120,7 @@ class TaskDistillation(ClassifierSynthesis):
                     "another task: use --trainer.accumulate_grad_batches 1, and more real_images_per_class instead"
                 )
             strategy = self.trainer.strategy
-            # nothing public says it; DDP itself would say so after the first step, in a traceback of many lines
+            # DDP itself refuses only after the first step, in a long traceback
             if isinstance(strategy, DDPStrategy) and not finds_unused_parameters(strategy):
                 raise UserError(
                     "each outer step is about one task and leaves the memories of the others alone, which several "
@@ -131,12 +130,12 @@ class TaskDistillation(ClassifierSynthesis):
         _check_classes(data, "test" if stage == "test" else "validation")
 
     def teardown(self, stage: str) -> None:
-        """Leave the data set as it was, for another module."""
+        """Restore the data set's groups, for another module."""
         if stage == "fit":
             self.data().class_groups = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep which classes each memory is of, beside what every module keeps."""
+        """Save the classes of each memory as well."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[TASKS_KEY] = self.memory.tasks
 
@@ -147,7 +146,7 @@ class TaskDistillation(ClassifierSynthesis):
             UserError: If the checkpoint's memories are of other classes.
         """
         super().on_load_checkpoint(checkpoint)
-        tasks = checkpoint.get(TASKS_KEY, self.memory.tasks)  # none in a checkpoint of an older version
+        tasks = checkpoint[TASKS_KEY]
         for number, (theirs, ours) in enumerate(zip(tasks, self.memory.tasks, strict=True)):
             if theirs != ours:
                 raise UserError(
@@ -156,7 +155,7 @@ class TaskDistillation(ClassifierSynthesis):
                 )
 
     def episode(self, real_images: Tensor, real_labels: Tensor) -> tuple[Episode, int]:
-        """See `ClassifierSynthesis.episode`; all images are of one task's classes."""
+        """See `ClassifierSynthesis.episode`; all images are of one class set."""
         task = int(self.memory.task_of[real_labels[0]])
         labels = renumbered(real_labels, self.memory.tasks[task])
         episode = recalled_episode(
@@ -175,4 +174,4 @@ def _check_classes(data: ImageDataModule, split: str) -> None:
     counts = labels.bincount(minlength=data.num_classes)
     if not counts.all():
         missing = data.class_names[int(counts.argmin())]
-        raise UserError(f"the {split} split has no image of class {missing}: test tasks take any class, add some")
+        raise UserError(f"the {split} split has no image of class {missing}: evaluation tasks take any class, add some")

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from rtp.errors import UserError
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.utils.checks import check_at_least
 
 
 class UnrolledDistillation(Distillation):
@@ -38,8 +38,7 @@ class UnrolledDistillation(Distillation):
         inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
         **kwargs: Any,
     ) -> None:
-        if slots_per_class < 1:
-            raise UserError(f"slots_per_class must be at least 1, got {slots_per_class}")
+        check_at_least("slots_per_class", slots_per_class, 1)
         super().__init__(image_shape, num_classes, memory, network, **kwargs)
         self.unroll = unroll
         self.slots_per_class = slots_per_class

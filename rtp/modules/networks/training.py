@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 
-from rtp.errors import UserError, first_line
+from rtp.errors import first_line
 from rtp.modules.augmentations.base import Augmentation
+from rtp.utils.checks import check_at_least, check_in, check_positive
 from rtp.utils.seeds import derived_seed
 
 log = logging.getLogger(__name__)
@@ -50,17 +51,12 @@ class TrainingProtocol:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
-        if not self.learning_rate > 0:
-            raise UserError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if not self.weight_decay >= 0:
-            raise UserError(f"weight_decay must be at least 0, got {self.weight_decay}")
-        if not 0 < self.drop_after <= 1:
-            raise UserError(f"drop_after must lie in (0, 1], got {self.drop_after}: 1 keeps the learning rate")
+        check_at_least("epochs", self.epochs, 1)
+        check_at_least("batch_size", self.batch_size, 1)
+        check_positive("learning_rate", self.learning_rate)
+        check_in("momentum", self.momentum, "[0, 1)")
+        check_at_least("weight_decay", self.weight_decay, 0)
+        check_in("drop_after", self.drop_after, "(0, 1]")
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""

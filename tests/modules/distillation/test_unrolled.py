@@ -1,0 +1,44 @@
+"""The arguments of base classes: configurations may give them, and typing errors are refused."""
+
+from typing import Any
+
+import jsonargparse
+import pytest
+
+from rtp.errors import UserError
+from rtp.modules import (
+    ConvNet,
+    HigherUnroll,
+    ImageAddressedDistillation,
+    MemoryDistillation,
+    PixelMemory,
+    TaskDistillation,
+)
+from rtp.modules.distillation.unrolled import UnrolledDistillation
+
+
+@pytest.mark.parametrize(
+    ("cls", "own"),
+    [
+        (MemoryDistillation, set()),
+        (ImageAddressedDistillation, {"shots", "few_shot"}),
+        (TaskDistillation, {"classes_per_task", "task_seed", "extrapolation"}),
+    ],
+)
+def test_a_configuration_has_the_arguments_of_all_bases(cls: type[UnrolledDistillation], own: set[str]) -> None:
+    names = jsonargparse.ArgumentParser().add_class_arguments(cls, fail_untyped=False)
+    inherited = {"memory", "network", "unroll", "slots_per_class", "inner_optimizer", "augmentation", "optimizer"}
+    assert {name.split(".")[0] for name in names} == {"image_shape", "num_classes"} | inherited | own
+
+
+def test_typing_errors_and_numbers_out_of_range_are_refused() -> None:
+    def build(slots_per_class: int, **arguments: Any) -> None:
+        MemoryDistillation((1, 4, 4), 2, memory, ConvNet, HigherUnroll(1), slots_per_class, **arguments)
+
+    def memory(shape: tuple[int, int, int], classes: int) -> PixelMemory:
+        return PixelMemory(shape, classes, 1)
+
+    with pytest.raises(TypeError, match="augmentatoin"):
+        build(1, augmentatoin=None)
+    with pytest.raises(UserError, match="slots_per_class must be at least 1, got 0"):
+        build(0)
