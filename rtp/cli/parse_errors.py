@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
+import jsonargparse
+
 from rtp.errors import UserError
+
+LINKED = ("image_shape", "num_classes", "total_classes", "num_tasks")
+"""Arguments of modules that are taken from the data, not given."""
 
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
 # Messages about other members of a union, and values, which repeat the configuration.
@@ -93,6 +98,7 @@ def _said(text: str, owner: str) -> str:
 
 def _parameters(class_path: str) -> list[str]:
     module, name = class_path.rsplit(".", 1)
-    signature = inspect.signature(getattr(import_module(module), name))
-    # the shape of the data is linked, not given
-    return [parameter for parameter in signature.parameters if parameter not in ("image_shape", "num_classes")]
+    found, parser = getattr(import_module(module), name), jsonargparse.ArgumentParser()
+    add = parser.add_class_arguments if inspect.isclass(found) else parser.add_function_arguments
+    parameters = dict.fromkeys(parameter.split(".")[0] for parameter in add(found, fail_untyped=False))
+    return [parameter for parameter in parameters if parameter not in LINKED]

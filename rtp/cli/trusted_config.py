@@ -90,12 +90,30 @@ def _check(place: str, value: Any, hint: Any) -> None:
 
 
 def _check_arguments(place: str, arguments: dict[str, Any], cls: Any) -> None:
-    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__)
-    taken = {field.name for field in fields(cls)} if is_dataclass(cls) else set(inspect.signature(cls).parameters)
+    taken = _argument_types(cls)
     for name, value in arguments.items():
         if name not in taken:
             raise _refusal(place, name)
-        _check(f"{place}.{name}", value, hints.get(name))
+        _check(f"{place}.{name}", value, taken[name])
+
+
+def _argument_types(cls: Any) -> dict[str, Any]:
+    """The type of each argument of a class, through the `**kwargs` of its bases."""
+    if is_dataclass(cls):
+        hints = get_type_hints(cls)
+        return {field.name: hints[field.name] for field in fields(cls)}
+    types: dict[str, Any] = {}
+    for base in inspect.getmro(cls):
+        if constructor := vars(base).get("__init__"):
+            hints, parameters = (
+                get_type_hints(constructor),
+                list(inspect.signature(constructor).parameters.values())[1:],
+            )
+            named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            types = {name: hints.get(name) for name in named} | types
+            if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+                break
+    return types
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

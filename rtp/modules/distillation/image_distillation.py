@@ -15,9 +15,9 @@ from rtp.evaluation.few_shot import first_of_each_class, one_of_each_class
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.memories.base import MemoryFactory
-from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.modules.networks import NetworkFactory
-from rtp.modules.unroll.base import Episode, Unroll, draw_minibatches
+from rtp.modules.unroll.base import Episode, RealImages, Unroll, draw_minibatches
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 
 
@@ -62,7 +62,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
     Args:
         image_shape: (C, H, W), taken from the data set.
         num_classes: Number of classes, taken from the data set.
-        memory: The memory to learn, an `ImageAddressing`.
+        memory: The memory to learn, an `ImageAddressedMemory`.
         network: The network to train in the inner loop, with an output for each class of an episode.
         unroll: How the inner loop is run and differentiated.
         slots_per_class: Recalled images of each class in an inner minibatch; all of them where there are fewer.
@@ -79,7 +79,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
     """
 
     queried_by = "images"
-    memory: ImageAddressing
+    memory: ImageAddressedMemory
 
     def __init__(
         self,
@@ -156,7 +156,9 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         per_class = num_shots * self.memory.num_slots
         minibatches = draw_minibatches(len(classes), per_class, self.slots_per_class, self.unroll.num_steps)
         recalled_labels = labels[is_shot].repeat_interleave(self.memory.num_slots)
-        episode = Episode(images, recalled_labels, minibatches.to(self.device), outer_images, labels[~is_shot])
+        episode = Episode(
+            images, recalled_labels, minibatches.to(self.device), RealImages(outer_images, labels[~is_shot])
+        )
         return episode, len(classes)
 
     @torch.no_grad()

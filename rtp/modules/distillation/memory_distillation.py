@@ -9,7 +9,7 @@ from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.base import Memory, MemoryFactory
 from rtp.modules.networks import NetworkFactory
-from rtp.modules.unroll.base import Episode, Unroll, draw_minibatches
+from rtp.modules.unroll.base import Episode, RealImages, Unroll, draw_minibatches
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 
 
@@ -77,7 +77,7 @@ def recalled_episode(
     Args:
         memory: The memory.
         classes: (k,) the classes to recall, Y'.
-        real: Images (n, C, H, W) of these classes and labels (n,) that judge the trained network.
+        real: Images (n, C, H, W) of these classes and labels (n,) of the outer loss.
         slots_per_class: Images of each class in a minibatch at most.
         num_steps: Inner steps T.
         augmentation: Applied to recalled and real images with one choice and one parameter, if given.
@@ -93,4 +93,4 @@ def recalled_episode(
         images = augmentation.apply(images, siamese)
         real_images = augmentation.apply(real_images, siamese)
     minibatches = draw_minibatches(len(classes), memory.num_slots, slots_per_class, num_steps)
-    return Episode(images, labels, minibatches.to(images.device), real_images, real_labels)
+    return Episode(images, labels, minibatches.to(images.device), RealImages(real_images, real_labels))
