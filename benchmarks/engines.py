@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.machine import interleaved, medians, peak_bytes, product_rate, seconds
 from rtp.cli.process import keep_compilations, keep_freed_memory
 from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
-from rtp.modules.unroll.base import Episode, draw_minibatches
+from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
 from rtp.modules.unroll.step.functions import Precision
 
 SHAPE = (3, 32, 32)
@@ -35,7 +35,7 @@ class Case:
         steps: Inner steps T.
         width: Channels of the ConvNet's three blocks; 128 in the paper.
         images: Recalled images in an inner minibatch.
-        real: Real images that judge the network. The authors' 640 would be a fifth of the work at T 10, and are
+        real: Real images of the outer loss. The authors' 640 would be a fifth of the work at T 10, and are
             a hundredth of it at T 150; as many as an inner minibatch keep the proportions.
         bases: Bases of the memory, of 16x16 pixels.
         classes: Classes of the data set.
@@ -74,7 +74,7 @@ def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[],
             network = ConvNet(SHAPE, case.classes, case.width)
         images = memory.recall(torch.arange(case.classes, device=device)).flatten(0, 1)
         minibatches = draw_minibatches(case.classes, memory.num_slots, slots, case.steps).to(device)
-        episode = Episode(images, labels, minibatches, real, real_labels)
+        episode = Episode(images, labels, minibatches, RealImages(real, real_labels))
         return torch.autograd.grad(engine.meta_loss(network, InnerSGD(), episode), memory.bases)[0]
 
     return run
@@ -86,7 +86,7 @@ def engines(case: Case, device: torch.device) -> dict[str, Callable[[], Tensor]]
         "higher": HigherUnroll(case.steps),
         "stepwise_eager": StepwiseUnroll(case.steps, compile=False),
         "stepwise_compiled": StepwiseUnroll(case.steps),
-        "stepwise_compiled_kept": StepwiseUnroll(case.steps, kept_gigabytes=KEPT),
+        "stepwise_compiled_kept": StepwiseUnroll(case.steps, activation_cache_gb=KEPT),
         "stepwise_compiled_bf16": StepwiseUnroll(case.steps, precision="bf16"),
     }
     if device.type == "cuda":
@@ -157,7 +157,7 @@ def paper_size(
         "bf16, activations kept": ("bf16", 1000.0),
     }
     functions = {
-        name: outer_step(case, StepwiseUnroll(case.steps, precision=precision, kept_gigabytes=kept), device)
+        name: outer_step(case, StepwiseUnroll(case.steps, precision=precision, activation_cache_gb=kept), device)
         for name, (precision, kept) in settings.items()
         if precision != "tf32" or device.type == "cuda"
     }

@@ -67,7 +67,7 @@ def from_state(
     if identified is None:
         raise UserError(
             f"{source} holds {', '.join(state)}: a file holds the tensors of an AddressableMemory, a PixelMemory, an "
-            "ImageAddressing or the AddressableMemories of tasks alone"
+            "ImageAddressedMemory or the AddressableMemories of tasks alone"
         )
     kind, tensors = identified
     try:

@@ -7,14 +7,14 @@ from torch import Tensor
 from rtp.artefact.layout import Kind
 from rtp.modules.memories.addressable import AddressableMemory
 from rtp.modules.memories.base import Memory
-from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.modules.memories.pixel import PixelMemory
 from rtp.modules.memories.tasks import TaskMemories
 
 KINDS: dict[Kind, type[Memory]] = {
     "addressable": AddressableMemory,
     "pixel": PixelMemory,
-    "image": ImageAddressing,
+    "image": ImageAddressedMemory,
     "tasks": TaskMemories,
 }
 """The class of each kind."""

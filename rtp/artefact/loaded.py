@@ -12,7 +12,7 @@ from rtp.artefact.layout import Accuracy, Description, Protocol, StoredType
 from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation, normalised
 from rtp.errors import UserError
 from rtp.modules.memories.base import Memory
-from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.utils.pictures import within_range
 
 
@@ -116,7 +116,7 @@ class DistilledMemory:
             UserError: If a label is out of range, the images have another type or shape, or the memory is addressed in
                 the other way.
         """
-        if isinstance(self.memory, ImageAddressing):
+        if isinstance(self.memory, ImageAddressedMemory):
             if images is None or labels is not None:
                 raise UserError("this memory is addressed by images: recall(images=...), raw ones as preprocess takes")
             return self._recall_images(self.memory, images)
@@ -129,7 +129,7 @@ class DistilledMemory:
         return self.memory.recall(labels.long().cpu())
 
     @torch.no_grad()
-    def _recall_images(self, memory: ImageAddressing, images: Tensor) -> Tensor:
+    def _recall_images(self, memory: ImageAddressedMemory, images: Tensor) -> Tensor:
         recalled = memory.recall_images(self.preprocess(images).cpu())
         if not recalled.isfinite().all():
             raise UserError("the memory's numbers are so large that recalled images are not finite: use another file")

@@ -13,7 +13,7 @@ from torchvision.utils import save_image
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_tasks import one_of_each_class
 from rtp.modules.distillation.base import Distillation
-from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.runs.folders import run_folder
 from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched, within_range
 
@@ -70,7 +70,7 @@ class MemoryPictures(L.Callback):
     @torch.no_grad()
     def _pictures(self, module: Distillation, data: ImageDataModule) -> dict[str, Tensor]:
         memory = module.memory
-        if isinstance(memory, ImageAddressing):
+        if isinstance(memory, ImageAddressedMemory):
             memory = memory.addressed_by(one_of_each_class(*data.validation_set))
         classes = torch.arange(min(memory.query_dim, self.max_classes), device=module.device)
         recalled = memory.recall(classes)[:, : self.max_images]  # (classes, images, C, H, W)

@@ -10,6 +10,9 @@ from typing import NoReturn
 from rtp.cli.signatures import constructor_arguments
 from rtp.errors import UserError
 
+LINKED = ("image_shape", "num_classes", "total_classes", "num_tasks")
+"""Arguments of modules that are taken from the data, not given."""
+
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
 # Messages about other members of a union, and values, which repeat the configuration.
 _NOISE = re.compile(r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|$")
@@ -94,4 +97,4 @@ def _said(text: str, owner: str) -> str:
 def _parameters(class_path: str) -> list[str]:
     module, name = class_path.rsplit(".", 1)
     arguments = constructor_arguments(getattr(import_module(module), name))
-    return [argument for argument in arguments if argument not in ("image_shape", "num_classes")]  # these are linked
+    return [argument for argument in arguments if argument not in LINKED]

@@ -1,22 +1,24 @@
 """The arguments of a class, those that it passes on to its base classes by `**kwargs` included."""
 
 import inspect
-from dataclasses import is_dataclass
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 
-def constructor_arguments(cls: type) -> dict[str, Any]:
-    """The arguments of a class's constructor and their types, its own before those of its base classes.
+def constructor_arguments(cls: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a class's constructor and their types, those of its base classes first.
 
     Args:
-        cls: A class whose constructor may take `**kwargs`, which then go to the next class in its method resolution
-            order that has a constructor.
+        cls: A function, or a class; the `**kwargs` of its constructor go to the next one in its method resolution order.
 
     Returns:
         The type hint of each argument; None for one without.
     """
     if is_dataclass(cls):
-        return get_type_hints(cls)
+        return {field.name: get_type_hints(cls)[field.name] for field in fields(cls)}
+    if not inspect.isclass(cls):
+        return {name: get_type_hints(cls).get(name) for name in inspect.signature(cls).parameters}
     found: dict[str, Any] = {}
     for owner in cls.__mro__:
         if "__init__" not in vars(owner):

@@ -19,7 +19,7 @@ from rtp.evaluation.results import Result
 from rtp.evaluation.retraining import evaluator_of
 from rtp.evaluation.tasks import EvaluationTask, EvaluationTasks, SynthesisEvaluator
 from rtp.modules.distillation.image_distillation import ImageAddressedDistillation
-from rtp.modules.memories.image_addressing import ImageAddressing
+from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.modules.networks import Network
 from rtp.modules.networks.training import Trainee, TrainingProtocol, accuracy, isolated_rng, train_networks
 from rtp.utils.distributed import all_gather, interleave, shard_indices
@@ -140,7 +140,7 @@ def label_memory(path: Path, data: ImageDataModule) -> DistilledMemory:
         UserError: If the file is no such memory, or its images are normalised in another way than the data set's.
     """
     stored = load(path)
-    if isinstance(stored.memory, ImageAddressing):
+    if isinstance(stored.memory, ImageAddressedMemory):
         raise UserError(f"{path} is addressed by images: give a memory that is addressed by labels as label_memory")
     if (stored.image_shape, stored.class_names) != (data.image_shape, tuple(data.class_names)):
         raise UserError(

@@ -1,5 +1,5 @@
 from .augmentations.base import Augmentation as Augmentation
-from .augmentations.flip_or_rotate import FlipOrRotate as FlipOrRotate
+from .augmentations.siamese import FlipOrRotate as FlipOrRotate
 from .augmentations.siamese import SiameseAugmentation as SiameseAugmentation
 from .continual.base import ContinualLearner as ContinualLearner
 from .continual.compress_then_recall import CompressThenRecall as CompressThenRecall
@@ -21,7 +21,7 @@ from .matching.trajectory_matching import TrajectoryMatching as TrajectoryMatchi
 from .memories.addressable import AddressableMemory as AddressableMemory
 from .memories.base import Memory as Memory
 from .memories.base import MemoryFactory as MemoryFactory
-from .memories.image_addressing import ImageAddressing as ImageAddressing
+from .memories.image_addressing import ImageAddressedMemory as ImageAddressedMemory
 from .memories.pixel import PixelMemory as PixelMemory
 from .networks import MLP as MLP
 from .networks import AlexNet as AlexNet

@@ -15,7 +15,7 @@ import rtp.datamodules
 import rtp.modules
 from rtp.datamodules.normalisation import normalised
 from rtp.errors import UserError
-from rtp.modules import ImageAddressing
+from rtp.modules import ImageAddressedMemory
 from rtp.utils.pictures import within_range
 
 
@@ -48,7 +48,7 @@ def test_a_memory_that_is_addressed_by_images_comes_back(tmp_path: Path, make_me
     recalled = loaded.recall(images=raw)
     assert recalled.shape == (5, 2, 3, 8, 8)
     assert torch.equal(recalled, memory.recall(images=raw))
-    assert isinstance(loaded.memory, ImageAddressing)
+    assert isinstance(loaded.memory, ImageAddressedMemory)
     assert torch.equal(recalled, loaded.memory.recall_images(loaded.preprocess(raw)))
     network = 3 * 27 + 3 + 2 * 3 + 4 * 3 * 16 + 4
     assert loaded.storage_floats == 240 + 2 * 4 * 5 + network

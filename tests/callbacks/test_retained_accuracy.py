@@ -138,7 +138,14 @@ def test_the_accuracies_after_each_task(run: Any, tmp_path: Path) -> None:
 
 def online() -> Online:
     torch.manual_seed(0)
-    return Online((1, 8, 8), 10, 10, TASKS, network, learning_rate=0.1)
+    return Online(
+        image_shape=(1, 8, 8),
+        num_classes=10,
+        total_classes=10,
+        num_tasks=TASKS,
+        network=network,
+        learning_rate=0.1,
+    )
 
 
 def test_validations_within_a_task_leave_the_row_of_the_one_before(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

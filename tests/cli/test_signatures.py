@@ -34,4 +34,5 @@ def test_arguments_are_followed_up_to_the_class_that_takes_no_others() -> None:
     assert constructor_arguments(Passing) == {"width": int, "depth": int, "name": str}
     assert constructor_arguments(Silent) == constructor_arguments(Passing)
     assert constructor_arguments(Closed) == {"name": str}
+    assert constructor_arguments(lambda width, depth=1: None) == {"width": None, "depth": None}
     assert constructor_arguments(Record) == {"epochs": int}

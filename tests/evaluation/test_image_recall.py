@@ -21,7 +21,7 @@ from rtp.datamodules.sampling import Split
 from rtp.errors import UserError
 from rtp.evaluation.base import EvaluationSettings, OnEpoch
 from rtp.evaluation.image_recall import ImageRecallEvaluator, label_memory
-from rtp.modules import HigherUnroll, ImageAddressedDistillation, ImageAddressing
+from rtp.modules import HigherUnroll, ImageAddressedDistillation, ImageAddressedMemory
 from rtp.modules.distillation.image_distillation import FewShot
 from rtp.modules.networks.training import TrainingProtocol, train_networks
 
@@ -57,8 +57,8 @@ def identity(image_shape: tuple[int, int, int], query_dim: int) -> nn.Module:
 def module(right: bool, few_shot: FewShot) -> ImageAddressedDistillation:
     """A memory that recalls just the image that it is shown, or nothing."""
 
-    def memory(shape: tuple[int, int, int], classes: int) -> ImageAddressing:
-        built = ImageAddressing(shape, classes, identity, 16, num_bases=16, num_slots=1, downsampling=1)
+    def memory(shape: tuple[int, int, int], classes: int) -> ImageAddressedMemory:
+        built = ImageAddressedMemory(shape, classes, identity, 16, num_bases=16, num_slots=1, downsampling=1)
         with torch.no_grad():
             built.bases.copy_(torch.eye(16).view(16, 1, 4, 4) * right)
             built.addressing.copy_(torch.eye(16)[None])

@@ -1,4 +1,4 @@
-"""docs/own_data.md: its files are written, its commands are run, on a few generated images."""
+"""docs/guides/own_data.md: its files are written, its commands are run, on a few generated images."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ from rtp.cli.commands.export import export
 from rtp.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "guides" / "own_data.md").read_text(encoding="utf-8")
 SHORT = shlex.split(
     "--trainer.max_steps 1 --trainer.val_check_interval 1 --trainer.logger false --trainer.enable_progress_bar false "
     "--model.unroll.num_steps 1 --evaluation.protocol.epochs 1 --evaluation.validation_networks 1"

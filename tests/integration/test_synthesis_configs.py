@@ -8,7 +8,7 @@ import pytest
 
 from rtp.cli import main
 from rtp.datamodules import HuggingFace
-from rtp.modules import ImageAddressedDistillation, ImageAddressing, TaskDistillation
+from rtp.modules import ImageAddressedDistillation, ImageAddressedMemory, TaskDistillation
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "synthesis"
 SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
@@ -37,7 +37,7 @@ def test_a_config_builds_a_memory_and_test_tasks(path: Path, tmp_path: Path) -> 
         assert 0.9 * budget < model.memory.storage_floats <= budget  # 1 image a class
     else:
         assert isinstance(model, ImageAddressedDistillation)
-        assert isinstance(model.memory, ImageAddressing)
+        assert isinstance(model.memory, ImageAddressedMemory)
         assert data.classes_per_step == model.few_shot.ways == 5
         assert data.real_images_per_class > max(model.shots) == max(model.few_shot.shots)
         assert set(model.few_shot.shots) == {1, 5} >= set(model.shots)

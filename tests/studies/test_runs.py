@@ -236,7 +236,7 @@ def streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     return read_study(path, "fast")
 
 
-EWC = "model: {class_path: EWC, init_args: {network: MLP, learning_rate: 0.1, strength: 1.0, memory_images: 30}}"
+EWC = "model: {class_path: EWC, init_args: {network: MLP, learning_rate: 0.1, ewc_lambda: 1.0, memory_images: 30}}"
 
 
 def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:

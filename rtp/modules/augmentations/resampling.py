@@ -14,7 +14,7 @@ def resampled(images: Tensor, maps: Tensor) -> Tensor:
             downwards, shows the point `map @ (x, y, 1)` of the image.
 
     Returns:
-        (n, C, H, W) images, which PyTorch differentiates once (`FlipOrRotate.apply`).
+        (n, C, H, W) images, which PyTorch differentiates once (`SiameseAugmentation.apply`).
     """
     num, _, height, width = images.shape
     # Not affine_grid: its matrix product may run in TF32 or, under autocast, in bfloat16, which moves

@@ -1,5 +1,6 @@
-"""DSA's family of augmentations: one of a few transforms, each differentiable in the images."""
+"""DSA's family of augmentations: one of a few differentiable transforms; and its preset for CIFAR."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.augmentations.resampling import resampled
+from rtp.utils.checks import check_in
 
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
@@ -60,17 +62,16 @@ class SiameseAugmentation(Augmentation):
         known = get_args(Operation)
         if not self.operations or len(set(self.operations)) < len(self.operations) or set(self.operations) - set(known):
             raise UserError(f"operations must be some of {', '.join(known)}, each once, got {list(self.operations)}")
-        for name, low, high in (
-            ("brightness", 0, float("inf")),
-            ("saturation", 0, 1),
-            ("contrast", 0, 1),
-            ("crop", 0, 1),
-            ("cutout", 0, 1),
-            ("scale", 1, float("inf")),
-            ("degrees", 0, 180),
+        for name, interval in (
+            ("brightness", "[0, inf]"),
+            ("saturation", "[0, 1]"),
+            ("contrast", "[0, 1]"),
+            ("crop", "[0, 1]"),
+            ("cutout", "[0, 1]"),
+            ("scale", "[1, inf]"),
+            ("degrees", "[0, 180]"),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name} must lie in [{low}, {high}], got {getattr(self, name)}")
+            check_in(name, getattr(self, name), interval)
 
     def sample(self, num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
         """Draw operations and their numbers, (num, 4); see `Augmentation.sample`."""
@@ -78,7 +79,11 @@ class SiameseAugmentation(Augmentation):
         return torch.cat((_whole(drawn[:, :1], len(self.operations)), drawn[:, 1:]), dim=1)
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """Apply draws, (n, 4) or (1, 4); see `Augmentation.apply`. Differentiable once, see `FlipOrRotate.apply`."""
+        """Apply draws, (n, 4) or (1, 4); see `Augmentation.apply`.
+
+        PyTorch differentiates grid_sample once, not twice (2.11) or not in forward mode (2.15): augment before the
+        inner loop, which is differentiated twice.
+        """
         chosen, *numbers = parameters.to(images.dtype).T
         if "color" in self.operations:
             images = self._coloured(images, self._is(chosen, "color"), *numbers)
@@ -103,11 +108,15 @@ class SiameseAugmentation(Augmentation):
         images = images + saturation * (images - images.mean(1, keepdim=True))
         return images + contrast * (images - images.mean((1, 2, 3), keepdim=True))
 
+    def _angle(self, number: Tensor) -> Tensor:
+        """Radians, for numbers in [0, 1)."""
+        return (self.degrees * (2 * number - 1)).deg2rad()
+
     def _maps(self, images: Tensor, chosen: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
         """(1 or n, 2, 3), the identity for draws of another operation; see `resampled`."""
         height, width = images.shape[-2:]
         flipped = self._is(chosen, "flip") & (first < 0.5)
-        angle = torch.where(self._is(chosen, "rotate"), self.degrees * (2 * first - 1), 0).deg2rad()
+        angle = torch.where(self._is(chosen, "rotate"), self._angle(first), 0)
         range_of_scales = self.scale - 1 / self.scale
         x_scale, y_scale = (
             torch.where(self._is(chosen, "scale"), 1 / self.scale + range_of_scales * number, 1)
@@ -134,6 +143,39 @@ class SiameseAugmentation(Augmentation):
             along = (begin <= pixel) & (pixel < begin + side)  # (1 or n, length)
             inside = inside & along.unsqueeze(2 if axis == -2 else 1)
         return (~inside).to(images.dtype)[:, None]
+
+
+class FlipOrRotate(SiameseAugmentation):
+    """Flip or rotation, with equal chance; a flip mirrors left and right half of the time (section A.1).
+
+    This is the authors' strategy "flip_rotate" for CIFAR10 and CIFAR100. Their code draws the choice and the angle from
+    one seed, so that one depends on the other, and makes one choice for a minibatch when a network is retrained; here
+    all draws are independent.
+
+    Args:
+        max_degrees: Angles are uniform in +-max_degrees, within [0, 180]; the authors' code has 15.
+
+    Raises:
+        UserError: If `max_degrees` is out of its range.
+    """
+
+    def __init__(self, max_degrees: float = 15.0) -> None:
+        check_in("max_degrees", max_degrees, "[0, 180]")
+        super().__init__(("rotate", "flip"), degrees=max_degrees)
+
+    def __repr__(self) -> str:
+        """The argument alone."""
+        return f"FlipOrRotate(max_degrees={self.degrees})"
+
+    def sample(self, num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
+        """See `SiameseAugmentation.sample`; the flip and the angle have a random number each."""
+        branch, flip, turn = torch.rand(3, num, device=device, generator=generator)  # each (num,), in [0, 1)
+        chosen = _whole(branch, 2)
+        unused = torch.zeros_like(chosen)
+        return torch.stack((chosen, torch.where(chosen == 0, turn, flip), unused, unused), dim=1)
+
+    def _angle(self, number: Tensor) -> Tensor:
+        return math.radians(self.degrees) * (2 * number - 1)
 
 
 def _whole(number: Tensor, count: int) -> Tensor:

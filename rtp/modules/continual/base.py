@@ -13,6 +13,7 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_at_least
 
 Classifier = Callable[[Tensor], Tensor]
 """Maps images (n, C, H, W) to logits (n, num_classes) over the classes of one task."""
@@ -59,8 +60,7 @@ class ContinualLearner(ResumableModule, ABC):
         memory_images: int,
     ) -> None:
         super().__init__()
-        if memory_images < 0:
-            raise UserError(f"memory_images must be at least 0, got {memory_images}")
+        check_at_least("memory_images", memory_images, 0)
         self.automatic_optimization = False
         self.image_shape = image_shape
         self.num_classes = num_classes
@@ -138,7 +138,7 @@ class ContinualLearner(ResumableModule, ABC):
             return self.network(self.image_shape, num_classes)
 
     def check_finite(self, name: str, value: Tensor) -> None:
-        """Stop a run whose numbers are none any more.
+        """Stop a run whose loss or gradient is NaN or infinite.
 
         Args:
             name: What the number is, such as "the loss".
@@ -179,7 +179,7 @@ class ContinualLearner(ResumableModule, ABC):
     def _check_budget(self) -> None:
         if self.storage_floats > self.budget_floats:
             raise RuntimeError(
-                f"{type(self).__name__} stores {self.storage_floats} floats, and its budget are {self.budget_floats}"
+                f"{type(self).__name__} stores {self.storage_floats} floats, but its budget is {self.budget_floats}"
             )
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:

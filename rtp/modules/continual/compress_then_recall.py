@@ -20,6 +20,7 @@ from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.utils.checks import check_at_least, check_positive
 from rtp.utils.seeds import derived_seed
 
 TaskMemoryFactory = Callable[[tuple[int, int, int], int, float], Memory]
@@ -58,7 +59,7 @@ class CompressThenRecall(ContinualLearner):
         augmentation: Applied with one choice and one parameter to recalled and real images of an outer step
             (siamese), and image by image when networks are trained from recalled images.
         optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.2).
-        gradient_clip: Largest norm of the outer gradient, above 0; null for any.
+        gradient_clip: Largest norm of the outer gradient, positive; null for any.
         networks: Networks trained on a task's recalled images to measure it, at least 1.
         protocol: How they are trained; "the same setups as the inner loop optimization" (A.2).
         seed: Seed of these networks.
@@ -100,10 +101,8 @@ class CompressThenRecall(ContinualLearner):
             ("reservoir_samples", reservoir_samples, 0),
             ("networks", networks, 1),
         ):
-            if value < least:
-                raise UserError(f"{name} must be at least {least}, got {value}")
-        if gradient_clip is not None and not gradient_clip > 0:
-            raise UserError(f"gradient_clip must be above 0, got {gradient_clip}")
+            check_at_least(name, value, least)
+        check_positive("gradient_clip", gradient_clip)
         self.fresh_network(num_classes)  # one that does not suit the images is reported now, not at the first step
         self.make_memory = memory
         self.memory = self._fresh_memory()

@@ -1,13 +1,16 @@
-"""Elastic weight consolidation."""
+"""Elastic weight consolidation, and the diagonal of the Fisher information that it rests on."""
+
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules.continual.experience_replay import ReplayLearner
-from rtp.modules.continual.fisher import diagonal_fisher
-from rtp.modules.continual.single_network import check_positive, flat
-from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_positive
 
 
 class EWC(ReplayLearner):
@@ -21,17 +24,12 @@ class EWC(ReplayLearner):
     as in the tables of La-MAML (Gupta et al., NeurIPS 2020) that table 3 takes over: `penalty_floats` has them.
 
     Kirkpatrick et al., "Overcoming Catastrophic Forgetting in Neural Networks", PNAS 2017. In the single pass of the
-    stream, the Fisher information is that of a uniform sample of the task, kept in the storage budget until its end.
+    stream, the Fisher information is that of a uniform sample of the task, kept until its end in the storage budget,
+    `memory_images`.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: Of a step, positive.
-        strength: lambda, positive; a step diverges where learning_rate * lambda * sum_k F_ki is above 2.
-        memory_images: Storage budget, in real images, at least 1: samples for the Fisher information.
+        ewc_lambda: lambda, positive; a step diverges where learning_rate * lambda * sum_k F_ki is above 2.
+        **kwargs: Of `ReplayLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -40,21 +38,11 @@ class EWC(ReplayLearner):
     importance: Tensor
     pull: Tensor
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        strength: float,
-        memory_images: int,
-    ) -> None:
-        check_positive("strength", strength)
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, learning_rate, memory_images)
-        self.strength = strength
-        theta = flat(self.weights).detach()
+    def __init__(self, ewc_lambda: float, **kwargs: Any) -> None:
+        check_positive("ewc_lambda", ewc_lambda)
+        super().__init__(**kwargs)
+        self.ewc_lambda = ewc_lambda
+        theta = parameters_to_vector(self.weights).detach()
         self.register_buffer("importance", torch.zeros_like(theta))  # sum_k F_k
         self.register_buffer("pull", torch.zeros_like(theta))  # sum_k F_k theta_k
 
@@ -65,7 +53,7 @@ class EWC(ReplayLearner):
 
     def learn(self, batch: StreamBatch) -> None:
         """Take one step, then store."""
-        penalty = self.strength * (self.importance * flat(self.weights).detach() - self.pull)
+        penalty = self.ewc_lambda * (self.importance * parameters_to_vector(self.weights).detach() - self.pull)
         self.step(self.gradient(self.loss(batch.images, batch.labels, batch.task)) + penalty)
         self.store(batch)
 
@@ -80,5 +68,33 @@ class EWC(ReplayLearner):
         columns = self.task_columns(outputs, task)[0]
         fisher = diagonal_fisher(self.net, images, columns)
         self.importance += fisher
-        self.pull += fisher * flat(self.weights).detach()
+        self.pull += fisher * parameters_to_vector(self.weights).detach()
         self.reservoir.clear()
+
+
+def diagonal_fisher(network: nn.Module, images: Tensor, columns: Tensor) -> Tensor:
+    """Work out F_i = mean over x of sum over y of p(y|x) (d log p(y|x) / d theta_i)^2.
+
+    The expectation over the labels is the network's own and exact, one term a class, where it is often sampled.
+
+    Args:
+        network: Maps images (n, C, H, W) to logits (n, total_classes).
+        images: (n, C, H, W), n at least 1.
+        columns: (c,) numbers of the logits that belong to the images' task; p is their softmax.
+
+    Returns:
+        (P,) at least 0, in the order of `network.parameters()`.
+    """
+    parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+
+    def log_probabilities(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
+        return F.log_softmax(functional_call(network, parameters, (image[None],))[0, columns], dim=0)
+
+    fisher = torch.zeros(sum(parameter.numel() for parameter in parameters.values())).to(
+        next(iter(parameters.values()))
+    )
+    for image in images:  # one at a time: a derivative has as many numbers as the network, times the classes
+        probabilities = log_probabilities(parameters, image).exp()
+        gradients = jacrev(log_probabilities)(parameters, image)
+        fisher += torch.cat([probabilities @ gradient.flatten(1).square() for gradient in gradients.values()])
+    return fisher / len(images)

@@ -1,12 +1,14 @@
 """Experience replay with a reservoir."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules.continual.reservoir import Reservoir
-from rtp.modules.continual.single_network import SingleNetworkLearner, check_positive
-from rtp.modules.networks import NetworkFactory
+from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.utils.checks import check_positive
 
 Samples = tuple[Tensor, Tensor, Tensor]
 """Images (n, C, H, W), labels (n,) and tasks (n,)."""
@@ -16,31 +18,17 @@ class ReplayLearner(SingleNetworkLearner):
     """A learner that stores real images in a reservoir as large as its storage budget.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: Of a step, positive.
         memory_images: Storage budget, in real images, at least 1.
+        **kwargs: Of `SingleNetworkLearner`.
 
     Raises:
         UserError: If a number is out of its range.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        memory_images: int,
-    ) -> None:
+    def __init__(self, memory_images: int, **kwargs: Any) -> None:
         check_positive("memory_images", memory_images)
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, learning_rate, memory_images)
-        self.reservoir = Reservoir(memory_images, image_shape)
+        super().__init__(memory_images=memory_images, **kwargs)
+        self.reservoir = Reservoir(memory_images, self.image_shape)
 
     @property
     def storage_floats(self) -> int:
@@ -73,18 +61,6 @@ class ExperienceReplay(ReplayLearner):
     theta = theta - alpha grad mean of l over the minibatch and the replayed samples; then the minibatch is stored.
 
     Chaudhry et al., "On Tiny Episodic Memories in Continual Learning", 2019.
-
-    Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: Of a step, positive.
-        memory_images: Storage budget, in real images, at least 1.
-
-    Raises:
-        UserError: If a number is out of its range.
     """
 
     def learn(self, batch: StreamBatch) -> None:

@@ -1,13 +1,16 @@
-"""Gradient episodic memory."""
+"""Gradient episodic memory, with the quadratic programme that projects its gradients."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
-from rtp.modules.continual.gradient_projection import project_gradient
 from rtp.modules.continual.single_network import SingleNetworkLearner
-from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_at_least
 
 
 class GEM(SingleNetworkLearner):
@@ -18,14 +21,9 @@ class GEM(SingleNetworkLearner):
     Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017, algorithm 1.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: Of a step, positive.
         margin: gamma, at least 0; the authors use 0.5 (their code).
         memory_images: Storage budget, in real images, at least T.
+        **kwargs: Of `SingleNetworkLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -35,27 +33,16 @@ class GEM(SingleNetworkLearner):
     labels: Tensor
     seen: Tensor
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        margin: float,
-        memory_images: int,
-    ) -> None:
-        if margin < 0:
-            raise UserError(f"margin must be at least 0, got {margin}")
-        if memory_images < num_tasks:
-            raise UserError(f"memory_images is {memory_images}, less than one image for each of {num_tasks} tasks")
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, learning_rate, memory_images)
+    def __init__(self, margin: float, memory_images: int, **kwargs: Any) -> None:
+        check_at_least("margin", margin, 0)
+        super().__init__(memory_images=memory_images, **kwargs)
+        if memory_images < self.num_tasks:
+            raise UserError(f"memory_images is {memory_images}, less than one image for each of {self.num_tasks} tasks")
         self.margin = margin
-        places = memory_images // num_tasks
-        self.register_buffer("images", torch.zeros(num_tasks, places, *image_shape))
-        self.register_buffer("labels", torch.zeros(num_tasks, places, dtype=torch.int64))
-        self.register_buffer("seen", torch.zeros(num_tasks, dtype=torch.int64))
+        places = memory_images // self.num_tasks
+        self.register_buffer("images", torch.zeros(self.num_tasks, places, *self.image_shape))
+        self.register_buffer("labels", torch.zeros(self.num_tasks, places, dtype=torch.int64))
+        self.register_buffer("seen", torch.zeros(self.num_tasks, dtype=torch.int64))
 
     @property
     def storage_floats(self) -> int:
@@ -84,3 +71,42 @@ class GEM(SingleNetworkLearner):
         self.images[batch.task, where] = images.to(self.images)
         self.labels[batch.task, where] = labels
         self.seen[batch.task] = end
+
+
+def project_gradient(gradient: Tensor, constraints: Tensor, margin: float = 0.0) -> Tensor:
+    """Project a gradient onto the half-spaces of the stored tasks' gradients (equations 8 to 12 of GEM).
+
+    g~ = g + G^T v, where v minimises |g + G^T v|^2 subject to v >= margin. With a margin of 0 this is the point nearest
+    to g with <g~, g_k> >= 0 for every row g_k of G. A gradient that violates none of the constraints is left as it is.
+
+    Deviation from the paper: there the margin, gamma, is added to the v that was found for a margin of 0; here it
+    bounds v from below, as in the authors' code.
+
+    Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017.
+
+    Args:
+        gradient: (P,) g, of the minibatch at hand.
+        constraints: (k, P) G, a row a stored task; k may be 0.
+        margin: gamma, at least 0; larger ones favour the stored tasks.
+
+    Returns:
+        (P,) the projected gradient g~.
+    """
+    if bool((constraints @ gradient >= 0).all()):
+        return gradient
+    rows = constraints.double()
+    shifted = gradient.double() + margin * rows.sum(0)  # v = margin + u with u >= 0
+    # a constraint does not depend on the length of its row, and the solver's tolerance should not either
+    lengths = rows.norm(dim=1).clamp_min(torch.finfo(torch.double).tiny)
+    u = torch.from_numpy(_nearest_cone_point(rows / lengths[:, None], -shifted)).to(rows) / lengths
+    return (shifted + u @ rows).to(gradient)
+
+
+def _nearest_cone_point(rows: Tensor, point: Tensor) -> np.ndarray:
+    """The u >= 0 that minimises |u @ rows - point|, of k numbers."""
+    together = torch.cat([rows, point[None]])
+    # only inner products matter: a square root of their matrix has k + 1 rows in the place of P
+    values, vectors = torch.linalg.eigh(together @ together.T)
+    root = (values.clamp_min(0).sqrt()[:, None] * vectors.T).numpy(force=True)
+    solution, _ = nnls(root[:, :-1], root[:, -1], maxiter=100 * len(rows))  # the default of 3 k can be too few
+    return solution

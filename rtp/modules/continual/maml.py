@@ -1,15 +1,19 @@
 """Meta-learning on the stream: C-MAML, and La-MAML with a learned rate for every weight."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules.continual.experience_replay import ReplayLearner
-from rtp.modules.continual.look_ahead import Loss, Weights, look_ahead
-from rtp.modules.continual.single_network import check_positive, flat
-from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_positive
+
+Weights = Sequence[Tensor]
+"""A network's parameters or as many tensors of their shapes."""
+Loss = Callable[[Weights], Tensor]
+"""From a network's weights to the scalar loss of some samples."""
 
 
 class CMAML(ReplayLearner):
@@ -25,35 +29,18 @@ class CMAML(ReplayLearner):
     Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020, section 4.1.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: beta, of the outer step, positive.
         inner_learning_rate: alpha, of the steps ahead, positive.
         second_order: Whether the steps ahead are differentiated through their gradients; the authors' commands do so
             for CIFAR-100 and not for MNIST.
-        memory_images: Storage budget, in real images, at least 1.
+        **kwargs: Of `ReplayLearner`; `learning_rate` is beta, the rate of the outer step.
 
     Raises:
         UserError: If a number is out of its range.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        inner_learning_rate: float,
-        second_order: bool,
-        memory_images: int,
-    ) -> None:
+    def __init__(self, inner_learning_rate: float, second_order: bool, **kwargs: Any) -> None:
         check_positive("inner_learning_rate", inner_learning_rate)
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, learning_rate, memory_images)
+        super().__init__(**kwargs)
         self.inner_learning_rate = inner_learning_rate
         self.second_order = second_order
 
@@ -95,58 +82,61 @@ class LaMAML(CMAML):
     Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020, algorithm 1.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: eta, of the rates, positive.
-        inner_learning_rate: alpha at the start, positive.
-        second_order: See `CMAML`.
-        memory_images: Storage budget, in real images, at least 1.
+        **kwargs: Of `CMAML`; here `learning_rate` is eta, the rate that the rates are learned with, and
+            `inner_learning_rate` is alpha at the start.
 
     Raises:
         UserError: If a number is out of its range.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        inner_learning_rate: float,
-        second_order: bool,
-        memory_images: int,
-    ) -> None:
-        super().__init__(
-            image_shape,
-            num_classes,
-            total_classes,
-            num_tasks,
-            network,
-            learning_rate,
-            inner_learning_rate,
-            second_order,
-            memory_images,
-        )
-        self.rates = nn.ParameterList(torch.full_like(weight, inner_learning_rate) for weight in self.weights)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rates = nn.ParameterList(torch.full_like(weight, self.inner_learning_rate) for weight in self.weights)
 
     @property
     def rate_floats(self) -> int:
         """Floats of the rates, which the budget is not charged with."""
-        return flat(list(self.rates)).numel()
+        return sum(rate.numel() for rate in self.rates)
 
     def learn(self, batch: StreamBatch) -> None:
         """Take one outer step of the rates and with them one of the weights, then store."""
         rates, weights = list(self.rates), self.weights
-        slopes = torch.autograd.grad(self.meta_loss(batch, rates), [*rates, *weights])
+        gradients = torch.autograd.grad(self.meta_loss(batch, rates), [*rates, *weights])
         with torch.no_grad():
             for rate, weight, for_rate, for_weight in zip(
-                rates, weights, slopes[: len(rates)], slopes[len(rates) :], strict=True
+                rates, weights, gradients[: len(rates)], gradients[len(rates) :], strict=True
             ):
                 rate.sub_(for_rate, alpha=self.learning_rate)
                 weight.sub_(rate.clamp_min(0) * for_weight)
         self.store(batch)
+
+
+def look_ahead(weights: Weights, rates: Weights, losses: Sequence[Loss], second_order: bool) -> list[Weights]:
+    """Take one step of gradient descent for each loss, one after the other.
+
+    theta_{k'+1} = theta_k' - max(0, alpha) * grad l_k'(theta_k'), the inner loop of La-MAML's algorithm 1.
+
+    Deviation from the paper: there the rates are cut off at 0 in the outer step alone; here also in these steps, as in
+    the authors' code.
+
+    Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
+
+    Args:
+        weights: theta_0; they require gradients.
+        rates: alpha, tensors of the weights' shapes, or scalars.
+        losses: l_k' of one sample after the other; a minibatch's of the current task.
+        second_order: Whether the result is differentiated through the gradients too; if not, these are constants, as in
+            first-order MAML. For the rates this changes nothing when there is one loss.
+
+    Returns:
+        theta_1 to theta_k, differentiable with respect to `weights` and `rates`.
+    """
+    steps: list[Weights] = []
+    for loss in losses:
+        gradients = torch.autograd.grad(loss(weights), weights, create_graph=second_order)
+        weights = [
+            weight - rate.clamp_min(0) * gradient
+            for weight, rate, gradient in zip(weights, rates, gradients, strict=True)
+        ]
+        steps.append(weights)
+    return steps

@@ -1,12 +1,17 @@
-"""Meta-experience replay."""
+"""Meta-experience replay, and its use of Reptile: stochastic gradient descent, then part of the way back."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules.continual.experience_replay import ReplayLearner
-from rtp.modules.continual.reptile import SampleLoss, reptile_within_and_across
-from rtp.modules.continual.single_network import check_positive
-from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_positive
+
+SampleLoss = Callable[[], Tensor]
+"""The loss of one sample at the weights as they are."""
 
 
 class MER(ReplayLearner):
@@ -17,48 +22,29 @@ class MER(ReplayLearner):
     drawn without replacement, as in the authors' code.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: alpha, of a step on one sample, positive.
         batches_per_sample: s, at least 1.
         batch_size: k, the sample at hand and k - 1 replayed ones, at least 1.
-        within_batch: beta, positive.
-        across_batches: gamma, positive.
-        memory_images: Storage budget, in real images, at least 1.
+        beta: Part of the way kept within a batch, positive.
+        gamma: Part of the way kept across batches, positive.
+        **kwargs: Of `ReplayLearner`; `learning_rate` is alpha, the rate of a step on one sample.
 
     Raises:
         UserError: If a number is out of its range.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        batches_per_sample: int,
-        batch_size: int,
-        within_batch: float,
-        across_batches: float,
-        memory_images: int,
-    ) -> None:
+    def __init__(self, batches_per_sample: int, batch_size: int, beta: float, gamma: float, **kwargs: Any) -> None:
         for name, value in (
             ("batches_per_sample", batches_per_sample),
             ("batch_size", batch_size),
-            ("within_batch", within_batch),
-            ("across_batches", across_batches),
+            ("beta", beta),
+            ("gamma", gamma),
         ):
             check_positive(name, value)
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, learning_rate, memory_images)
+        super().__init__(**kwargs)
         self.batches_per_sample = batches_per_sample
         self.batch_size = batch_size
-        self.within_batch = within_batch
-        self.across_batches = across_batches
+        self.beta = beta
+        self.gamma = gamma
 
     def learn(self, batch: StreamBatch) -> None:
         """Learn one sample after the other, and store each before the next."""
@@ -68,8 +54,8 @@ class MER(ReplayLearner):
                 self.weights,
                 [self._batch(sample) for _ in range(self.batches_per_sample)],
                 self.learning_rate,
-                self.within_batch,
-                self.across_batches,
+                self.beta,
+                self.gamma,
             )
             self.store(sample)
 
@@ -80,3 +66,44 @@ class MER(ReplayLearner):
 
     def _loss_of(self, image: Tensor, label: Tensor, task: int) -> SampleLoss:
         return lambda: self.loss(image, label, task)
+
+
+def reptile_within_and_across(
+    weights: Sequence[Tensor],
+    batches: Sequence[Sequence[SampleLoss]],
+    learning_rate: float,
+    beta: float,
+    gamma: float,
+) -> None:
+    """Change weights as MER's algorithm 1 does for one sample of the stream.
+
+    Each batch is descended sample by sample, theta_j = theta_{j-1} - alpha grad l_j(theta_{j-1}), after which
+    theta = theta_0 + beta (theta_k - theta_0); in the end, with theta^A from before the first batch,
+    theta = theta^A + gamma (theta - theta^A).
+
+    Riemer et al., "Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference", ICLR 2019.
+
+    Args:
+        weights: theta, which require gradients and are changed in place.
+        batches: Losses of the samples of each batch.
+        learning_rate: alpha.
+        beta: 1 is plain descent.
+        gamma: 1 keeps what the batches led to.
+    """
+    start = [weight.detach().clone() for weight in weights]
+    for batch in batches:
+        before = [weight.detach().clone() for weight in weights]
+        for loss in batch:
+            gradients = torch.autograd.grad(loss(), weights)
+            with torch.no_grad():
+                for weight, gradient in zip(weights, gradients, strict=True):
+                    weight.sub_(gradient, alpha=learning_rate)
+        _interpolate(weights, before, beta)
+    _interpolate(weights, start, gamma)
+
+
+@torch.no_grad()
+def _interpolate(weights: Sequence[Tensor], origins: Sequence[Tensor], part: float) -> None:
+    """Go from the origins a part of the way to where the weights are."""
+    for weight, origin in zip(weights, origins, strict=True):
+        weight.copy_(origin.lerp(weight, part))

@@ -1,11 +1,13 @@
 """The upper bound: a network trained on all tasks together."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch, TaskStream
-from rtp.modules.continual.single_network import SingleNetworkLearner, check_positive
-from rtp.modules.networks import NetworkFactory
+from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.utils.checks import check_positive
 
 
 class Multitask(SingleNetworkLearner):
@@ -15,14 +17,9 @@ class Multitask(SingleNetworkLearner):
     is no budget for it, and `storage_floats` is what storing them would take.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
-        learning_rate: Of a step, positive.
         passes: Over all samples so far, at least 1.
         batch_size: Samples in a minibatch of these, at least 1.
+        **kwargs: Of `SingleNetworkLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -30,20 +27,10 @@ class Multitask(SingleNetworkLearner):
 
     samples: Tensor
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        passes: int,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, passes: int, batch_size: int, **kwargs: Any) -> None:
         check_positive("passes", passes)
         check_positive("batch_size", batch_size)
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, learning_rate)
+        super().__init__(memory_images=0, **kwargs)
         self.passes = passes
         self.batch_size = batch_size
         self.register_buffer("samples", torch.tensor(0))

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rtp.errors import UserError
+from rtp.utils.checks import check_at_least
 
 
 class Reservoir(nn.Module):
@@ -39,8 +39,7 @@ class Reservoir(nn.Module):
 
     def __init__(self, capacity: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        if capacity < 0:
-            raise UserError(f"the capacity of a reservoir must be at least 0, got {capacity}")
+        check_at_least("the capacity of a reservoir", capacity, 0)
         self.register_buffer("images", torch.zeros(capacity, *image_shape))
         self.register_buffer("labels", torch.zeros(capacity, dtype=torch.int64))
         self.register_buffer("tasks", torch.zeros(capacity, dtype=torch.int64))

@@ -1,28 +1,24 @@
 """What the learners that train one network on the stream have in common."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from rtp.errors import UserError
 from rtp.modules.continual.base import ContinualLearner
-from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_positive
 
 
 class SingleNetworkLearner(ContinualLearner):
     """Trains one network for all tasks by stochastic gradient descent without momentum.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of the network, taken from the stream, see `ContinualLearner`.
-        num_tasks: Number of tasks T, taken from the stream.
-        network: The network to train.
         learning_rate: Of a step, positive.
         memory_images: Storage budget, in real images.
+        **kwargs: Of `ContinualLearner`.
 
     Attributes:
         net: The network being trained.
@@ -31,19 +27,10 @@ class SingleNetworkLearner(ContinualLearner):
         UserError: If a number is out of its range.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
-        network: NetworkFactory,
-        learning_rate: float,
-        memory_images: int = 0,
-    ) -> None:
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, memory_images)
+    def __init__(self, learning_rate: float, memory_images: int = 0, **kwargs: Any) -> None:
+        super().__init__(memory_images=memory_images, **kwargs)
         check_positive("learning_rate", learning_rate)
-        self.net = self.fresh_network(total_classes)
+        self.net = self.fresh_network(self.total_classes)
         self.learning_rate = learning_rate
 
     @property
@@ -92,7 +79,7 @@ class SingleNetworkLearner(ContinualLearner):
         Returns:
             (P,) in the order of `weights`.
         """
-        return flat(torch.autograd.grad(loss, self.weights))
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, self.weights)])
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
@@ -108,22 +95,3 @@ class SingleNetworkLearner(ContinualLearner):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """None: the weights are changed by hand, and nothing but them outlives a step."""
         return []
-
-
-def flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Put tensors into one vector."""
-    return torch.cat([tensor.flatten() for tensor in tensors])
-
-
-def check_positive(name: str, value: float) -> None:
-    """Check a number of the configuration.
-
-    Args:
-        name: Its name there.
-        value: The number.
-
-    Raises:
-        UserError: If it is not positive.
-    """
-    if not value > 0:
-        raise UserError(f"{name} must be positive, got {value}")

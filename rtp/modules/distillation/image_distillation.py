@@ -9,8 +9,8 @@ from torch import Tensor
 from rtp.datamodules.class_tasks import check_shots, check_ways, first_of_each_class, one_of_each_class
 from rtp.errors import UserError
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
-from rtp.modules.memories.image_addressing import ImageAddressing
-from rtp.modules.unroll.base import Episode, draw_minibatches
+from rtp.modules.memories.image_addressing import ImageAddressedMemory
+from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
     Args:
         image_shape: (C, H, W), taken from the data set.
         num_classes: Number of classes, taken from the data set.
-        *args: As in `UnrolledDistillation`; the memory is an `ImageAddressing`.
+        *args: As in `UnrolledDistillation`; the memory is an `ImageAddressedMemory`.
         shots: Shots of a class in an episode; of several numbers a step draws one. The paper trains with 1 or 5, as it
             tests (B.3).
         few_shot: The evaluation tasks.
@@ -69,7 +69,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
     """
 
     queried_by = "images"
-    memory: ImageAddressing
+    memory: ImageAddressedMemory
 
     def __init__(
         self,
@@ -133,7 +133,9 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         per_class = num_shots * self.memory.num_slots
         minibatches = draw_minibatches(len(classes), per_class, self.slots_per_class, self.unroll.num_steps)
         recalled_labels = labels[is_shot].repeat_interleave(self.memory.num_slots)
-        episode = Episode(images, recalled_labels, minibatches.to(self.device), outer_images, labels[~is_shot])
+        episode = Episode(
+            images, recalled_labels, minibatches.to(self.device), RealImages(outer_images, labels[~is_shot])
+        )
         return episode, len(classes)
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ from torch import Tensor
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.unrolled import UnrolledDistillation
 from rtp.modules.memories.base import Memory
-from rtp.modules.unroll.base import Episode, draw_minibatches
+from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
 
 
 class MemoryDistillation(UnrolledDistillation):
@@ -60,4 +60,4 @@ def recalled_episode(
         images = augmentation.apply(images, siamese)
         real_images = augmentation.apply(real_images, siamese)
     minibatches = draw_minibatches(len(classes), memory.num_slots, slots_per_class, num_steps)
-    return Episode(images, labels, minibatches.to(images.device), real_images, real_labels)
+    return Episode(images, labels, minibatches.to(images.device), RealImages(real_images, real_labels))

@@ -113,7 +113,7 @@ def gradient_matching_loss(
         A scalar, differentiable with respect to `pairs.recalled`.
     """
     total = theta.new_zeros(())
-    slopes = torch.empty_like(pairs.recalled)
+    image_gradients = torch.empty_like(pairs.recalled)
     with torch.no_grad():
         for number, label in enumerate(pairs.classes):
             images, real = pairs.recalled[number].detach(), pairs.real[number]
@@ -121,10 +121,10 @@ def gradient_matching_loss(
             target = functions.gradient(theta, real, label.expand(len(real)))
             gradient = functions.gradient(theta, images, labels)
             direction, distance = grad_and_value(partial(gradient_distance, real=target, shapes=shapes))(gradient)
-            _, slopes[number] = functions.second_order(theta, direction, images, labels)
+            _, image_gradients[number] = functions.hessian_vector_products(theta, direction, images, labels)
             total += distance
     # a term that is zero, and whose derivative for the recalled images is the one that has just been computed
-    return total + ((pairs.recalled - pairs.recalled.detach()) * slopes).sum()
+    return total + ((pairs.recalled - pairs.recalled.detach()) * image_gradients).sum()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from rtp.modules.distillation.base import Distillation
 from rtp.modules.matching.base import class_pairs, feature_distance
 from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_at_least
 
 
 class DistributionMatching(Distillation):
@@ -45,8 +46,7 @@ class DistributionMatching(Distillation):
         augmentation: Augmentation | None = None,
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=1.0, momentum=0.5),
     ) -> None:
-        if slots_per_class < 1:
-            raise UserError(f"slots_per_class must be at least 1, got {slots_per_class}")
+        check_at_least("slots_per_class", slots_per_class, 1)
         super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
         self.slots_per_class = slots_per_class
         self._fresh_features()  # a network without them is reported now

@@ -15,7 +15,8 @@ from rtp.modules.matching.base import MatchedNetwork, class_pairs, gradient_matc
 from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
-from rtp.modules.unroll.step.functions import StepFunctions, matrix_products, step_functions
+from rtp.modules.unroll.step.functions import StepFunctions, step_functions, tf32_mode
+from rtp.utils.checks import check_at_least
 from rtp.utils.distributed import all_gather
 
 NETWORKS_KEY = "rtp_matched_networks"
@@ -78,8 +79,7 @@ class GradientMatching(Distillation):
             ("network_epochs", network_epochs),
             ("network_batch_size", network_batch_size),
         ):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
+            check_at_least(name, value, 1)
         super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
         self.slots_per_class = slots_per_class
         self.matchings_per_network = matchings_per_network
@@ -95,7 +95,7 @@ class GradientMatching(Distillation):
         fresh = self.fresh_network(self.network)
         functions = step_functions(fresh, compile=self.compiles)
         shapes = [parameter.shape for parameter in fresh.parameters()]
-        with matrix_products("fp32"):
+        with tf32_mode("fp32"):
             network = self._next_network(fresh, functions)
             pairs = class_pairs(self.memory, self.slots_per_class, real_images, real_labels, self.augmentation)
             loss = gradient_matching_loss(functions, network.theta, shapes, pairs)

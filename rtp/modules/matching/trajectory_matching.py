@@ -20,8 +20,9 @@ from rtp.modules.matching.experts import ExpertBuffer, default_folder, made_of, 
 from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import TrainingProtocol
-from rtp.modules.unroll.base import Episode, Unroll, draw_minibatches
+from rtp.modules.unroll.base import Episode, Unroll, WeightLoss, draw_minibatches
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.utils.checks import check_at_least
 from rtp.utils.distributed import rank_and_world_size
 from rtp.utils.seeds import derived_seed
 
@@ -37,7 +38,7 @@ class TrajectoryMatching(Distillation):
 
         |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2.
 
-    The real images of a batch are not used: the experts stand for them.
+    The real images of a batch are not used: the experts were trained on them.
 
     Deviations: MTT learns the student's learning rate too, from a start of 0.01; here it is the inner optimizer's and
     fixed, as networks are retrained with a rate of the evaluation's and a memory is no more than its images. MTT
@@ -89,8 +90,7 @@ class TrajectoryMatching(Distillation):
             ("max_start_epoch", max_start_epoch, 0),
             ("expert_seed", expert_seed, 0),
         ):
-            if value < least:
-                raise UserError(f"{name} must be at least {least}, got {value}")
+            check_at_least(name, value, least)
         if max_start_epoch + expert_epochs > expert_protocol.epochs:
             raise UserError(
                 f"experts of {expert_protocol.epochs} epochs end before max_start_epoch {max_start_epoch} + "
@@ -137,13 +137,11 @@ class TrajectoryMatching(Distillation):
             weights.to(self.device) for weights in self.buffer.weights(expert, (start, start + self.expert_epochs))
         )
         student = self.fresh_network(self.network)
-        set_weights(student, theta)
-        episode = self._episode(real_images, real_labels)
-        return self.unroll.meta_loss(
-            student, self.inner_optimizer, episode, lambda theta_n: matching_loss(theta_n, theta, target)
-        )
+        nn.utils.vector_to_parameters(theta, student.parameters())
+        episode = self._episode(lambda theta_n: matching_loss(theta_n, theta, target))
+        return self.unroll.meta_loss(student, self.inner_optimizer, episode)
 
-    def _episode(self, real_images: Tensor, real_labels: Tensor) -> Episode:
+    def _episode(self, objective: WeightLoss) -> Episode:
         num_classes, num_slots = self.memory.query_dim, self.memory.num_slots
         classes = torch.arange(num_classes, device=self.device)
         images, labels = self.memory.recall(classes).flatten(0, 1), classes.repeat_interleave(num_slots)
@@ -156,7 +154,7 @@ class TrajectoryMatching(Distillation):
             draws = self.augmentation.sample(len(chosen), self.device)
             images, labels = self.augmentation.apply(images[chosen], draws), labels[chosen]
             minibatches = torch.arange(len(chosen), device=self.device).view_as(minibatches)
-        return Episode(images, labels, minibatches, real_images, real_labels)
+        return Episode(images, labels, minibatches, objective)
 
     def _prepare(self, buffer: ExpertBuffer, images: Tensor, labels: Tensor) -> None:
         rank, world_size = rank_and_world_size()
@@ -202,16 +200,3 @@ def matching_loss(theta: Tensor, start: Tensor, target: Tensor) -> Tensor:
         target: (P,) the expert's theta*_{t+M}.
     """
     return (theta - target).square().sum() / (start - target).square().sum()
-
-
-@torch.no_grad()
-def set_weights(network: nn.Module, theta: Tensor) -> None:
-    """Copy one vector of weights into a network.
-
-    Args:
-        network: Its parameters have P numbers.
-        theta: (P,), in the order of `parameters()`.
-    """
-    sizes = [parameter.numel() for parameter in network.parameters()]
-    for parameter, part in zip(network.parameters(), theta.split(sizes), strict=True):
-        parameter.copy_(part.view_as(parameter))

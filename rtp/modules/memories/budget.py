@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from rtp.errors import UserError
+from rtp.utils.checks import check_at_least, check_positive
 
 BASES_SHARE = 0.4  # the authors' CIFAR10 command: 16 bases of 3x16x16 in the storage of 10 images of 3x32x32
 MIN_SLOTS = 6  # images a class: with fewer, memories of Digits saturated (docs/log.md)
@@ -33,8 +34,7 @@ class StorageBudget:
 
     def __post_init__(self) -> None:
         """Check what can be wrong between the arguments."""
-        if not self.images_per_class > 0:
-            raise UserError(f"images_per_class must be positive, got {self.images_per_class}")
+        check_positive("images_per_class", self.images_per_class)
         _, height, width = self.image_shape
         if self.downsampling < 1 or height % self.downsampling or width % self.downsampling:
             common = math.gcd(height, width)
@@ -71,8 +71,7 @@ class StorageBudget:
         Raises:
             UserError: If `num_bases` is below 1, or so large that r < 1; says which K or budget would fit.
         """
-        if num_bases < 1:
-            raise UserError(f"num_bases must be at least 1, got {num_bases}")
+        check_at_least("num_bases", num_bases, 1)
         rest = self.floats - num_bases * self.basis_size
         matrices = rest // (self.num_classes * num_bases)
         if matrices >= 1:

@@ -1,4 +1,4 @@
-"""A memory that is addressed by images in place of labels (sections 5.3.2 and B.3)."""
+"""A memory that is addressed by images, not labels (sections 5.3.2 and B.3)."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -11,12 +11,13 @@ from rtp.modules.memories.addressable import SharedBases
 from rtp.modules.memories.base import Initialisation, StoredSizes
 from rtp.modules.memories.budget import StorageBudget
 from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_at_least
 
 NETWORK, FEATURES = "feature_network.", "features."
 """Prefix of the feature network's weights in a `state_dict` and in a file."""
 
 
-class ImageAddressing(SharedBases):
+class ImageAddressedMemory(SharedBases):
     """Bases and addressing matrices with a feature network h that makes the query, y = h(image).
 
     The paper gives the numbers of bases and matrices and says that "an extra ConvNet" outputs the query (A.3, B.3), not
@@ -53,8 +54,7 @@ class ImageAddressing(SharedBases):
         init: Initialisation = "kaiming_uniform",
     ) -> None:
         for name, value in (("query_dim", query_dim), ("num_bases", num_bases), ("num_slots", num_slots)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
+            check_at_least(name, value, 1)
         basis_shape = StorageBudget(1, num_classes, image_shape, downsampling).basis_shape
         super().__init__(image_shape, query_dim, num_slots, num_bases, basis_shape, init)
         self.feature_network: nn.Module = feature_network(image_shape, query_dim)

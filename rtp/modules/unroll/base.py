@@ -9,27 +9,38 @@ from torch import Tensor, nn
 
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer
 
-Objective = Callable[[Tensor], Tensor]
-"""Judges a trained network: from its flat weights theta_T (P,), in the order of `parameters()`, to a scalar."""
+WeightLoss = Callable[[Tensor], Tensor]
+"""Maps the flat weights theta_T (P,) of a trained network, in the order of `parameters()`, to a scalar."""
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """The usual objective: the trained network's mean cross-entropy on real images.
+
+    Attributes:
+        images: (n, C, H, W) real images B of line 14.
+        labels: (n,) their labels.
+    """
+
+    images: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What one inner loop trains on and what it is judged by.
+    """One inner loop: the images that it trains on, and the objective of the trained network.
 
     Attributes:
         images: (m, C, H, W) recalled images, the only input that is differentiated.
         labels: (m,) their labels.
         minibatches: (T, b) indices into the recalled images, a row a step.
-        real_images: (n, C, H, W) real images B of line 14.
-        real_labels: (n,) their labels.
+        objective: The outer loss, on real images or of the weights alone.
     """
 
     images: Tensor
     labels: Tensor
     minibatches: Tensor
-    real_images: Tensor
-    real_labels: Tensor
+    objective: RealImages | WeightLoss
 
 
 class Unroll(ABC):
@@ -42,16 +53,13 @@ class Unroll(ABC):
     num_steps: int
 
     @abstractmethod
-    def meta_loss(
-        self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode, objective: Objective | None = None
-    ) -> Tensor:
-        """Train the network on recalled images and judge it on real ones.
+    def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
+        """Train the network on recalled images and compute its outer loss.
 
         Args:
             network: A fresh network, theta_0; its parameters are left as they are.
             optimizer: The inner loop's update rule.
             episode: The images; `minibatches` has `num_steps` rows.
-            objective: Judges the trained network in place of its mean cross-entropy on the real images.
 
         Returns:
             J(phi), a scalar, differentiable with respect to `episode.images`.

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from rtp.errors import UserError
-from rtp.modules.unroll.base import Episode, Objective, Unroll
+from rtp.modules.unroll.base import Episode, RealImages, Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.utils.checks import check_at_least
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,9 @@ class HigherUnroll(Unroll):
 
     def __post_init__(self) -> None:
         """Check the range."""
-        if self.num_steps < 1:
-            raise UserError(f"num_steps must be at least 1, got {self.num_steps}")
+        check_at_least("num_steps", self.num_steps, 1)
 
-    def meta_loss(
-        self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode, objective: Objective | None = None
-    ) -> Tensor:
+    def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
         """See `Unroll.meta_loss`."""
         names, theta_0 = zip(*network.named_parameters(), strict=True)
         inner = differentiable(optimizer, theta_0)
@@ -51,9 +48,9 @@ class HigherUnroll(Unroll):
 
         for batch in episode.minibatches:
             theta = inner.step(loss(episode.images[batch], episode.labels[batch]), params=theta)
-        if objective is not None:
-            return objective(torch.cat([weights.flatten() for weights in theta]))
-        return loss(episode.real_images, episode.real_labels)
+        if isinstance(episode.objective, RealImages):
+            return loss(episode.objective.images, episode.objective.labels)
+        return episode.objective(nn.utils.parameters_to_vector(theta))
 
 
 @singledispatch

@@ -1,4 +1,4 @@
-"""Optimizers of the inner loop: what one step of training on recalled images does to the weights.
+"""Optimizers of the inner loop: one step of training on recalled images.
 
 Each rule is a pure step with its adjoint; `rtp.modules.unroll.higher` has them as `higher`'s differentiable optimizers.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import UserError
+from rtp.utils.checks import check_in, check_positive
 
 MomentumMode = Literal["none", "forward_only", "full"]
 State = tuple[Tensor, ...]
@@ -18,7 +19,7 @@ State = tuple[Tensor, ...]
 
 
 class InnerOptimizer(ABC):
-    """A rule for training a network on recalled images, cut apart from how the loop is differentiated."""
+    """A rule for training a network on recalled images, independent of how the loop is differentiated."""
 
     @abstractmethod
     def initial_state(self, theta: Tensor) -> State:
@@ -39,11 +40,11 @@ class InnerOptimizer(ABC):
             gradient: (P,) g_t, the loss's gradient at theta_{t-1}.
 
         Returns:
-            theta_t, the state after step t, and what `adjoint` needs to know of the step.
+            theta_t, the state after step t, and the residuals that `adjoint` needs.
         """
 
     @abstractmethod
-    def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, known: State) -> tuple[Tensor, State]:
+    def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, residuals: State) -> tuple[Tensor, State]:
         """Carry derivatives of the meta-loss J from the outputs of `step` to its inputs.
 
         The derivative for theta_{t-1} through this rule is that for theta_t, which the caller keeps.
@@ -52,7 +53,7 @@ class InnerOptimizer(ABC):
             t: Number of the step, from 1.
             theta_bar: (P,) dJ / dtheta_t.
             state_bar: dJ / d(state after step t).
-            known: The last value that `step` returned.
+            residuals: Those that `step` returned.
 
         Returns:
             dJ / dg_t and dJ / d(state after step t - 1).
@@ -81,20 +82,19 @@ class InnerSGD(InnerOptimizer):
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check_learning_rate(self.learning_rate)
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"momentum must lie in [0, 1), got {self.momentum}")
+        check_positive("learning_rate", self.learning_rate)
+        check_in("momentum", self.momentum, "[0, 1)")
 
     def initial_state(self, theta: Tensor) -> State:
         """m_0 = 0, line 7."""
         return (torch.zeros_like(theta),)
 
     def step(self, t: int, theta: Tensor, state: State, gradient: Tensor) -> tuple[Tensor, State, State]:
-        """See `InnerOptimizer.step`; the adjoint of a linear rule needs to know nothing."""
+        """See `InnerOptimizer.step`; the adjoint of a linear rule needs no residuals."""
         momentum = torch.add(gradient, state[0], alpha=self.carried)
         return torch.sub(theta, momentum, alpha=self.learning_rate), (momentum,), ()
 
-    def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, known: State) -> tuple[Tensor, State]:
+    def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, residuals: State) -> tuple[Tensor, State]:
         """See `InnerOptimizer.adjoint`."""
         momentum_bar = torch.sub(state_bar[0], theta_bar, alpha=self.learning_rate)
         differentiated = self.carried if self.momentum_mode == "full" else 0.0
@@ -131,11 +131,10 @@ class InnerAdam(InnerOptimizer):
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check_learning_rate(self.learning_rate)
+        check_positive("learning_rate", self.learning_rate)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"betas must lie in [0, 1), got {self.betas}")
-        if not self.eps > 0:
-            raise UserError(f"eps must be positive, got {self.eps}")
+        check_positive("eps", self.eps)
 
     def initial_state(self, theta: Tensor) -> State:
         """m_0 = v_0 = 0."""
@@ -149,20 +148,15 @@ class InnerAdam(InnerOptimizer):
         update = m / (1 - beta_1**t) / (v / (1 - beta_2**t) + self.eps).sqrt()
         return theta - self.learning_rate * update, (m, v), (m, v, gradient)
 
-    def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, known: State) -> tuple[Tensor, State]:
+    def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, residuals: State) -> tuple[Tensor, State]:
         """See `InnerOptimizer.adjoint`."""
         beta_1, beta_2 = self.betas
-        m, v, gradient = known
+        m, v, gradient = residuals
         correction_1, correction_2 = 1 - beta_1**t, 1 - beta_2**t
         inverse_root = (v / correction_2 + self.eps).rsqrt()
         # d(m^ (v^ + eps)^(-1/2)): by m^ (v^ + eps)^(-1/2), by v^ -m^ (v^ + eps)^(-3/2) / 2
         m_bar = state_bar[0] - self.learning_rate * theta_bar * inverse_root / correction_1
-        slope = 0.5 * self.learning_rate * theta_bar * (m / correction_1) * inverse_root**3
-        v_bar = state_bar[1] + slope / correction_2
+        v_hat_bar = 0.5 * self.learning_rate * theta_bar * (m / correction_1) * inverse_root**3
+        v_bar = state_bar[1] + v_hat_bar / correction_2
         gradient_bar = (1 - beta_1) * m_bar + 2 * (1 - beta_2) * gradient * v_bar
         return gradient_bar, (beta_1 * m_bar, beta_2 * v_bar)
-
-
-def _check_learning_rate(learning_rate: float) -> None:
-    if not learning_rate > 0:
-        raise UserError(f"learning_rate must be positive, got {learning_rate}")

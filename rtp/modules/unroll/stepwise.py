@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from rtp.errors import UserError
-from rtp.modules.unroll.base import Episode, Objective, Unroll
+from rtp.modules.unroll.base import Episode, RealImages, Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer
-from rtp.modules.unroll.step.functions import Precision, StepFunctions, matrix_products, step_functions
+from rtp.modules.unroll.step.functions import Precision, StepFunctions, step_functions, tf32_mode
 from rtp.modules.unroll.trajectory import Trajectory, fits, free_memory
 from rtp.modules.unroll.window import Window
+from rtp.utils.checks import check_at_least
 
 log = logging.getLogger(__name__)
 
@@ -42,25 +43,24 @@ class StepwiseUnroll(Unroll):
             less where it has been done before.
         precision: How convolutions and linear layers round what they multiply: "fp32" not at all, "tf32" to 10 bits
             (a GPU's matrix products alone), "bf16" to 7 bits. Weights, norms, losses and sums stay float32.
-        kept_gigabytes: Memory for the activations of the last steps, as many as it has room for (0.09 GB each for
+        activation_cache_gb: Memory for the activations of the last steps, as many as it has room for (0.09 GB each for
             ConvNet-128 and 100 images of 32x32). They are not computed again on the way back, which takes a fifth off
             a step; 0 keeps none.
 
     Raises:
         UserError: If `num_steps` is below 1 or less than the window's size, if `precision` is none of the three, or if
-            `kept_gigabytes` is negative.
+            `activation_cache_gb` is negative.
     """
 
     num_steps: int
     window: Window | None = None
     compile: bool = True
     precision: Precision = "fp32"
-    kept_gigabytes: float = 0.0
+    activation_cache_gb: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.num_steps < 1:
-            raise UserError(f"num_steps must be at least 1, got {self.num_steps}")
+        check_at_least("num_steps", self.num_steps, 1)
         if self.window is not None and self.window.size > self.num_steps:
             raise UserError(
                 f"a window of {self.window.size} steps does not fit into num_steps={self.num_steps}: "
@@ -68,35 +68,25 @@ class StepwiseUnroll(Unroll):
             )
         if self.precision not in get_args(Precision):
             raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
-        if not self.kept_gigabytes >= 0:
-            raise UserError(f"kept_gigabytes must be at least 0, got {self.kept_gigabytes}")
+        check_at_least("activation_cache_gb", self.activation_cache_gb, 0)
 
-    def meta_loss(
-        self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode, objective: Objective | None = None
-    ) -> Tensor:
+    def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
         """See `Unroll.meta_loss`.
 
         Raises:
             UserError: If the network has buffers or draws random numbers, or if the precision is "tf32" on a CPU.
         """
         functions = self._functions(network, episode.images.detach())
-        theta_0 = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+        theta_0 = nn.utils.parameters_to_vector(network.parameters()).detach()
         if self.precision == "tf32" and not theta_0.is_cuda:
             raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
-        with matrix_products(self.precision):
-            loss: Tensor = _Solved.apply(
-                episode.images, lambda: self._solve(functions, optimizer, theta_0, episode, objective)
-            )
+        with tf32_mode(self.precision):
+            loss: Tensor = _Solved.apply(episode.images, lambda: self._solve(functions, optimizer, theta_0, episode))
         return loss
 
     @torch.no_grad()
     def _solve(
-        self,
-        functions: StepFunctions,
-        optimizer: InnerOptimizer,
-        theta_0: Tensor,
-        episode: Episode,
-        objective: Objective | None,
+        self, functions: StepFunctions, optimizer: InnerOptimizer, theta_0: Tensor, episode: Episode
     ) -> tuple[Tensor, Tensor]:
         """J and dJ / dimages."""
         images = episode.images.detach()
@@ -114,25 +104,28 @@ class StepwiseUnroll(Unroll):
             else:
                 gradient = functions.gradient(theta, images[batch], episode.labels[batch])
             before = theta
-            theta, state, known = optimizer.step(t, theta, state, gradient)
+            theta, state, residuals = optimizer.step(t, theta, state, gradient)
             if t >= first:
                 if trajectory is None:
-                    trajectory = self._trajectory(theta, end - first + 1, 1 + len(known))
-                trajectory.push(before, known)
+                    trajectory = self._trajectory(theta, end - first + 1, 1 + len(residuals))
+                trajectory.push(before, residuals)
         assert trajectory is not None  # a window has at least one step
 
-        theta_bar, loss = judged(functions, theta, episode) if objective is None else grad_and_value(objective)(theta)
+        if isinstance(episode.objective, RealImages):
+            theta_bar, loss = outer_loss_and_grad(functions, theta, episode.objective, episode.minibatches.shape[1])
+        else:
+            theta_bar, loss = grad_and_value(episode.objective)(theta)
         state_bar = tuple(torch.zeros_like(moment) for moment in state)
         images_bar = torch.zeros_like(images)
         for t in range(end, first - 1, -1):
             batch = episode.minibatches[t - 1]
-            theta, known = trajectory.pop()
-            gradient_bar, state_bar = optimizer.adjoint(t, theta_bar, state_bar, known)
+            theta, residuals = trajectory.pop()
+            gradient_bar, state_bar = optimizer.adjoint(t, theta_bar, state_bar, residuals)
             arguments = theta, gradient_bar, images[batch], episode.labels[batch]
             if t in kept:
-                through_theta, through_images = functions.keeping.second_order(*arguments, kept.pop(t))
+                through_theta, through_images = functions.keeping.hessian_vector_products(*arguments, kept.pop(t))
             else:
-                through_theta, through_images = functions.second_order(*arguments)
+                through_theta, through_images = functions.hessian_vector_products(*arguments)
             theta_bar = theta_bar + through_theta
             images_bar.index_add_(0, batch, through_images)
         return loss, images_bar
@@ -151,11 +144,11 @@ class StepwiseUnroll(Unroll):
         return step_functions(network, self.precision, self.compile)
 
     def _steps_kept(self, functions: StepFunctions, theta: Tensor, episode: Episode) -> int:
-        if self.kept_gigabytes == 0:
+        if self.activation_cache_gb == 0:
             return 0
         batch = episode.minibatches[0]
         one = functions.keeping.num_bytes(theta, episode.images.detach()[batch], episode.labels[batch])
-        return int(1e9 * self.kept_gigabytes // one)
+        return int(1e9 * self.activation_cache_gb // one)
 
     def _trajectory(self, theta: Tensor, steps: int, tensors_per_step: int) -> Trajectory:
         on_host = theta.is_cuda and not fits(steps, tensors_per_step, theta, free_memory(theta.device))
@@ -183,14 +176,21 @@ def _say_once(message: str) -> None:
     log.info(message)
 
 
-def judged(functions: StepFunctions, theta: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
-    """(dJ / dtheta_T, J), part by part of the real images: there are often many times an inner minibatch (640)."""
-    size = part_size(len(episode.real_labels), episode.minibatches.shape[1])
+def outer_loss_and_grad(functions: StepFunctions, theta: Tensor, real: RealImages, most: int) -> tuple[Tensor, Tensor]:
+    """(dJ / dtheta_T, J), over parts of the real images, which are often many times an inner minibatch (640).
+
+    Args:
+        functions: Of the network.
+        theta: (P,) theta_T.
+        real: The real images.
+        most: What a part may have, see `part_size`.
+    """
+    size = part_size(len(real.labels), most)
     theta_bar, loss = torch.zeros_like(theta), theta.new_zeros(())
-    parts = list(zip(episode.real_images.split(size), episode.real_labels.split(size), strict=True))
+    parts = list(zip(real.images.split(size), real.labels.split(size), strict=True))
     for images, labels in parts:
-        slope, part = functions.judge(theta, images, labels)
-        theta_bar += slope / len(parts)
+        gradient, part = functions.outer_loss_and_grad(theta, images, labels)
+        theta_bar += gradient / len(parts)
         loss += part / len(parts)
     return theta_bar, loss
 

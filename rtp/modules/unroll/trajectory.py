@@ -25,16 +25,16 @@ class Trajectory:
         self._steps: list[tuple[Tensor, ...]] = []
         self._device = torch.device("cpu")
 
-    def push(self, theta: Tensor, known: State) -> None:
+    def push(self, theta: Tensor, residuals: State) -> None:
         """Keep a step."""
         self._device = theta.device
-        tensors = (theta, *known)
+        tensors = (theta, *residuals)
         self._steps.append(tuple(tensor.cpu() for tensor in tensors) if self._on_host else tensors)
 
     def pop(self) -> tuple[Tensor, State]:
         """Give the latest step back."""
-        theta, *known = (tensor.to(self._device) for tensor in self._steps.pop())
-        return theta, tuple(known)
+        theta, *residuals = (tensor.to(self._device) for tensor in self._steps.pop())
+        return theta, tuple(residuals)
 
 
 def fits(num_steps: int, tensors_per_step: int, theta: Tensor, free: int) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rtp.errors import UserError
+from rtp.utils.checks import check_at_least
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Window(ABC):
 
     def __post_init__(self) -> None:
         """Check the range."""
-        if self.size < 1:
-            raise UserError(f"the size of a window must be at least 1, got {self.size}")
+        check_at_least("the size of a window", self.size, 1)
 
     @abstractmethod
     def end(self, num_steps: int) -> int:

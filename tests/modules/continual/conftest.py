@@ -26,7 +26,8 @@ class ByHand:
     def learner(self, kind: type[Any], own_heads: bool = False, **arguments: Any) -> Any:
         torch.manual_seed(0)
         self.own_heads = own_heads
-        return kind(SHAPE, CLASSES, self.outputs, TASKS, small_network, **arguments).double()
+        taken = {"image_shape": SHAPE, "num_classes": CLASSES, "total_classes": self.outputs, "num_tasks": TASKS}
+        return kind(**taken, network=small_network, **arguments).double()
 
     def batch(self, task: int = 0, size: int = 4, replay: int = 0) -> StreamBatch:
         images = torch.randn(size, *SHAPE, generator=self._generator, dtype=torch.double)

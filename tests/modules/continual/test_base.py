@@ -48,7 +48,7 @@ def test_the_budget_is_counted_in_floats_and_checked_after_every_minibatch() -> 
     learner.training_step(batch(), 0)
     learner.training_step(batch(), 1)
     assert learner.storage_floats == 40
-    with pytest.raises(RuntimeError, match="Hoarder stores 60 floats, and its budget are 40"):
+    with pytest.raises(RuntimeError, match="Hoarder stores 60 floats, but its budget is 40"):
         learner.training_step(batch(), 2)
 
 
@@ -63,7 +63,7 @@ def test_the_budget_is_checked_before_a_task_ends_and_gives_samples_up() -> None
     assert learner.storage_floats == 0
     for number in range(2):
         learner.training_step(batch(1), number)
-    with pytest.raises(RuntimeError, match="Spender stores 60 floats, and its budget are 40"):
+    with pytest.raises(RuntimeError, match="Spender stores 60 floats, but its budget is 40"):
         learner.training_step(batch(1, last=True), 2)
 
 
@@ -73,7 +73,7 @@ def test_the_budget_is_checked_after_the_end_of_a_task() -> None:
             self.learn(batch(task))
 
     learner = Late(memory_images=5)
-    with pytest.raises(RuntimeError, match="Late stores 40 floats, and its budget are 20"):
+    with pytest.raises(RuntimeError, match="Late stores 40 floats, but its budget is 20"):
         learner.training_step(batch(last=True), 0)
 
 
@@ -113,7 +113,7 @@ def test_networks_are_built_for_the_images() -> None:
     assert network(torch.zeros(5, 1, 2, 2)).shape == (5, 7)
 
 
-def test_numbers_that_are_none_stop_the_run() -> None:
+def test_a_nan_stops_the_run() -> None:
     learner = Hoarder(0)
     learner.check_finite("the loss", torch.tensor(1.0))
     with pytest.raises(DivergenceError, match="the loss is nan at step 0: training stops"):

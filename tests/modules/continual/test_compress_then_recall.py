@@ -184,9 +184,9 @@ def test_without_raw_samples_the_incoming_minibatch_alone_counts() -> None:
     sizes: list[int] = []
     original = HigherUnroll.meta_loss
 
-    def record(self: HigherUnroll, net: Any, optimizer: Any, episode: Any, objective: Any = None) -> Tensor:
-        sizes.append(len(episode.real_labels))
-        return original(self, net, optimizer, episode, objective)
+    def record(self: HigherUnroll, net: Any, optimizer: Any, episode: Any) -> Tensor:
+        sizes.append(len(episode.objective.labels))
+        return original(self, net, optimizer, episode)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HigherUnroll, "meta_loss", record)
@@ -226,7 +226,7 @@ def test_a_budget_without_room_for_a_matrix_is_one_error_that_says_what_fits() -
         ("slots_per_class", 0, "slots_per_class must be at least 1, got 0"),
         ("reservoir_samples", -1, "reservoir_samples must be at least 0, got -1"),
         ("networks", 0, "networks must be at least 1, got 0"),
-        ("gradient_clip", 0.0, "gradient_clip must be above 0, got 0.0"),
+        ("gradient_clip", 0.0, "gradient_clip must be positive, got 0.0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(argument: str, value: float, message: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules.continual.maml import CMAML, LaMAML
+from rtp.modules.continual.maml import CMAML, LaMAML, Loss, Weights, look_ahead
 
 
 def ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any) -> list[Tensor]:
@@ -23,7 +23,7 @@ def loss_ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any, outer: An
     return torch.stack([by_hand.loss(step, outer) for step in ahead(by_hand, theta, rates, batch)]).mean()
 
 
-def slope_by_differences(function: Any, point: Tensor) -> Tensor:
+def gradient_by_differences(function: Any, point: Tensor) -> Tensor:
     step = 1e-6 * torch.eye(len(point), dtype=torch.double)
     return torch.stack([(function(point + e) - function(point - e)) / 2e-6 for e in step])
 
@@ -38,10 +38,10 @@ def test_c_maml_descends_the_loss_ahead(by_hand: Any, own_heads: bool) -> None:
         outer = by_hand.samples(batch, learner.reservoir.sample(4))
         assert len(outer[1]) == (8 if step else 4)
         rates = torch.full_like(theta, 0.7)
-        slope = slope_by_differences(lambda x, b=batch, r=rates, o=outer: loss_ahead(by_hand, x, r, b, o), theta)
+        gradient = gradient_by_differences(lambda x, b=batch, r=rates, o=outer: loss_ahead(by_hand, x, r, b, o), theta)
         torch.manual_seed(step)
         learner.learn(batch)
-        torch.testing.assert_close(by_hand.weights(learner), theta - 0.4 * slope, atol=1e-8, rtol=0)
+        torch.testing.assert_close(by_hand.weights(learner), theta - 0.4 * gradient, atol=1e-8, rtol=0)
     assert learner.storage_floats == learner.budget_floats == 5 * 6
 
 
@@ -51,8 +51,8 @@ def test_first_order_c_maml_takes_the_gradient_from_ahead(by_hand: Any) -> None:
     batch, theta = by_hand.batch(), by_hand.weights(learner)
     learner.learn(batch)
     steps = ahead(by_hand, theta, torch.full_like(theta, 0.7), batch)
-    slope = torch.stack([by_hand.gradient(step, by_hand.samples(batch)) for step in steps]).mean(0)
-    torch.testing.assert_close(by_hand.weights(learner), theta - 0.4 * slope)
+    gradient = torch.stack([by_hand.gradient(step, by_hand.samples(batch)) for step in steps]).mean(0)
+    torch.testing.assert_close(by_hand.weights(learner), theta - 0.4 * gradient)
 
 
 @pytest.mark.parametrize("second_order", [False, True])
@@ -66,14 +66,14 @@ def test_la_maml_learns_its_rates_first(by_hand: Any, second_order: bool) -> Non
     outer = by_hand.samples(batch)
     learner.learn(batch)
     if second_order:
-        for_rates = slope_by_differences(lambda r: loss_ahead(by_hand, theta, r, batch, outer), rates)
-        for_theta = slope_by_differences(lambda x: loss_ahead(by_hand, x, rates, batch, outer), theta)
+        for_rates = gradient_by_differences(lambda r: loss_ahead(by_hand, theta, r, batch, outer), rates)
+        for_theta = gradient_by_differences(lambda x: loss_ahead(by_hand, x, rates, batch, outer), theta)
     else:
         # the hypergradient: minus each outer gradient times the sum of the inner ones before it
         steps = ahead(by_hand, theta, rates, batch)
-        slopes = [by_hand.gradient(step, outer) for step in steps]
-        for_theta = torch.stack(slopes).mean(0)
-        ways = [slope * (step - theta) / start for slope, step in zip(slopes, steps, strict=True)]
+        gradients = [by_hand.gradient(step, outer) for step in steps]
+        for_theta = torch.stack(gradients).mean(0)
+        ways = [gradient * (step - theta) / start for gradient, step in zip(gradients, steps, strict=True)]
         for_rates = torch.stack(ways).mean(0)
     learned = rates - eta * for_rates
     assert (learned < 0).any()  # so that the cut at 0 is seen
@@ -95,3 +95,73 @@ def test_a_replayed_minibatch_is_not_stored_again(by_hand: Any) -> None:
 def test_rates_must_be_positive(by_hand: Any) -> None:
     with pytest.raises(UserError, match="inner_learning_rate must be positive, got 0"):
         by_hand.learner(CMAML, learning_rate=0.1, inner_learning_rate=0, second_order=False, memory_images=1)
+
+
+def quadratic(curvature: Tensor, minimum: Tensor) -> Loss:
+    def loss(weights: Weights) -> Tensor:
+        return (curvature * (weights[0] - minimum) ** 2).sum() / 2
+
+    return loss
+
+
+@pytest.fixture
+def bowls() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.rand(2, 3, dtype=torch.double), torch.randn(2, 3, dtype=torch.double)
+
+
+def leaf(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.double, requires_grad=True)
+
+
+def test_two_steps_and_their_derivatives_in_closed_form(bowls: tuple[Tensor, Tensor]) -> None:
+    (a, b), (m, n) = bowls
+    theta, alpha = leaf(0.3, -1.0, 2.0), leaf(0.5, 0.1, 0.2)
+    (one,), (result,) = look_ahead([theta], [alpha], [quadratic(a, m), quadratic(b, n)], second_order=True)
+    first = theta - alpha * a * (theta - m)
+    second = first - alpha * b * (first - n)
+    torch.testing.assert_close(one, first)
+    torch.testing.assert_close(result, second)
+    outer = torch.randn(3, dtype=torch.double)
+    for_theta, for_alpha = torch.autograd.grad(outer @ result, [theta, alpha])
+    torch.testing.assert_close(for_theta, outer * (1 - alpha * a) * (1 - alpha * b))
+    gradient = -a * (theta - m) * (1 - alpha * b) - b * (first - n)
+    torch.testing.assert_close(for_alpha, outer * gradient)
+
+
+def test_first_order_takes_the_gradients_for_constants(bowls: tuple[Tensor, Tensor]) -> None:
+    (a, b), (m, n) = bowls
+    theta, alpha = leaf(0.3, -1.0, 2.0), leaf(0.5, 0.1, 0.2)
+    _, (result,) = look_ahead([theta], [alpha], [quadratic(a, m), quadratic(b, n)], second_order=False)
+    first = theta - alpha * a * (theta - m)
+    torch.testing.assert_close(result, first - alpha * b * (first - n))
+    outer = torch.randn(3, dtype=torch.double)
+    for_theta, for_alpha = torch.autograd.grad(outer @ result, [theta, alpha])
+    torch.testing.assert_close(for_theta, outer)
+    # the hypergradient: minus the sum of the inner gradients, times the outer one
+    torch.testing.assert_close(for_alpha, -outer * (a * (theta - m) + b * (first - n)))
+
+
+def test_negative_rates_stand_still(bowls: tuple[Tensor, Tensor]) -> None:
+    (a, _), (m, _) = bowls
+    theta, alpha = leaf(0.3, -1.0, 2.0), leaf(-0.5, 0.1, -0.2)
+    [(result,)] = look_ahead([theta], [alpha], [quadratic(a, m)], second_order=False)
+    assert (result == theta).tolist() == [True, False, True]
+
+
+def test_gradient_by_finite_differences() -> None:
+    torch.manual_seed(0)
+    matrix, sample = torch.randn(4, 3, dtype=torch.double), torch.randn(3, 3, dtype=torch.double)
+
+    def loss_of(vector: Tensor) -> Loss:
+        return lambda weights: (torch.tanh(weights[0] @ vector) ** 2).sum() + weights[1] * weights[0].sum().sin()
+
+    def end(theta: Tensor, offset: Tensor, alpha: Tensor, rate: Tensor) -> Tensor:
+        steps = look_ahead([theta, offset], [alpha, rate], [loss_of(x) for x in sample], second_order=True)
+        first, second = steps[-1]
+        return (matrix * first).sum() + second
+
+    theta = torch.randn(4, 3, dtype=torch.double, requires_grad=True)
+    alpha = torch.rand(4, 3, dtype=torch.double, requires_grad=True)
+    scalars = [leaf(0.4)[0].detach().requires_grad_(), leaf(0.2)[0].detach().requires_grad_()]
+    assert torch.autograd.gradcheck(end, (theta, scalars[0], alpha, scalars[1]))

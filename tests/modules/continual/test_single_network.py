@@ -17,12 +17,12 @@ from rtp.modules import CMAML, EWC, GEM, MER, ExperienceReplay, LaMAML, Multitas
 CONFIGS = Path(__file__).parents[3] / "configs" / "continual" / "cpu"
 LEARNERS: list[tuple[type[Any], dict[str, Any]]] = [
     (Online, {}),
-    (EWC, {"strength": 2.0, "memory_images": 9}),
+    (EWC, {"ewc_lambda": 2.0, "memory_images": 9}),
     (ExperienceReplay, {"memory_images": 9}),
     (GEM, {"margin": 0.1, "memory_images": 9}),
     (
         MER,
-        {"batches_per_sample": 2, "batch_size": 3, "within_batch": 0.5, "across_batches": 0.5, "memory_images": 9},
+        {"batches_per_sample": 2, "batch_size": 3, "beta": 0.5, "gamma": 0.5, "memory_images": 9},
     ),
     (CMAML, {"inner_learning_rate": 0.1, "second_order": False, "memory_images": 9}),
     (LaMAML, {"inner_learning_rate": 0.1, "second_order": True, "memory_images": 9}),

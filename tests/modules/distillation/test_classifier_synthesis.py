@@ -10,7 +10,7 @@ from torch import Tensor
 from rtp.errors import UserError
 from rtp.modules import ConvNet, HigherUnroll, PixelMemory
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
-from rtp.modules.unroll.base import Episode
+from rtp.modules.unroll.base import Episode, RealImages
 
 
 class FirstTwo(ClassifierSynthesis):
@@ -18,7 +18,7 @@ class FirstTwo(ClassifierSynthesis):
 
     def episode(self, real_images: Tensor, real_labels: Tensor) -> tuple[Episode, int]:
         images = self.memory.recall(torch.arange(2)).flatten(0, 1)
-        return Episode(images, torch.arange(2), torch.tensor([[0, 1]]), real_images, real_labels), 2
+        return Episode(images, torch.arange(2), torch.tensor([[0, 1]]), RealImages(real_images, real_labels)), 2
 
 
 def network(image_shape: tuple[int, int, int], num_classes: int) -> ConvNet:

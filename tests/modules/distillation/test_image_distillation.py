@@ -11,13 +11,14 @@ from rtp.modules import (
     ConvNet,
     HigherUnroll,
     ImageAddressedDistillation,
-    ImageAddressing,
+    ImageAddressedMemory,
     InnerSGD,
     PixelMemory,
     StepwiseUnroll,
     Unroll,
 )
 from rtp.modules.distillation.image_distillation import FewShot
+from rtp.modules.unroll.base import RealImages
 
 SHAPE, CLASSES = (1, 4, 4), 6
 
@@ -26,8 +27,8 @@ def network(image_shape: tuple[int, int, int], num_classes: int) -> ConvNet:
     return ConvNet(image_shape, num_classes, width=3, depth=1)
 
 
-def memory(image_shape: tuple[int, int, int], num_classes: int) -> ImageAddressing:
-    return ImageAddressing(image_shape, num_classes, network, query_dim=4, num_bases=5, num_slots=3)
+def memory(image_shape: tuple[int, int, int], num_classes: int) -> ImageAddressedMemory:
+    return ImageAddressedMemory(image_shape, num_classes, network, query_dim=4, num_bases=5, num_slots=3)
 
 
 def distillation(unroll: Unroll = HigherUnroll(3), shots: tuple[int, ...] = (2,)) -> ImageAddressedDistillation:  # noqa: B008
@@ -49,19 +50,20 @@ def batch() -> tuple[Tensor, Tensor]:
 def test_queries_and_outer_images_are_disjoint(batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = batch
     module, seen = distillation(), []
-    recall = ImageAddressing.recall_images
+    recall = ImageAddressedMemory.recall_images
 
-    def record(self: ImageAddressing, queries: Tensor) -> Tensor:
+    def record(self: ImageAddressedMemory, queries: Tensor) -> Tensor:
         seen.append(queries)
         return recall(self, queries)
 
-    monkeypatch.setattr(ImageAddressing, "recall_images", record)
+    monkeypatch.setattr(ImageAddressedMemory, "recall_images", record)
     episode, ways = module.episode(images, labels)
     (queries,) = seen
     assert ways == 3
     assert torch.equal(queries, images[[0, 1, 5, 6, 10, 11]])
-    assert torch.equal(episode.real_images, images[[2, 3, 4, 7, 8, 9, 12, 13, 14]])
-    assert episode.real_labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert isinstance(episode.objective, RealImages)
+    assert torch.equal(episode.objective.images, images[[2, 3, 4, 7, 8, 9, 12, 13, 14]])
+    assert episode.objective.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     assert torch.equal(episode.images, recall(module.memory, queries).flatten(0, 1))
     assert episode.labels.tolist() == [0] * 6 + [1] * 6 + [2] * 6  # two shots recall three images each
     assert episode.minibatches.shape == (3, 3 * 2)
@@ -70,7 +72,7 @@ def test_queries_and_outer_images_are_disjoint(batch: tuple[Tensor, Tensor], mon
 
 def test_a_step_draws_one_of_the_numbers_of_shots(batch: tuple[Tensor, Tensor]) -> None:
     module = distillation(shots=(1, 4))
-    outer = [len(module.episode(*batch)[0].real_labels) for _ in range(40)]
+    outer = [len(module.episode(*batch)[0].objective.labels) for _ in range(40)]  # type: ignore[union-attr]
     assert set(outer) == {12, 3}
 
 

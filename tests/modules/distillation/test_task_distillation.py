@@ -10,7 +10,7 @@ from rtp.errors import UserError
 from rtp.modules import (
     ConvNet,
     HigherUnroll,
-    ImageAddressing,
+    ImageAddressedMemory,
     InnerSGD,
     MemoryDistillation,
     PixelMemory,
@@ -18,6 +18,7 @@ from rtp.modules import (
 )
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.distillation.task_distillation import Extrapolation
+from rtp.modules.unroll.base import RealImages
 
 SHAPE = (1, 4, 4)
 TWO = Extrapolation((2,))
@@ -83,7 +84,8 @@ def test_labels_are_renumbered_by_the_split_and_networks_have_an_output_each() -
     for task, classes in enumerate(module.memory.tasks):
         labels = torch.tensor([classes[1], classes[0], classes[1]])
         episode, ways = module.episode(torch.zeros(3, *SHAPE), labels)
-        assert episode.real_labels.tolist() == [1, 0, 1]
+        assert isinstance(episode.objective, RealImages)
+        assert episode.objective.labels.tolist() == [1, 0, 1]
         assert ways == 2
         assert torch.equal(episode.images, module.memory.of_task(task).recall(torch.arange(2)).flatten(0, 1))
         assert episode.labels.tolist() == [0, 0, 1, 1]
@@ -120,8 +122,8 @@ def test_gradients_of_two_tasks_are_not_accumulated(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_memory_that_is_addressed_by_images_is_refused() -> None:
-    def images(shape: tuple[int, int, int], classes: int) -> ImageAddressing:
-        return ImageAddressing(shape, classes, network, query_dim=4)
+    def images(shape: tuple[int, int, int], classes: int) -> ImageAddressedMemory:
+        return ImageAddressedMemory(shape, classes, network, query_dim=4)
 
     message = r"Distillation learns a memory that is addressed by labels, .* by images: change model.memory"
     with pytest.raises(UserError, match=f"Task{message}"):

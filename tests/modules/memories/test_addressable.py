@@ -1,88 +1,13 @@
-"""Recall against equation 2 written as sums over one-hot queries, storage and initialisation."""
+"""The initialisation of an addressable memory."""
 
 import math
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from rtp.modules.memories.addressable import AddressableMemory
-from rtp.modules.memories.base import Memory
-from rtp.modules.memories.pixel import PixelMemory
 
 SHAPE, CLASSES = (3, 8, 8), 4
-
-
-@pytest.fixture(params=[1, 2])
-def downsampling(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture(params=["addressable", "pixel"])
-def memory(request: pytest.FixtureRequest, downsampling: int) -> Memory:
-    torch.manual_seed(0)
-    if request.param == "pixel":
-        return PixelMemory(SHAPE, CLASSES, images_per_class=3, downsampling=downsampling).double()
-    return AddressableMemory(SHAPE, CLASSES, images_per_class=3, num_bases=5, downsampling=downsampling).double()
-
-
-def equation_2(memory: Memory, queries: Tensor) -> Tensor:
-    """x'_{n,i} = y_n^T A_i B with the addressing matrices written out, then bilinear upsampling."""
-    matrices = memory.coefficients().to(queries).transpose(0, 1)  # A: (r, d_y, K)
-    images = torch.einsum("nd,rdk,kchw->nrchw", queries, matrices, memory.bases)
-    upsampled = F.interpolate(images.flatten(0, 1), SHAPE[1:], mode="bilinear", align_corners=False)
-    return upsampled.unflatten(0, images.shape[:2])
-
-
-def test_recall_by_label_is_equation_2_with_one_hot_queries(memory: Memory) -> None:
-    labels = torch.tensor([2, 0, 2])
-    expected = equation_2(memory, F.one_hot(labels, CLASSES).double())
-
-    recalled = memory.recall(labels)
-
-    assert recalled.shape == (3, memory.num_slots, *SHAPE)
-    torch.testing.assert_close(recalled, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_recall_by_query_is_equation_2_with_any_vector(memory: Memory) -> None:
-    queries = torch.randn(6, CLASSES, dtype=torch.float64)
-    torch.testing.assert_close(memory.recall_queries(queries), equation_2(memory, queries), rtol=1e-12, atol=1e-12)
-
-
-def test_single_slots_are_those_of_the_whole_recall(memory: Memory) -> None:
-    labels, slots = torch.tensor([3, 1, 1]), torch.tensor([0, memory.num_slots - 1, 1])
-    torch.testing.assert_close(memory.recall_slots(labels, slots), memory.recall(torch.arange(CLASSES))[labels, slots])
-
-
-def test_recall_is_differentiable_in_every_parameter(memory: Memory) -> None:
-    labels, slots = torch.tensor([1, 2]), torch.tensor([0, 1])
-    # gradcheck moves the parameters themselves
-    assert torch.autograd.gradcheck(lambda *_: memory.recall_slots(labels, slots), tuple(memory.parameters()))
-
-
-def test_storage_is_within_the_budget(memory: Memory) -> None:
-    budget = 3 * CLASSES * math.prod(SHAPE)
-    assert memory.storage_floats == sum(p.numel() for p in memory.parameters())
-    assert 0.9 * budget < memory.storage_floats <= budget
-
-
-def test_downsampled_bases_buy_more_slots() -> None:
-    # pixels: 3 images of 3*8*8 floats, or 12 of 3*4*4; addressing: (3*4*192 - 5*192) / 20 = 67.2, with 5*48 103.2
-    assert PixelMemory(SHAPE, CLASSES, 3, downsampling=1).num_slots == 3
-    assert PixelMemory(SHAPE, CLASSES, 3, downsampling=2).num_slots == 12
-    assert AddressableMemory(SHAPE, CLASSES, 3, num_bases=5, downsampling=1).num_slots == 67
-    assert AddressableMemory(SHAPE, CLASSES, 3, num_bases=5, downsampling=2).num_slots == 103
-
-
-def test_pixel_addressing_is_the_papers_0_1_matrix() -> None:
-    memory = PixelMemory(SHAPE, CLASSES, 3)
-    matrices = memory.coefficients().transpose(0, 1)  # (r, d_y, K)
-    for i in range(3):
-        for m in range(CLASSES):
-            expected = torch.zeros(3 * CLASSES)
-            expected[m * 3 + i] = 1
-            assert torch.equal(matrices[i, m], expected)
 
 
 @pytest.mark.parametrize(
@@ -101,14 +26,6 @@ def test_initialisation_fills_its_bounds(init: str, basis_bound: float, matrix_b
         assert tensor.abs().max() > 0.95 * bound
         # a uniform distribution's standard deviation is bound / sqrt(3); about 1,000 samples give 5 %
         torch.testing.assert_close(tensor.std().item(), bound / math.sqrt(3), rtol=0.05, atol=0)
-
-
-def test_pixels_can_start_from_standard_normal_numbers() -> None:
-    torch.manual_seed(0)
-    images = PixelMemory(SHAPE, CLASSES, 10, init="standard_normal").bases
-    # n samples of a unit deviation: five standard errors of the mean, and of the deviation
-    assert images.mean().abs() < 5 / math.sqrt(images.numel())
-    assert (images.std() - 1).abs() < 5 / math.sqrt(2 * images.numel())
 
 
 def test_initialisation_is_torchs_for_a_matrix_of_that_shape() -> None:

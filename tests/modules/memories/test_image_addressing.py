@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from rtp.errors import UserError
-from rtp.modules import ConvNet, ImageAddressing
+from rtp.modules import ConvNet, ImageAddressedMemory
 
 SHAPE = (1, 4, 4)
 
@@ -15,9 +15,9 @@ def convnet(image_shape: tuple[int, int, int], query_dim: int) -> ConvNet:
 
 
 @pytest.fixture
-def memory() -> ImageAddressing:
+def memory() -> ImageAddressedMemory:
     torch.manual_seed(0)
-    return ImageAddressing(SHAPE, 7, convnet, query_dim=5, num_bases=4, num_slots=3, downsampling=1)
+    return ImageAddressedMemory(SHAPE, 7, convnet, query_dim=5, num_bases=4, num_slots=3, downsampling=1)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def images() -> Tensor:
     return torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-def test_recall_is_equation_2_of_the_query(memory: ImageAddressing, images: Tensor) -> None:
+def test_recall_is_equation_2_of_the_query(memory: ImageAddressedMemory, images: Tensor) -> None:
     queries = memory.feature_network(images)
     expected = torch.einsum("nd,rdk,kcxy->nrcxy", queries, memory.addressing, memory.bases)
     recalled = memory.recall_images(images)
@@ -34,17 +34,17 @@ def test_recall_is_equation_2_of_the_query(memory: ImageAddressing, images: Tens
 
 
 def test_bases_of_half_the_size_are_upsampled(images: Tensor) -> None:
-    memory = ImageAddressing(SHAPE, 7, convnet, query_dim=5, num_bases=4, num_slots=3, downsampling=2)
+    memory = ImageAddressedMemory(SHAPE, 7, convnet, query_dim=5, num_bases=4, num_slots=3, downsampling=2)
     assert memory.bases.shape == (4, 1, 2, 2)
     assert memory.recall_images(images).shape == (2, 3, *SHAPE)
 
 
-def test_all_that_is_learned_is_charged(memory: ImageAddressing) -> None:
+def test_all_that_is_learned_is_charged(memory: ImageAddressedMemory) -> None:
     network = sum(weight.numel() for weight in memory.feature_network.parameters())
     assert memory.storage_floats == 4 * 16 + 3 * 5 * 4 + network
 
 
-def test_the_gradient_of_all_parts_is_that_of_finite_differences(memory: ImageAddressing, images: Tensor) -> None:
+def test_the_gradient_of_all_parts_is_that_of_finite_differences(memory: ImageAddressedMemory, images: Tensor) -> None:
     memory.double()
     weights = torch.randn(2, 3, *SHAPE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -66,7 +66,7 @@ def test_the_gradient_of_all_parts_is_that_of_finite_differences(memory: ImageAd
         assert abs(slope) > 1e-8 or "0.0.bias" in name  # InstanceNorm takes the first convolution's bias away
 
 
-def test_images_for_classes_make_an_ordinary_memory(memory: ImageAddressing, images: Tensor) -> None:
+def test_images_for_classes_make_an_ordinary_memory(memory: ImageAddressedMemory, images: Tensor) -> None:
     labelled = memory.addressed_by(images)
     torch.testing.assert_close(labelled.recall(torch.tensor([1, 0])), memory.recall_images(images)[[1, 0]])
     assert labelled.coefficients().shape == (2, 3, 4)
@@ -74,7 +74,7 @@ def test_images_for_classes_make_an_ordinary_memory(memory: ImageAddressing, ima
     assert all(parameter.requires_grad for parameter in memory.parameters())
 
 
-def test_queries_of_the_wrong_width_are_refused(memory: ImageAddressing) -> None:
+def test_queries_of_the_wrong_width_are_refused(memory: ImageAddressedMemory) -> None:
     with pytest.raises(UserError, match=r"queries are \(2, 6\), but the memory takes \(n, 5\)"):
         memory.recall_queries(torch.zeros(2, 6))
 
@@ -83,10 +83,10 @@ def test_queries_of_the_wrong_width_are_refused(memory: ImageAddressing) -> None
             super().__init__(nn.Flatten(), nn.Linear(16, query_dim - 1))
 
     with pytest.raises(UserError, match=r"Narrow makes queries of the shape \(4,\), not of 5 numbers: let it have"):
-        ImageAddressing(SHAPE, 7, Narrow, query_dim=5)
+        ImageAddressedMemory(SHAPE, 7, Narrow, query_dim=5)
 
 
 @pytest.mark.parametrize("name", ["query_dim", "num_bases", "num_slots"])
 def test_sizes_below_1_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
-        ImageAddressing(SHAPE, 7, convnet, **{name: 0})  # type: ignore[arg-type]
+        ImageAddressedMemory(SHAPE, 7, convnet, **{name: 0})  # type: ignore[arg-type]

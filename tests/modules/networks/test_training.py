@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtp.errors import UserError
-from rtp.modules.augmentations.flip_or_rotate import FlipOrRotate
+from rtp.modules.augmentations.siamese import FlipOrRotate
 from rtp.modules.networks import MLP, ConvNet, ResNet12
 from rtp.modules.networks.training import (
     Trainee,

@@ -1,4 +1,6 @@
-"""Meta-gradients against finite differences and a case worked out by hand, and the drawing of minibatches."""
+"""Meta-gradients against finite differences and a case worked out by hand."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from rtp.modules.memories.addressable import AddressableMemory
 from rtp.modules.memories.base import Memory
 from rtp.modules.memories.pixel import PixelMemory
 from rtp.modules.networks import ConvNet
-from rtp.modules.unroll.base import Episode, draw_minibatches
+from rtp.modules.unroll.base import Episode, RealImages
 from rtp.modules.unroll.higher import HigherUnroll
 from rtp.modules.unroll.inner_optimizer import InnerSGD, MomentumMode
 
@@ -23,8 +25,9 @@ def episode_of(images: Tensor, slots: int) -> Episode:
         images=images,
         labels=torch.arange(CLASSES).repeat_interleave(slots),
         minibatches=torch.randint(len(images), (STEPS, 4), generator=generator),
-        real_images=torch.randn(5, *SHAPE, generator=generator, dtype=torch.float64),
-        real_labels=torch.tensor([0, 1, 2, 1, 0]),
+        objective=RealImages(
+            torch.randn(5, *SHAPE, generator=generator, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
+        ),
     )
 
 
@@ -62,7 +65,7 @@ def test_meta_gradient_equals_central_differences(kind: str, mode: MomentumMode)
             torch.testing.assert_close(gradient.view(-1)[place].item(), difference, rtol=1e-6, atol=1e-8)
 
 
-def test_an_objective_judges_the_trained_weights_in_place_of_the_real_images() -> None:
+def test_an_objective_of_the_trained_weights_has_the_gradient_of_differences() -> None:
     torch.manual_seed(0)
     network = ConvNet(SHAPE, CLASSES, width=3, depth=1).double()
     theta = nn.utils.parameters_to_vector(network.parameters()).detach()
@@ -72,7 +75,7 @@ def test_an_objective_judges_the_trained_weights_in_place_of_the_real_images() -
 
     def at(pixels: Tensor) -> Tensor:
         return HigherUnroll(STEPS).meta_loss(
-            network, InnerSGD(0.2), episode_of(pixels, 2), lambda weights: (weights - target).pow(4).sum()
+            network, InnerSGD(0.2), replace(episode_of(pixels, 2), objective=lambda w: (w - target).pow(4).sum())
         )
 
     at(images).backward()
@@ -91,7 +94,7 @@ def test_an_objective_sees_the_weights_in_the_order_of_the_parameters() -> None:
         seen.append(weights.detach())
         return weights.sum()
 
-    HigherUnroll(STEPS).meta_loss(network, InnerSGD(0.2, 0.5), episode, objective)
+    HigherUnroll(STEPS).meta_loss(network, InnerSGD(0.2, 0.5), replace(episode, objective=objective))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.2, momentum=0.5)
     for chosen in episode.minibatches:
         optimizer.zero_grad()
@@ -141,7 +144,9 @@ def test_two_steps_by_hand(mode: MomentumMode) -> None:
 
     image = torch.tensor([[[[x]]]], dtype=torch.float64, requires_grad=True)
     zeros = torch.zeros(1, dtype=torch.long)
-    episode = Episode(image, zeros, zeros.repeat(2, 1), torch.full((1, 1, 1, 1), real, dtype=torch.float64), zeros)
+    episode = Episode(
+        image, zeros, zeros.repeat(2, 1), RealImages(torch.full((1, 1, 1, 1), real, dtype=torch.float64), zeros)
+    )
     loss = HigherUnroll(2).meta_loss(Scalar(theta), InnerSGD(alpha, beta, mode), episode)
     loss.backward()
 
@@ -168,31 +173,11 @@ def test_the_loop_trains_the_network() -> None:
     everything = torch.arange(6).repeat(30, 1)
     start = F.cross_entropy(network(images), labels)
     end = HigherUnroll(30).meta_loss(
-        network, InnerSGD(0.1), Episode(images.requires_grad_(), labels, everything, images.detach(), labels)
+        network,
+        InnerSGD(0.1),
+        Episode(images.requires_grad_(), labels, everything, RealImages(images.detach(), labels)),
     )
     assert end < 0.1 * start
-
-
-def test_minibatches_hold_the_same_number_of_different_slots_of_every_class() -> None:
-    torch.manual_seed(0)
-    batches = draw_minibatches(num_classes=3, num_slots=7, slots_per_class=4, num_steps=50)
-    assert batches.shape == (50, 12)
-    for batch in batches.tolist():
-        assert len(set(batch)) == 12
-        assert [sum(index // 7 == c for index in batch) for c in range(3)] == [4, 4, 4]
-
-
-def test_every_slot_is_drawn_with_the_same_probability() -> None:
-    torch.manual_seed(0)
-    steps, slots, chosen = 4000, 5, 2
-    counts = draw_minibatches(2, slots, chosen, steps).flatten().bincount(minlength=10)
-    expected = steps * chosen / slots
-    # five standard deviations of a binomial count
-    assert (counts - expected).abs().max() < 5 * (expected * (1 - chosen / slots)) ** 0.5
-
-
-def test_a_class_with_fewer_slots_gives_all_of_them() -> None:
-    assert draw_minibatches(2, 3, 100, 4).sort(dim=1).values.tolist() == [[0, 1, 2, 3, 4, 5]] * 4
 
 
 def test_a_loop_without_steps_is_refused() -> None:

@@ -1,6 +1,5 @@
 """The stepwise engine against `HigherUnroll`, finite differences and truncation written out."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 
@@ -13,11 +12,11 @@ from rtp.errors import UserError
 from rtp.modules import MLP, AddressableMemory, AlexNet, ConvNet, FlipOrRotate, Memory, PixelMemory, ResNet12
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.memories.tasks import TaskMemories
-from rtp.modules.unroll.base import Episode, Objective, Unroll
+from rtp.modules.unroll.base import Episode, RealImages, Unroll, WeightLoss
 from rtp.modules.unroll.higher import HigherUnroll
 from rtp.modules.unroll.inner_optimizer import InnerAdam, InnerOptimizer, InnerSGD
 from rtp.modules.unroll.step.functions import step_functions
-from rtp.modules.unroll.stepwise import StepwiseUnroll, judged, part_size
+from rtp.modules.unroll.stepwise import StepwiseUnroll, outer_loss_and_grad, part_size
 from rtp.modules.unroll.window import LastSteps, RandomWindow
 
 SHAPE, CLASSES, STEPS = (1, 8, 8), 3, 6
@@ -35,7 +34,9 @@ MEMORIES: dict[str, Callable[[], Memory]] = {
 }
 
 
-def episode_of(memory: Memory, augmentation: Augmentation | None = None) -> Episode:
+def episode_of(
+    memory: Memory, augmentation: Augmentation | None = None, objective: WeightLoss | None = None
+) -> Episode:
     """Recalled images of two of the three classes, drawn the same way at every call."""
     torch.manual_seed(3)
     classes = torch.tensor([0, 2])
@@ -46,7 +47,7 @@ def episode_of(memory: Memory, augmentation: Augmentation | None = None) -> Epis
         images, real = augmentation.apply(images, siamese), augmentation.apply(real, siamese)
     minibatches = torch.randint(len(images), (STEPS, 5))
     labels = classes.repeat_interleave(memory.num_slots)
-    return Episode(images, labels, minibatches, real, torch.tensor([0, 2, 0, 2, 0, 2]))
+    return Episode(images, labels, minibatches, objective or RealImages(real, torch.tensor([0, 2, 0, 2, 0, 2])))
 
 
 def gradients(
@@ -55,11 +56,11 @@ def gradients(
     network: nn.Module,
     optimizer: InnerOptimizer,
     augmentation: Augmentation | None = None,
-    objective: Objective | None = None,
+    objective: WeightLoss | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The meta-loss and its gradient as one vector."""
     memory.zero_grad()
-    loss = unroll.meta_loss(network, optimizer, episode_of(memory, augmentation), objective)
+    loss = unroll.meta_loss(network, optimizer, episode_of(memory, augmentation, objective))
     loss.backward()
     return loss.detach(), torch.cat([p.grad.flatten() for p in memory.parameters() if p.grad is not None])
 
@@ -95,8 +96,8 @@ def test_an_objective_has_the_gradient_of_higher(optimizer: str) -> None:
     expected_loss, expected = gradients(HigherUnroll(STEPS), memory, network, rule, objective=distance)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
     assert relative_error(gradient, expected) < 1e-10
-    _, judged_by_images = gradients(HigherUnroll(STEPS), memory, network, rule)
-    assert relative_error(gradient, judged_by_images) > 0.1
+    _, on_real_images = gradients(HigherUnroll(STEPS), memory, network, rule)
+    assert relative_error(gradient, on_real_images) > 0.1
 
 
 @pytest.mark.parametrize("steps_kept", [2, STEPS])
@@ -107,7 +108,7 @@ def test_kept_activations_give_the_same_gradient(optimizer: str, steps_kept: int
     theta = nn.utils.parameters_to_vector(network.parameters()).detach()
     images = torch.zeros(5, *SHAPE, dtype=torch.float64)
     one = step_functions(network).keeping.num_bytes(theta, images, torch.zeros(5, dtype=torch.long))
-    room = StepwiseUnroll(STEPS, compile=False, kept_gigabytes=(steps_kept + 0.5) * one / 1e9)
+    room = StepwiseUnroll(STEPS, compile=False, activation_cache_gb=(steps_kept + 0.5) * one / 1e9)
     loss, gradient = gradients(room, memory, network, OPTIMIZERS[optimizer])
     expected_loss, expected = gradients(HigherUnroll(STEPS), memory, network, OPTIMIZERS[optimizer])
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
@@ -153,35 +154,35 @@ def test_the_gradient_equals_central_differences(optimizer: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
-@pytest.mark.parametrize("kept_gigabytes", [0, 1])
-def test_compiled_float32_is_close_to_higher_in_float64(kept_gigabytes: float) -> None:
+@pytest.mark.parametrize("activation_cache_gb", [0, 1])
+def test_compiled_float32_is_close_to_higher_in_float64(activation_cache_gb: float) -> None:
     torch.manual_seed(0)
     memory, network = MEMORIES["addressable"](), ConvNet(SHAPE, CLASSES, width=4, depth=2)
-    unroll = StepwiseUnroll(STEPS, compile=True, kept_gigabytes=kept_gigabytes)
+    unroll = StepwiseUnroll(STEPS, compile=True, activation_cache_gb=activation_cache_gb)
     loss, gradient = gradients(unroll, memory, network, InnerSGD(0.05))
     again, _ = gradients(unroll, memory, ConvNet(SHAPE, CLASSES, width=4, depth=2), InnerSGD(0.05))
     assert not torch.equal(loss, again)  # another network, not the one that was compiled
-    judged_loss, judged_gradient = gradients(unroll, memory, network, InnerSGD(0.05), objective=distance)
+    weight_loss, weight_gradient = gradients(unroll, memory, network, InnerSGD(0.05), objective=distance)
     reference = HigherUnroll(STEPS), memory.double(), network.double(), InnerSGD(0.05)
     _, expected = gradients(*reference)
     assert relative_error(gradient.double(), expected) < 1e-4
     expected_loss, expected = gradients(*reference, objective=distance)
-    torch.testing.assert_close(judged_loss.double(), expected_loss, rtol=1e-5, atol=0)
-    assert relative_error(judged_gradient.double(), expected) < 1e-4
+    torch.testing.assert_close(weight_loss.double(), expected_loss, rtol=1e-5, atol=0)
+    assert relative_error(weight_gradient.double(), expected) < 1e-4
 
 
-def test_real_images_are_judged_in_parts_as_in_one() -> None:
+def test_the_outer_loss_in_parts_is_that_of_all_real_images() -> None:
     assert part_size(640, 100) == 80
     assert part_size(640, 1000) == 640
     assert part_size(641, 100) == 641  # a prime number
     torch.manual_seed(0)
     memory, network = MEMORIES["pixel"]().double(), ConvNet(SHAPE, CLASSES, width=4, depth=1).double()
-    episode = episode_of(memory)  # six real images
-    few = dataclasses.replace(episode, minibatches=episode.minibatches[:, :3])
+    real = episode_of(memory).objective  # six real images
+    assert isinstance(real, RealImages)
     functions = step_functions(network)
     theta = nn.utils.parameters_to_vector(network.parameters()).detach()
-    expected = functions.judge(theta, episode.real_images, episode.real_labels)
-    for value, whole in zip(judged(functions, theta, few), expected, strict=True):
+    expected = functions.outer_loss_and_grad(theta, real.images, real.labels)
+    for value, whole in zip(outer_loss_and_grad(functions, theta, real, 3), expected, strict=True):
         torch.testing.assert_close(value, whole, rtol=1e-13, atol=1e-15)
 
 
@@ -230,10 +231,11 @@ def test_a_window_differentiates_its_steps_alone() -> None:
         theta = [p if inside and t > STEPS - 2 else p.detach().requires_grad_() for p in theta]
         momentum = [m if inside and t > STEPS - 2 else m.detach() for m in momentum]
         images = episode.images[batch] if inside else episode.images[batch].detach()
-        slopes = torch.autograd.grad(loss(images, episode.labels[batch]), theta, create_graph=inside)
-        momentum = [0.9 * m + g for m, g in zip(momentum, slopes, strict=True)]
+        inner = torch.autograd.grad(loss(images, episode.labels[batch]), theta, create_graph=inside)
+        momentum = [0.9 * m + g for m, g in zip(momentum, inner, strict=True)]
         theta = [p - 0.1 * m for p, m in zip(theta, momentum, strict=True)]
-    loss(episode.real_images, episode.real_labels).backward()
+    assert isinstance(episode.objective, RealImages)
+    loss(episode.objective.images, episode.objective.labels).backward()
     assert memory.bases.grad is not None
     assert relative_error(gradient, memory.bases.grad.flatten()) < 1e-12
 
@@ -271,7 +273,7 @@ def test_activations_are_not_kept_where_a_network_cannot_be_traced(caplog: pytes
     torch.manual_seed(0)
     memory = MEMORIES["pixel"]().double()
     network = Branching().double()
-    unroll = StepwiseUnroll(STEPS, compile=False, kept_gigabytes=1)
+    unroll = StepwiseUnroll(STEPS, compile=False, activation_cache_gb=1)
     for _ in range(2):
         _, gradient = gradients(unroll, memory, network, InnerSGD(0.1))
     messages = [record.message for record in caplog.records if record.name.startswith("rtp")]
@@ -284,7 +286,7 @@ def test_activations_are_not_kept_where_a_network_cannot_be_traced(caplog: pytes
 def test_impossible_loops_are_refused() -> None:
     with pytest.raises(UserError, match="num_steps must be at least 1, got 0"):
         StepwiseUnroll(0)
-    with pytest.raises(UserError, match="kept_gigabytes must be at least 0, got -1"):
-        StepwiseUnroll(6, kept_gigabytes=-1)
+    with pytest.raises(UserError, match="activation_cache_gb must be at least 0, got -1"):
+        StepwiseUnroll(6, activation_cache_gb=-1)
     with pytest.raises(UserError, match=r"a window of 7 steps does not fit into num_steps=6: use a size <= 6"):
         StepwiseUnroll(6, LastSteps(7))

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, grad_and_value
 from torch.nn import functional as F
 
 from rtp.modules.unroll.step.compilation import Compiler
-from rtp.modules.unroll.step.saved_activations import KeptActivations
+from rtp.modules.unroll.step.saved_activations import SavedActivations
 from rtp.modules.unroll.step.twice_differentiable import TwiceDifferentiable
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -23,16 +23,16 @@ class StepFunctions:
 
     Attributes:
         gradient: (theta, images, labels) -> g, the gradient of the mean cross-entropy l, (P,).
-        second_order: (theta, direction, images, labels) -> (H direction (P,), M direction (b, C, H, W)) with
+        hessian_vector_products: (theta, direction, images, labels) -> (H direction (P,), M direction (b, C, H, W)) with
             H = d2l / dtheta2 and M = d2l / (dx dtheta).
-        judge: (theta, images, labels) -> (dl / dtheta, l).
-        keeping: `gradient` and `second_order` for steps whose activations are kept in between.
+        outer_loss_and_grad: (theta, images, labels) -> (dl / dtheta, l).
+        keeping: `gradient` and `hessian_vector_products` for steps whose activations are kept in between.
     """
 
     gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
-    second_order: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    judge: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    keeping: KeptActivations
+    hessian_vector_products: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    outer_loss_and_grad: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    keeping: SavedActivations
 
 
 _MADE: dict[tuple[Any, ...], StepFunctions] = {}
@@ -81,7 +81,9 @@ def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None
     def gradient(theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         return grad(loss)(theta, images, labels)
 
-    def second_order(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def hessian_vector_products(
+        theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
         # <dl/dtheta, v> has the derivatives H v and M v: one reverse pass over the gradient's own. On a CPU it took
         # 0.8 of the time of the other way, jvp of both gradients (docs/performance.md)
         def along(theta: Tensor, images: Tensor) -> Tensor:
@@ -89,21 +91,21 @@ def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None
 
         return grad(along, argnums=(0, 1))(theta, images)
 
-    def judge(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def outer_loss_and_grad(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return grad_and_value(loss)(theta, images, labels)
 
     def joint(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         def along(theta: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-            slope = grad(loss)(theta, images, labels)
-            return torch.dot(slope, direction), slope
+            gradient = grad(loss)(theta, images, labels)
+            return torch.dot(gradient, direction), gradient
 
-        (through_theta, through_images), slope = grad(along, argnums=(0, 1), has_aux=True)(theta, images)
-        return slope, through_theta, through_images
+        (through_theta, through_images), gradient = grad(along, argnums=(0, 1), has_aux=True)(theta, images)
+        return gradient, through_theta, through_images
 
-    keeping = KeptActivations(joint, compiler)
+    keeping = SavedActivations(joint, compiler)
     if compiler is None:
-        return StepFunctions(gradient, second_order, judge, keeping)
-    return StepFunctions(compiler(gradient), compiler(second_order), compiler(judge), keeping)
+        return StepFunctions(gradient, hessian_vector_products, outer_loss_and_grad, keeping)
+    return StepFunctions(compiler(gradient), compiler(hessian_vector_products), compiler(outer_loss_and_grad), keeping)
 
 
 def _as_stored(tensor: Tensor) -> Tensor:
@@ -112,7 +114,7 @@ def _as_stored(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def matrix_products(precision: Precision) -> Iterator[None]:
+def tf32_mode(precision: Precision) -> Iterator[None]:
     """Let a GPU's matrix products and convolutions round float32 to TF32, or keep them from it, for a while."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"

@@ -28,7 +28,7 @@ MUCH_SMALLER = 16
 """Results are kept as well where they are so many times smaller than their inputs: the statistics of a norm."""
 
 
-class KeptActivations:
+class SavedActivations:
     """Two functions that do the work of one: the gradient, which keeps activations, and the products that use them.
 
     Counted in forward passes F, the gradient takes 3 F and the products 6 F; without what is kept they take 8 F.
@@ -50,10 +50,10 @@ class KeptActivations:
     def gradient(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """G and what is kept."""
         first, _, _ = self._split(theta, images, labels)
-        slope, *kept = first(theta, images, labels)
-        return slope, tuple(kept)
+        gradient, *kept = first(theta, images, labels)
+        return gradient, tuple(kept)
 
-    def second_order(
+    def hessian_vector_products(
         self, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, kept: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         """H direction and M direction, from what `gradient` kept at the same arguments."""
@@ -122,7 +122,7 @@ def split(joint: fx.GraphModule) -> tuple[fx.GraphModule, fx.GraphModule, int]:
     others = [node for node in inputs if node is not direction]
     first = _copied(joint, others, [n for n in nodes if n not in dependent], [x, *kept])
     second = _copied(joint, [direction, *others, *kept], [n for n in nodes if n in dependent or n in again], outputs)
-    first.__name__, second.__name__ = "gradient", "second_order"  # type: ignore[assignment]  # for the log
+    first.__name__, second.__name__ = "gradient", "hessian_vector_products"  # type: ignore[assignment]  # for the log
     return first, second, sum(node.meta["val"].nbytes for node in kept)
 
 

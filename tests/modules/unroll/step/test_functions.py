@@ -6,7 +6,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from rtp.modules.networks import ConvNet
-from rtp.modules.unroll.step.functions import matrix_products, step_functions
+from rtp.modules.unroll.step.functions import step_functions, tf32_mode
 
 NETWORK = ConvNet((1, 4, 4), 2, width=2, depth=1).double()
 THETA = nn.utils.parameters_to_vector(NETWORK.parameters()).detach()
@@ -22,19 +22,19 @@ def loss(theta: Tensor, images: Tensor) -> Tensor:
     return F.cross_entropy(functional_call(NETWORK, weights, (images,)), LABELS)
 
 
-def test_gradient_and_judge() -> None:
+def test_gradient_and_outer_loss() -> None:
     functions = step_functions(NETWORK)
     expected = torch.autograd.functional.jacobian(lambda theta: loss(theta, IMAGES), THETA)
     torch.testing.assert_close(functions.gradient(THETA, IMAGES, LABELS), expected)
-    slope, value = functions.judge(THETA, IMAGES, LABELS)
-    torch.testing.assert_close(slope, expected)
+    gradient, value = functions.outer_loss_and_grad(THETA, IMAGES, LABELS)
+    torch.testing.assert_close(gradient, expected)
     torch.testing.assert_close(value, loss(THETA, IMAGES))
 
 
-def test_second_order_products_are_those_of_the_whole_hessian() -> None:
+def test_hessian_vector_products_are_those_of_the_whole_hessian() -> None:
     direction = torch.randn(len(THETA), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     (hessian, _), (mixed, _) = torch.autograd.functional.hessian(loss, (THETA, IMAGES))
-    through_theta, through_images = step_functions(NETWORK).second_order(THETA, direction, IMAGES, LABELS)
+    through_theta, through_images = step_functions(NETWORK).hessian_vector_products(THETA, direction, IMAGES, LABELS)
     torch.testing.assert_close(through_theta, hessian @ direction, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(through_images.flatten(), mixed.flatten(0, -2) @ direction, rtol=1e-9, atol=1e-12)
 
@@ -66,7 +66,7 @@ def test_networks_that_print_alike_and_differ_do_not_share_them() -> None:
 def test_rounding_of_matrix_products_is_set_back() -> None:
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     for precision, allowed in (("tf32", True), ("fp32", False)):
-        with matrix_products(precision):  # type: ignore[arg-type]
+        with tf32_mode(precision):  # type: ignore[arg-type]
             assert torch.backends.cudnn.allow_tf32 is allowed
             assert torch.backends.cuda.matmul.allow_tf32 is allowed
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before

@@ -7,7 +7,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from rtp.modules.networks import ConvNet
 from rtp.modules.unroll.step.functions import step_functions
-from rtp.modules.unroll.step.saved_activations import PRODUCTS, KeptActivations, split
+from rtp.modules.unroll.step.saved_activations import PRODUCTS, SavedActivations, split
 
 NETWORK = ConvNet((1, 8, 8), 3, width=4, depth=2).double()
 
@@ -23,9 +23,11 @@ def test_both_halves_give_what_the_functions_of_a_step_give() -> None:
     theta, direction, images, labels = arguments()
     functions = step_functions(NETWORK)
     gradient, kept = functions.keeping.gradient(theta, images, labels)
-    products = functions.keeping.second_order(theta, direction, images, labels, kept)
+    products = functions.keeping.hessian_vector_products(theta, direction, images, labels, kept)
     torch.testing.assert_close(gradient, functions.gradient(theta, images, labels), rtol=1e-12, atol=1e-14)
-    for value, expected in zip(products, functions.second_order(theta, direction, images, labels), strict=True):
+    for value, expected in zip(
+        products, functions.hessian_vector_products(theta, direction, images, labels), strict=True
+    ):
         torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-14)
     assert functions.keeping.num_bytes(theta, images, labels) == sum(tensor.nbytes for tensor in kept)
 
@@ -70,11 +72,11 @@ def test_other_shapes_are_cut_anew() -> None:
         calls.append(images.shape)
         return theta.sum() * labels.sum(), theta * direction, images * direction.sum()
 
-    keeping = KeptActivations(joint, None)
+    keeping = SavedActivations(joint, None)
     for size in (3, 5, 3):
         images, labels = torch.ones(size, 1), torch.ones(size)
         value, kept = keeping.gradient(torch.ones(2), images, labels)
         assert value == 2 * size
-        _, products = keeping.second_order(torch.ones(2), torch.full((2,), 3.0), images, labels, kept)
+        _, products = keeping.hessian_vector_products(torch.ones(2), torch.full((2,), 3.0), images, labels, kept)
         assert torch.equal(products, torch.full((size, 1), 6.0))
     assert calls == [(3, 1), (5, 1)]

@@ -30,8 +30,8 @@ def derivatives(convolution: Any, geometry: dict[str, Any], channels_last: bool)
     bias = torch.randn(2, dtype=torch.float64, requires_grad=True)
     values = [convolution(images, weight, bias, **geometry)]
     for _ in range(3):
-        slopes = torch.autograd.grad(values[-1].pow(2).sum(), (images, weight, bias), create_graph=True)
-        values += [slopes[2], slopes[1] * slopes[0].mean()]  # the last mixes the images' and the weight's
+        gradients = torch.autograd.grad(values[-1].pow(2).sum(), (images, weight, bias), create_graph=True)
+        values += [gradients[2], gradients[1] * gradients[0].mean()]  # the last mixes the images' and the weight's
     return values
 
 
@@ -51,8 +51,8 @@ def test_group_norm_is_pytorchs_to_the_second_derivative(num_groups: int, affine
         images = torch.randn(3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
         scale, shift = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
         value = norm(images, num_groups, *((scale, shift) if affine else ()), eps=0.1)
-        (slope,) = torch.autograd.grad(value.pow(3).sum(), images, create_graph=True)
-        return [value, slope, torch.autograd.grad(slope.pow(2).sum(), images)[0]]
+        (gradient,) = torch.autograd.grad(value.pow(3).sum(), images, create_graph=True)
+        return [value, gradient, torch.autograd.grad(gradient.pow(2).sum(), images)[0]]
 
     for value, reference in zip(derivatives(own.group_norm), derivatives(F.group_norm), strict=True):
         torch.testing.assert_close(value, reference, rtol=1e-11, atol=1e-11)
