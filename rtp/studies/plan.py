@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse.typing import PositiveInt
 
 from rtp.errors import UserError
 from rtp.studies.table import Row
@@ -35,7 +36,11 @@ class Search:
 
     axis: str
     option: str
-    values: tuple[int, ...]
+    values: tuple[PositiveInt, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or tuple(sorted(set(self.values))) != self.values:
+            raise UserError(f"values is {list(self.values)}: list distinct whole numbers in ascending order")
 
     def setting(self, value: int) -> str:
         """The name of the setting that tries a value."""
@@ -166,8 +171,10 @@ def digest(files: Sequence[Path], *parts: Any) -> str:
         try:
             contents.append(yaml.safe_load(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or "it is no text"
-            raise UserError(f"cannot read the configuration {str(file)!r} ({problem}): mend or restore it") from error
+            problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or "it is not text"
+            raise UserError(
+                f"cannot read the configuration {str(file)!r} ({problem}): correct or restore it"
+            ) from error
     # a date, which YAML knows, is no JSON
     text = json.dumps([contents, *parts], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
