@@ -1,13 +1,13 @@
 """jsonargparse's errors, which list every alternative it tried, as one line that names the value and the fix."""
 
 import argparse
-import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
+from rtp.cli.signatures import constructor_arguments
 from rtp.errors import UserError
 
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
@@ -93,6 +93,5 @@ def _said(text: str, owner: str) -> str:
 
 def _parameters(class_path: str) -> list[str]:
     module, name = class_path.rsplit(".", 1)
-    signature = inspect.signature(getattr(import_module(module), name))
-    # the shape of the data is linked, not given
-    return [parameter for parameter in signature.parameters if parameter not in ("image_shape", "num_classes")]
+    arguments = constructor_arguments(getattr(import_module(module), name))
+    return [argument for argument in arguments if argument not in ("image_shape", "num_classes")]  # these are linked

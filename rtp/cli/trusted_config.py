@@ -5,14 +5,14 @@ anything which is installed, `os.system` included. So of a file's configuration 
 arguments that cannot name another class; whoever needs others gives a configuration of their own with `--config`.
 """
 
-import inspect
-from dataclasses import fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
 from rtp.callbacks import MemoryPictures, RetrainingEvaluation
 from rtp.cli.short_names import register_short_names
+from rtp.cli.signatures import constructor_arguments
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
 from rtp.modules import Distillation
@@ -90,12 +90,11 @@ def _check(place: str, value: Any, hint: Any) -> None:
 
 
 def _check_arguments(place: str, arguments: dict[str, Any], cls: Any) -> None:
-    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__)
-    taken = {field.name for field in fields(cls)} if is_dataclass(cls) else set(inspect.signature(cls).parameters)
+    taken = constructor_arguments(cls)
     for name, value in arguments.items():
         if name not in taken:
             raise _refusal(place, name)
-        _check(f"{place}.{name}", value, hints.get(name))
+        _check(f"{place}.{name}", value, taken[name])
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
