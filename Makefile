@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install demo test test-slow bench bench-quick lint format
+.PHONY: help install demo test test-slow bench bench-quick results lint format docs
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -32,6 +32,9 @@ bench: install  ## Measure speed and memory on this machine, 10 to 25 minutes on
 bench-quick: install  ## The same at a smaller size, in under 5 minutes
 	$(BIN)/python -m benchmarks --quick
 
+results: install  ## Render the tables of RESULTS.md from docs/results
+	$(BIN)/python docs/render_results.py
+
 lint: install  ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -40,3 +43,6 @@ lint: install  ## Check style and types
 format: install  ## Put the code into the project's format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: install  ## Build guides and API reference into site/; a broken link or a public name without an entry is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

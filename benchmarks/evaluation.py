@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.machine import interleaved, medians
 from rtp.modules import ConvNet
-from rtp.modules.networks.training import Trainee, TrainingProtocol, pays_together, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, train_networks, vmap_pays
 
 CLASSES, NETWORKS = 10, 20  # the paper evaluates 20 networks
 
@@ -28,14 +28,14 @@ def together_or_alone(rounds: int, device: torch.device) -> dict[str, dict[str, 
         networks, protocol = trainees(side, images, width, device), TrainingProtocol(epochs)
         ways = {"alone": False, "together": True}
         functions = {
-            name: partial(train_networks, networks, protocol, together=together) for name, together in ways.items()
+            name: partial(train_networks, networks, protocol, vmapped=together) for name, together in ways.items()
         }
         for function in functions.values():
             function()
         times = interleaved(functions, rounds, device)
         middle = medians(times)
         ratios = [alone / together for alone, together in zip(times["alone"], times["together"], strict=True)]
-        chosen = "together" if pays_together(networks, protocol) else "alone"
+        chosen = "together" if vmap_pays(networks, protocol) else "alone"
         results[f"{side}x{side} pixels, {images} images, width {width}"] = {
             "seconds_an_epoch_alone": middle["alone"] / epochs,
             "seconds_an_epoch_together": middle["together"] / epochs,

@@ -1,4 +1,4 @@
-"""`rtp.distill`: what `rtp fit` does with a configuration, for a data set that a program has at hand."""
+"""`rtp.distill`: distil a data set from Python, as `rtp fit` does with a configuration."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -30,15 +30,15 @@ from rtp.modules import (
     NetworkFactory,
 )
 from rtp.modules.networks.layers import grey_margin
-from rtp.modules.networks.training import TrainingProtocol, own_randomness
+from rtp.modules.networks.training import TrainingProtocol, isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.utils.checks import check_at_least
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
-WAY = 1.5  # steps times learning rate of an inner loop; the paper's 150 steps of 0.01
-IMAGES_A_STEP = 100  # recalled ones, of all classes together, as in configs/cpu/
-OUTER_LEARNING_RATE = 0.02  # of Adam, and the protocol: as in configs/cpu/mnist_ipc1.yaml
+INNER_LR_TIMES_STEPS = 1.5  # the paper's 150 steps of 0.01
+IMAGES_PER_INNER_STEP = 100  # recalled images of all classes together, as in configs/cpu/
+OUTER_LEARNING_RATE = 0.02  # of Adam; this and the protocol as in configs/cpu/mnist_ipc1.yaml
 PROTOCOL = TrainingProtocol(epochs=60, learning_rate=0.05)
 VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
 
@@ -61,18 +61,18 @@ def distill(
     run_dir: str | Path | None = None,
     progress: bool = True,
 ) -> DistilledMemory:
-    """Distil a data set into a memory and give back what `rtp.load` gives for its file.
+    """Distil a data set into a memory, and return what `rtp.load` would return for its file.
 
-    The memory is an `AddressableMemory`. It is learned with Adam from inner loops of SGD with momentum; the one of ten
-    validations with the highest accuracy is kept, measured on a part of the images that the memory never learns from.
-    For anything else put `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's Trainer together as this
-    function does, or write a configuration for `rtp fit`.
+    The memory is an `AddressableMemory`, learned with Adam through inner loops of SGD with momentum. It is validated
+    ten times, on images that it never learns from, and the best one is returned. For anything else combine
+    `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's Trainer as this function does, or write a
+    configuration for `rtp fit`.
 
     Args:
         dataset: A torch data set of (image, label) pairs with a length: PIL images or tensors (C, H, W), uint8 or
             floats in [0, 1], and integers from 0. It is read once.
-        images_per_class: Storage, in real images a class (equation 4); above 0.
-        num_bases: Bases of the memory; by default what `StorageBudget.balanced_bases` finds.
+        images_per_class: Storage budget, in real images per class (equation 4); above 0.
+        num_bases: Number of bases; by default `StorageBudget.balanced_bases`.
         network: Builds the networks to distil for from (image_shape, num_classes); by default a ConvNet of width 32
             and of a depth that suits the images.
         augmentation: Applied to recalled and real images alike, such as `FlipOrRotate()`; by default none.
@@ -80,19 +80,19 @@ def distill(
         class_names: By default the data set's attribute `classes`, or else the labels as numbers.
         classes_per_step: Classes in an outer step, for data sets of many classes; by default all.
         steps: Outer steps, at least 1.
-        inner_steps: Steps of the inner loop T, at least 1; a longer loop learns in smaller ones, as far altogether.
-        validation: Part of the images of each class kept for validation, in (0, 1).
-        seed: Seed of everything that is drawn, at least 0; the program's own random generators are left as they are.
+        inner_steps: Inner steps T, at least 1; the inner learning rate is 1.5 / T.
+        validation: Fraction of the images of each class kept for validation, in (0, 1).
+        seed: Seed of all random numbers, at least 0; the program's own random generators are unaffected.
         accelerator: As Lightning's Trainer takes it: "auto", "cpu", "gpu", ...
-        run_dir: Folder for `memory.safetensors`, checkpoints, curves and pictures; by default nothing is kept.
+        run_dir: Folder for `memory.safetensors`, checkpoints, curves and pictures; by default nothing is written.
         progress: Whether to show progress bars.
 
     Returns:
         The memory on the CPU: `dataset()` to train on, `preprocess(images)` for real images, `save(path)`.
 
     Raises:
-        UserError: If an argument or the data set is not usable, or `run_dir` holds a run.
-        DivergenceError: If the loss of an outer step is not finite any more.
+        UserError: If an argument or the data set cannot be used, or `run_dir` holds a run.
+        DivergenceError: If the outer loss is NaN or infinite.
     """
     check_at_least("steps", steps, 1)
     check_at_least("inner_steps", inner_steps, 1)
@@ -114,8 +114,8 @@ def distill(
         ),
         "network": network or partial(ConvNet, width=WIDTH, depth=suitable_depth(data.image_shape)),
         "unroll": HigherUnroll(inner_steps),
-        "slots_per_class": max(1, IMAGES_A_STEP // (classes_per_step or data.num_classes)),
-        "inner_optimizer": InnerSGD(learning_rate=WAY / inner_steps),
+        "slots_per_class": max(1, IMAGES_PER_INNER_STEP // (classes_per_step or data.num_classes)),
+        "inner_optimizer": InnerSGD(learning_rate=INNER_LR_TIMES_STEPS / inner_steps),
         "augmentation": augmentation,
         "optimizer": partial(torch.optim.Adam, lr=OUTER_LEARNING_RATE),
     }
@@ -141,7 +141,7 @@ def distill(
         callbacks += [MemoryPictures(), LastCheckpoint()]
         logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         saving = {"logger": logger, "plugins": AtomicCheckpointIO()}
-    with own_randomness(seed), quiet_lightning():
+    with isolated_rng(seed), quiet_lightning():
         trainer = L.Trainer(
             **TRAINER_DEFAULTS,
             **saving,
@@ -161,7 +161,7 @@ def distill(
 
 
 def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:
-    """The paper's 2 where it divides the images, or else 1.
+    """The paper's 2 if it divides the image, or else 1.
 
     Args:
         image_shape: (C, H, W) of the images, H and W in pixels.
@@ -170,7 +170,7 @@ def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:
 
 
 def suitable_depth(image_shape: tuple[int, int, int]) -> int:
-    """Blocks of a ConvNet that leave maps of about 4x4: 1 for images of 8 pixels, 3 for 28 and 32, 4 for 64.
+    """Depth of a ConvNet that leaves feature maps of about 4x4: 1 for 8 pixels, 3 for 28 and 32, 4 for 64.
 
     Args:
         image_shape: (C, H, W) of the images, H and W in pixels.
@@ -180,7 +180,7 @@ def suitable_depth(image_shape: tuple[int, int, int]) -> int:
 
 
 def _record(part: Any) -> Any:
-    """A part as a configuration would name it."""
+    """A part of the run as a configuration would name it."""
     if part is None or isinstance(part, (int, float, str)):
         return part
     if isinstance(part, partial):
@@ -192,7 +192,7 @@ def _record(part: Any) -> Any:
 
 
 def _path(named: Any) -> str:
-    """The class path, of rtp's own the one that `rtp fit` records."""
+    """The class path; for rtp's classes the one that `rtp fit` records."""
     name = named.__qualname__
     for package in (rtp.modules, rtp.datamodules):
         if name in package.__all__ and getattr(package, name) is named:

@@ -1,8 +1,8 @@
-"""Errors that a user can mend: one sentence that names the value and the fix, shown without a traceback."""
+"""Errors that a user can fix: one sentence that names the value and the fix, shown without a traceback."""
 
 
 class UserError(ValueError):
-    """Something in the command, the configuration or the data is not usable.
+    """The command, the configuration or the data cannot be used.
 
     The command line prints the message alone and exits with `exit_code`; library users catch it as a ValueError.
     """
@@ -15,11 +15,11 @@ class DataError(UserError):
 
 
 class DivergenceError(UserError):
-    """The loss of an outer step or its gradient is not a finite number any more."""
+    """NaN or infinite outer loss, or gradient of it."""
 
     exit_code = 1
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says first, or its class where it says nothing."""
+    """The first line of a library's error message, or its class if the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -34,7 +34,7 @@ def _no_litter() -> Iterator[None]:
 
 def _files() -> Iterator[Path]:
     caches = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
-    tools = {".git", ".venv", "logs", "data"} | caches
+    tools = {".git", ".venv", "data", "logs", "site"} | caches
     for path in ROOT.rglob("*"):
         if not tools & set(path.relative_to(ROOT).parts) and ".coverage" not in path.name:
             yield path

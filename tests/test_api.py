@@ -53,6 +53,9 @@ def test_what_comes_back_is_what_load_opens(digits: Dataset[Any], tmp_path: Path
     assert torch.equal(loaded.preprocess(raw), memory.preprocess(raw))
     assert loaded.description == memory.description
     assert loaded.description.dataset == "tensordataset"
+    best = torch.load(tmp_path / "run" / "best.ckpt", weights_only=True)
+    assert best["global_step"] == memory.description.steps
+    assert all(torch.equal(best["state_dict"][f"memory.{n}"], v) for n, v in memory.memory.state_dict().items())
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"best.ckpt", "last.ckpt", "memory.safetensors", "recalled.png"} <= left
     assert any(name.startswith("events.out.tfevents") for name in left)

@@ -1,4 +1,4 @@
-"""A distilled memory as one file that stands alone: `rtp export` writes it, `rtp.load` opens it, without Lightning."""
+"""A distilled memory as one self-contained file: `rtp export` writes it, `rtp.load` opens it without Lightning."""
 
 from rtp.artefact.layout import Accuracy, Description, Protocol
 from rtp.artefact.loaded import DistilledMemory, load

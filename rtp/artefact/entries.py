@@ -1,86 +1,36 @@
-"""A JSON object from a stranger, whose entries are taken for nothing but what they are checked to be."""
+"""Reading dataclasses from the JSON of an untrusted file, checked against their type hints."""
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rtp.errors import DataError
 
-Value = TypeVar("Value")
+Record = TypeVar("Record")
 
 
-class Entries:
-    """Entries of a JSON object, each asked for by its name and type.
+def read_record(cls: type[Record], content: dict[str, Any]) -> Record:
+    """Build a dataclass from a JSON object; further entries of the object are ignored.
 
     Args:
+        cls: The dataclass. Its fields are whole numbers of at least 0, finite floats, texts, literals, tuples, dicts,
+            dataclasses, or one of these or None.
         content: The object.
 
     Raises:
-        DataError: By each of the methods, if there is no such entry or it is of another type.
+        DataError: If an entry is missing or of another type.
     """
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.content = content
-
-    def integer(self, name: str) -> int:
-        """A whole number of at least 0."""
-        return self._checked(name, _is_count, "a count")
-
-    def integers(self, name: str) -> list[int]:
-        """A list of whole numbers of at least 0."""
-        return self._checked(name, lambda value: _all(value, _is_count), "a list of counts")
-
-    def lists(self, name: str) -> list[list[int]]:
-        """A list of such lists."""
-        return self._checked(
-            name, lambda value: _all(value, lambda item: _all(item, _is_count)), "a list of lists of counts"
-        )
-
-    def number(self, name: str) -> float:
-        """A finite number."""
-
-        # an integer may be too large for a float
-        def is_number(value: Any) -> bool:
-            return type(value) in (int, float) and abs(value) <= 1e300 and math.isfinite(value)
-
-        return float(self._checked(name, is_number, "a finite number"))
-
-    def text(self, name: str) -> str:
-        """A text."""
-        return self._checked(name, lambda value: isinstance(value, str), "a text")
-
-    def texts(self, name: str) -> list[str]:
-        """A list of texts."""
-        return self._checked(name, lambda value: _all(value, lambda item: isinstance(item, str)), "a list of texts")
-
-    def one_of(self, name: str, values: tuple[Any, ...]) -> Any:
-        """One of some texts."""
-        return self._checked(name, lambda value: isinstance(value, str) and value in values, " or ".join(values))
-
-    def record(self, name: str) -> "Entries":
-        """An object."""
-        return Entries(self._checked(name, lambda value: isinstance(value, dict), "an object"))
-
-    def records(self, name: str) -> list["Entries"]:
-        """A list of objects."""
-        values = self._checked(name, lambda v: _all(v, lambda item: isinstance(item, dict)), "a list of objects")
-        return [Entries(value) for value in values]
-
-    def optional(self, name: str, read: Callable[[str], Value]) -> Value | None:
-        """What one of these methods reads, or None where the entry is null."""
-        return None if name in self.content and self.content[name] is None else read(name)
-
-    def _checked(self, name: str, holds: Any, what: str) -> Any:
-        if name not in self.content:
+    values = {}
+    for name, hint in get_type_hints(cls).items():
+        if name not in content:
             raise DataError(f"its description has no {name}")
-        value = self.content[name]
-        if not holds(value):
-            raise DataError(f"{name} of its description is {shown(value)}, not {what}")
-        return value
+        values[name] = _read(name, content[name], hint)
+    return cls(**values)
 
 
 def shown(value: Any) -> str:
-    """Write anything that is in a file, never longer than a line."""
+    """Any value of a file, in a few printable characters."""
     try:
         text = ascii(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits
@@ -88,10 +38,49 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def _is_count(value: Any) -> bool:
-    # JSON's own integers end at 2**53, and True is one of Python's
-    return type(value) is int and 0 <= value < 2**53
+def _read(name: str, value: Any, hint: Any) -> Any:
+    if value is None and NoneType in get_args(hint):
+        return None
+    hint = _member(hint, value)
+    if not _is(value, hint):
+        raise DataError(f"{name} of its description is {shown(value)}, not {_words(hint)}")
+    if is_dataclass(hint) and isinstance(hint, type):
+        return read_record(hint, value)
+    members = get_args(hint)
+    if get_origin(hint) is tuple:
+        if members[-1] is not Ellipsis and len(members) != len(value):
+            raise DataError(f"{name} has {len(value)} entries, not {len(members)}")
+        return tuple(_read(name, item, members[0]) for item in value)
+    if get_origin(hint) is dict and members[1] is not Any:
+        return {key: _read(shown(key).strip("'"), item, members[1]) for key, item in value.items()}
+    return float(value) if hint is float else value
 
 
-def _all(value: Any, holds: Any) -> bool:
-    return isinstance(value, list) and all(map(holds, value))
+def _member(hint: Any, value: Any) -> Any:
+    """The member of a union that the value should be of: the tuple for a list, or else the first."""
+    if not isinstance(hint, UnionType):
+        return hint
+    members = get_args(hint)
+    tuples = [member for member in members if get_origin(member) is tuple]
+    return tuples[0] if tuples and isinstance(value, list) else members[0]
+
+
+def _is(value: Any, hint: Any) -> bool:
+    if hint is int:  # JSON's own integers end at 2**53, and True is one of Python's
+        return type(value) is int and 0 <= value < 2**53
+    if hint is float:  # an integer may be too large for a float
+        return type(value) in (int, float) and abs(value) <= 1e300 and math.isfinite(value)
+    if hint is str or get_origin(hint) is Literal:
+        return isinstance(value, str) and (hint is str or value in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_is(item, get_args(hint)[0]) for item in value)
+    return isinstance(value, dict)
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(get_args(hint))
+    if get_origin(hint) is tuple:
+        item, of, rest = _words(get_args(hint)[0]).partition(" of ")
+        return f"a list of {item.partition(' ')[2]}s{of}{rest}"
+    return {int: "a count", float: "a finite number", str: "a text"}.get(hint, "an object")

@@ -24,20 +24,20 @@ MAX_HEADER = 2**24
 KEY = "rtp"
 """Where the header's metadata hold the description."""
 TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I8": torch.int8}
-"""safetensors' names of the types that occur."""
+"""The types that occur, by safetensors' names."""
 
 
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
-    """Open an artefact. No code in it can run: a safetensors file is numbers and JSON, and both are checked.
+    """Open a memory file. No code in it can run: a safetensors file is numbers and JSON, and both are checked.
 
     Args:
         path: The file.
 
     Returns:
-        What it says of itself, and tensors of just the names, types and shapes that follow from that.
+        Its description, and tensors of exactly the names, types and shapes that follow from it.
 
     Raises:
-        DataError: If the file is missing, damaged, too large or not consistent; in one line.
+        DataError: If the file is missing, damaged, too large or inconsistent; in one line.
     """
     content = _content(path)
     with naming(path):
@@ -55,13 +55,13 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
             tensors = load_tensors(content)
         except (SafetensorError, ValueError, RuntimeError) as error:
             raise DataError(f"its tensors cannot be read ({type(error).__name__})") from error
-        check_specs(specs, specs_of(tensors))  # JSON may say two things of one tensor
+        check_specs(specs, specs_of(tensors))  # JSON may list a tensor twice
         return description, tensors
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put the file's name in front of what is said to be wrong with it."""
+    """Put the file's name in front of the message of a DataError."""
     try:
         yield
     except DataError as error:
@@ -69,13 +69,13 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, description: Description, tensors: dict[str, Tensor], overwrite: bool) -> None:
-    """Write an artefact; a reader sees the whole file or none.
+    """Write a memory file atomically.
 
     Args:
         path: The file.
-        description: What it says of itself.
-        tensors: Of the names, types and shapes that follow from that.
-        overwrite: Whether a file that is there is replaced.
+        description: Its description.
+        tensors: Of the names, types and shapes that follow from the description.
+        overwrite: Whether an existing file is replaced.
 
     Raises:
         UserError: If there is a file already, it cannot be written, or `read` would refuse it for its size.
@@ -123,13 +123,13 @@ def _header_length(content: bytes) -> int:
 
 
 def _claimed_specs(header: dict[str, Any]) -> Specs:
-    """Types and shapes of the tensors, as the header has them."""
+    """Types and shapes of the tensors, according to the header."""
     specs: Specs = {}
     for name, entry in header.items():
         try:
             dtype, shape = TYPES[entry["dtype"]], tuple(map(_size, entry["shape"]))
         except (LookupError, TypeError):
-            raise DataError(f"its tensor {ascii(name)[:40]} is none of numbers") from None
+            raise DataError(f"its tensor {ascii(name)[:40]} has no known type and shape") from None
         specs[name] = (dtype, shape)
     return specs
 

@@ -1,22 +1,22 @@
-"""What an artefact says about itself: a checked record, and its form as JSON in the file's header."""
+"""The description in a memory file: a checked record, and its JSON in the file's header."""
 
 import json
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from rtp.artefact.entries import Entries, shown
+from rtp.artefact.entries import read_record, shown
 from rtp.artefact.query_network import QueryNetwork
 from rtp.errors import DataError
 
 FORMAT = "rtp.memory"
 FORMAT_VERSION = 1
-"""Raised when a reader of the older version would misunderstand the file; new entries alone do not raise it."""
+"""To raise when readers of this version would misunderstand a file; new entries alone are no reason."""
 
 MAX_RECALLED = 2**30
-"""Numbers of all recalled images together, 4 GiB in float32: five times those of `configs/tiny_imagenet_ipc1.yaml`."""
+"""Most numbers of all recalled images together, 4 GiB in float32: five times `configs/tiny_imagenet_ipc1.yaml`."""
 MAX_SIDE = 2**14
-"""Height and width of an image in pixels; with it and `MAX_RECALLED` no product of sizes is out of reach."""
+"""Largest height and width of an image in pixels."""
 
 Kind = Literal["addressable", "pixel", "image", "tasks"]
 StoredType = Literal["float32", "float16", "int8"]
@@ -25,18 +25,18 @@ STORED_TYPES: tuple[StoredType, ...] = get_args(StoredType)
 
 @dataclass(frozen=True)
 class Protocol:
-    """How networks were trained on the recalled images when they were evaluated: SGD.
+    """How networks are trained on the recalled images for an evaluation, with SGD.
 
     Attributes:
-        networks: Networks that the test trains, each from new random weights.
+        networks: Networks that a test trains, each from new random weights.
         epochs: Passes over the recalled images.
-        batch_size: Images in a minibatch at most.
-        learning_rate: Of SGD.
-        momentum: Of SGD.
+        batch_size: Largest number of images in a minibatch.
+        learning_rate: Learning rate of SGD.
+        momentum: Momentum of SGD.
         architecture: The network with its arguments, such as "ConvNet(width=32, depth=1)".
-        augmentation: What is done to the images of a minibatch, such as "FlipOrRotate(max_degrees=15.0)", or None.
-        weight_decay: Of SGD.
-        drop_after: Part of the epochs after which the learning rate is a tenth; 1 keeps it.
+        augmentation: Augmentation of the images of a minibatch, such as "FlipOrRotate(max_degrees=15.0)", or None.
+        weight_decay: Weight decay of SGD.
+        drop_after: Fraction of the epochs after which the learning rate drops to a tenth; 1 keeps it.
     """
 
     networks: int
@@ -52,17 +52,16 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What networks that were trained on the recalled images reached, before the memory was stored.
+    """Accuracy of networks trained on the recalled images, measured before the memory was stored.
 
     Attributes:
-        split: The real images it was measured on, "validation" or "test".
+        split: The real images of the measurement, "validation" or "test".
         mean: Fraction of images classified correctly, mean over the networks.
-        std: Standard deviation over the networks, None where it is not known.
+        std: Standard deviation over the networks, None if unknown.
         networks: Number of networks.
-        epochs: Epochs that each was trained for.
+        epochs: Epochs of each.
         architecture: Their class.
-        task: What they tell apart and were trained on, such as "5-way recalled"; None for all classes and all of the
-            recalled images.
+        task: The evaluation task, such as "5-way recalled"; None for all classes and all recalled images.
     """
 
     split: Literal["validation", "test"]
@@ -76,7 +75,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Description:
-    """Everything that an artefact holds beside its tensors.
+    """Everything that a memory file holds beside its tensors.
 
     Attributes:
         kind: "addressable" (bases and addressing matrices), "pixel" (one image a slot), "image" (bases, addressing
@@ -84,18 +83,18 @@ class Description:
             disjoint sets of classes).
         stored_as: Type of the numbers in the file.
         image_shape: (C, H, W) of a recalled image, C 1 or 3.
-        downsampling: Factor by which what is stored is smaller in height and width.
-        class_names: Names of the classes, in the order of the labels. Anything that somebody typed.
-        num_slots: Images recalled of each class, or by each image.
-        zca_reg: Regularisation of ZCA, None where each channel is standardised instead.
+        downsampling: Factor by which stored images are smaller in height and width.
+        class_names: Names of the classes, in the order of the labels; any text.
+        num_slots: Images recalled for each class, or by each image.
+        zca_reg: Regularisation of ZCA, None if each channel is standardised instead.
         dataset: Name of the data set.
         steps: Outer steps that the memory was trained for.
         protocol: How networks are trained on it.
-        accuracies: What was measured of the memory in float32, before it was stored as `stored_as`.
+        accuracies: Measured on the memory in float32, before it was stored as `stored_as`.
         config: The seed, model, data and evaluation of the run, as in its `config.yaml`, without folders.
         rtp_version: Version of rtp that wrote the file.
-        query: The network that makes queries, of the kind "image" alone.
-        tasks: The classes of each task, of the kind "tasks" alone: the same number in each, together all classes.
+        query: The network that makes queries; only of the kind "image".
+        tasks: The classes of each task, the same number in each, together all classes; only of the kind "tasks".
     """
 
     kind: Kind
@@ -126,7 +125,7 @@ class Description:
         return channels, height // self.downsampling, width // self.downsampling
 
     def __post_init__(self) -> None:
-        """Check what has to fit together.
+        """Check that the entries fit together.
 
         Raises:
             DataError: If a size is out of its range.
@@ -137,14 +136,14 @@ class Description:
         if self.downsampling < 1 or height % self.downsampling or width % self.downsampling:
             raise DataError(f"downsampling is {self.downsampling}, which does not divide {height}x{width} pixels")
         if not self.class_names or self.num_slots < 1:
-            raise DataError(f"{len(self.class_names)} classes of {self.num_slots} images are none")
+            raise DataError(f"{len(self.class_names)} classes of {self.num_slots} images recall nothing")
         recalled = len(self.class_names) * self.num_slots * math.prod(self.image_shape)
         if recalled > MAX_RECALLED:
             raise DataError(f"the recalled images are {recalled:,} numbers, more than {MAX_RECALLED:,}")
         if self.zca_reg is not None and not self.zca_reg > 0:
             raise DataError(f"zca_reg is {self.zca_reg}, but must be positive")
         if (self.query is None) == (self.kind == "image") or (self.tasks is None) == (self.kind == "tasks"):
-            raise DataError(f"a memory of the kind {self.kind!r} has other entries than query or tasks say")
+            raise DataError(f"a memory of the kind {self.kind!r} does not go with its entries query and tasks")
         if self.tasks is not None:
             every = sorted(label for task in self.tasks for label in task)
             if every != list(range(len(self.class_names))) or len(set(map(len, self.tasks))) != 1:
@@ -152,13 +151,13 @@ class Description:
 
 
 def to_json(description: Description) -> str:
-    """Write a description as one line of JSON, ASCII alone."""
+    """Write a description as one line of ASCII JSON."""
     content = {"format": FORMAT, "version": FORMAT_VERSION} | asdict(description)
     return json.dumps(_plain(content), ensure_ascii=True, allow_nan=False)
 
 
 def from_json(text: str) -> Description:
-    """Read a description back, believing nothing.
+    """Read a description, trusting nothing in it.
 
     Args:
         text: As `to_json` wrote it, or anything else.
@@ -177,65 +176,7 @@ def from_json(text: str) -> Description:
             f"it has version {shown(content.get('version'))} of the format, and this rtp reads {FORMAT_VERSION}: "
             "use the rtp that wrote it"
         )
-    entry = Entries(content)
-    shape = entry.integers("image_shape")
-    if len(shape) != 3:
-        raise DataError(f"image_shape has {len(shape)} entries, not 3")
-    return Description(
-        kind=entry.one_of("kind", get_args(Kind)),
-        stored_as=entry.one_of("stored_as", STORED_TYPES),
-        image_shape=(shape[0], shape[1], shape[2]),
-        downsampling=entry.integer("downsampling"),
-        class_names=tuple(entry.texts("class_names")),
-        num_slots=entry.integer("num_slots"),
-        zca_reg=entry.optional("zca_reg", entry.number),
-        dataset=entry.text("dataset"),
-        steps=entry.integer("steps"),
-        protocol=_protocol(entry.record("protocol")),
-        accuracies=tuple(_accuracy(record) for record in entry.records("accuracies")),
-        config=entry.record("config").content,
-        rtp_version=entry.text("rtp_version"),
-        query=entry.optional("query", lambda name: _query(entry.record(name))),
-        tasks=entry.optional("tasks", lambda name: tuple(map(tuple, entry.lists(name)))),
-    )
-
-
-def _protocol(entry: Entries) -> Protocol:
-    return Protocol(
-        networks=entry.integer("networks"),
-        epochs=entry.integer("epochs"),
-        batch_size=entry.integer("batch_size"),
-        learning_rate=entry.number("learning_rate"),
-        momentum=entry.number("momentum"),
-        architecture=entry.text("architecture"),
-        augmentation=entry.optional("augmentation", entry.text),
-        weight_decay=entry.number("weight_decay"),
-        drop_after=entry.number("drop_after"),
-    )
-
-
-def _query(entry: Entries) -> QueryNetwork:
-    arguments = entry.record("arguments")
-    return QueryNetwork(
-        name=entry.text("name"),
-        arguments={
-            name: tuple(arguments.integers(name)) if isinstance(value, list) else arguments.integer(name)
-            for name, value in arguments.content.items()
-        },
-        query_dim=entry.integer("query_dim"),
-    )
-
-
-def _accuracy(entry: Entries) -> Accuracy:
-    return Accuracy(
-        split=entry.one_of("split", ("validation", "test")),
-        mean=entry.number("mean"),
-        std=entry.optional("std", entry.number),
-        networks=entry.integer("networks"),
-        epochs=entry.integer("epochs"),
-        architecture=entry.text("architecture"),
-        task=entry.optional("task", entry.text),
-    )
+    return read_record(Description, content)
 
 
 def _no_constant(name: str) -> float:

@@ -37,7 +37,7 @@ class RecalledImages(Dataset[tuple[Tensor, int]]):
 
 @dataclass(frozen=True, eq=False)
 class DistilledMemory:
-    """A memory with what it takes to use it: recalled images, and the preprocessing that real ones need beside them.
+    """A memory with all that is needed to use it: recalled images, and the preprocessing of real ones.
 
     A network is trained on `dataset()` and then given `preprocess(raw)`. Everything is on the CPU.
 
@@ -45,7 +45,7 @@ class DistilledMemory:
         description: Class names, sizes, evaluation protocol, measured accuracies, configuration, versions.
         memory: The bases and addressing matrices, or images, as a module; float32, without gradients. Where queries are
             images, the feature network is a part of it.
-        normalisation: The map from pixels to what networks see, and its inverse.
+        normalisation: The map from pixels to the networks' input, and its inverse.
     """
 
     description: Description
@@ -69,17 +69,17 @@ class DistilledMemory:
 
     @property
     def images_per_class(self) -> int:
-        """Images r that are recalled of each class, or by each image; more than the storage would hold as they are."""
+        """Images r recalled for each class, or by each image; more than the storage could hold as pixels."""
         return self.description.num_slots
 
     @property
     def storage_floats(self) -> int:
-        """Numbers that are stored, of any type: the left-hand side of equation 4."""
+        """Stored numbers of any type: the left-hand side of equation 4."""
         return self.memory.storage_floats
 
     @property
     def storage_bytes(self) -> int:
-        """Bytes of these numbers as they are stored, with the scales of 8-bit ones; without the normalisation."""
+        """Bytes of these numbers as stored, with the scales of 8-bit ones; without the normalisation."""
         return tensors.num_bytes(tensors.memory_specs(self.description, len(self.memory.bases)))
 
     @property
@@ -94,7 +94,7 @@ class DistilledMemory:
 
     @property
     def accuracies(self) -> tuple[Accuracy, ...]:
-        """What such networks reached, on the memory in float32."""
+        """Accuracies of such networks, on the memory in float32."""
         return self.description.accuracies
 
     @property
@@ -113,8 +113,8 @@ class DistilledMemory:
             (n, r, C, H, W) float32, as networks are trained on them: normalised, without bounds.
 
         Raises:
-            UserError: If a label is none of a class, the images have another type or shape, or the memory is addressed
-                in the other way.
+            UserError: If a label is out of range, the images have another type or shape, or the memory is addressed in
+                the other way.
         """
         if isinstance(self.memory, ImageAddressing):
             if images is None or labels is not None:
@@ -148,7 +148,7 @@ class DistilledMemory:
         return RecalledImages(self.recall(classes).flatten(0, 1), classes.repeat_interleave(self.images_per_class))
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Make real images what networks that were trained on recalled ones must be given.
+        """Preprocess real images for networks that were trained on recalled ones.
 
         Args:
             images: (n, C, H, W) uint8, as the data set has them.
@@ -181,20 +181,20 @@ class DistilledMemory:
         return within_range(self.normalisation.invert(images.float())).expand(-1, 3, -1, -1)
 
     def stored_as(self, dtype: StoredType) -> "DistilledMemory":
-        """The memory that a file of this type would hold: rounded, in float32 again.
+        """The memory as a file of this type would hold it: rounded, in float32 again.
 
         Args:
             dtype: "float32", "float16" or "int8".
 
         Raises:
-            UserError: If a number does not fit float16.
+            UserError: If a number is too large for float16.
         """
         description = replace(self.description, stored_as=dtype)
         stored = tensors.stored_memory(self.memory, description)
         return replace(self, description=description, memory=tensors.build_memory(description, stored))
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
-        """Write the one file that `rtp.load` opens: a safetensors file with the numbers in `description.stored_as`.
+        """Write the file that `rtp.load` opens: a safetensors file with the numbers in `description.stored_as`.
 
         Args:
             path: The file.
@@ -228,16 +228,16 @@ def load(path: str | Path) -> DistilledMemory:
 
 
 def assemble(description: Description, stored: dict[str, Tensor], normalisation: Normalisation) -> DistilledMemory:
-    """Put a memory together from its parts, as it would come back from a file.
+    """Assemble a memory from its parts, as it would come back from a file.
 
     Args:
-        description: What it says of itself, `stored_as` "float32".
+        description: Its description, `stored_as` "float32".
         stored: The memory's tensors, by their names in a file.
         normalisation: Standardisation or ZCA.
 
     Raises:
         UserError: If the normalisation is neither.
-        DataError: If a tensor has another shape than described, or its numbers are none to recall images from.
+        DataError: If a tensor has another shape than described, or values that images cannot be recalled from.
     """
     scaled = tensors.stored_normalisation(normalisation)
     num_bases = len(stored["bases"]) if "bases" in stored else 0

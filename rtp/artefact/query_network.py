@@ -1,4 +1,4 @@
-"""The feature network of a memory that is addressed by images: one of rtp's, named with checked arguments."""
+"""The feature network of an image-addressed memory: one of rtp's networks, with checked arguments."""
 
 import inspect
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from rtp.errors import DataError, UserError
 from rtp.modules.networks import MLP, AlexNet, ConvNet, Network, ResNet12
 
 NETWORKS: dict[str, type[Network]] = {network.__name__: network for network in (AlexNet, ConvNet, MLP, ResNet12)}
-"""What a file can name: nothing else is ever called."""
+"""The networks that a file can name; nothing else is called."""
 MAX_WIDTH, MAX_DEPTH = 2**14, 64
-"""Of a layer and of a network: what is built from a stranger's numbers stays small until tensors bear them out."""
+"""Limits of a layer's width and a network's depth, so that an untrusted file cannot make rtp build a huge one."""
 
 Argument = int | tuple[int, ...]
 
@@ -32,7 +32,7 @@ class QueryNetwork:
     query_dim: int
 
     def __post_init__(self) -> None:
-        """Check that it can be built without harm.
+        """Check that it is safe to build.
 
         Raises:
             DataError: If the name or an argument is not known, or a number is out of its range.
@@ -53,12 +53,12 @@ class QueryNetwork:
             raise DataError(f"query_dim is {self.query_dim}, not from 1 to {MAX_WIDTH}")
 
     def build(self, image_shape: tuple[int, int, int], query_dim: int) -> Network:
-        """Make the network; a `NetworkFactory`."""
+        """Build the network; a `NetworkFactory`."""
         make: Callable[..., Network] = NETWORKS[self.name]
         return make(image_shape, query_dim, **self.arguments)
 
     def shapes(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-        """Shapes of its weights by their names; none of them is made.
+        """Shapes of its weights by their names, without allocating them.
 
         Raises:
             DataError: If it does not suit the images.
@@ -77,7 +77,7 @@ class QueryNetwork:
 
 
 def default_arguments(network: type[Network]) -> dict[str, Argument]:
-    """The arguments of one of rtp's networks with their defaults, less those that the data set gives."""
+    """Arguments of one of rtp's networks with their defaults, without those that the data set provides."""
     parameters = list(inspect.signature(network).parameters.values())[2:]
     return {parameter.name: parameter.default for parameter in parameters}
 

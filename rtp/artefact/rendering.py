@@ -1,4 +1,4 @@
-"""Recalled images for programs that know nothing of rtp: PNG files in folders, and tensors in a `.pt` file."""
+"""Recalled images for programs without rtp: PNG files in folders, and tensors in a `.pt` file."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from rtp.utils.pictures import image_grid
 
 CONTACT_SHEET = "contact_sheet.png"
 SHEET_IMAGES = 10
-"""Images of each class on the contact sheet, as MemoryPictures shows by default."""
+"""Images of each class on the contact sheet, the default of MemoryPictures."""
 MAX_NAME = 60
-"""Bytes of a class's name in the name of its folder; file systems take 143 to 255 for the whole."""
+"""Most bytes of a class's name in its folder's name; file systems allow 143 to 255 for the whole."""
 
 
 def write_png(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
     """Write every recalled image as `<number>_<class>/<slot>.png`, and one picture of all classes.
 
     The folder can be read by torchvision's ImageFolder, whose labels are the memory's, and by DD-Ranking as its
-    `image_path`. Pixels are bounded and have 8 bits, so networks trained on them are not those of the evaluation.
+    `image_path`. Pixels are bounded and have 8 bits, so networks trained on them differ from those of the evaluation.
 
     Args:
         memory: What to recall from.
@@ -28,7 +28,7 @@ def write_png(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
         overwrite: Whether a folder of an earlier export is replaced.
 
     Raises:
-        UserError: If there is something already, or the folder cannot be written.
+        UserError: If something exists there, or the folder cannot be written.
     """
 
     def fill(folder: Path) -> None:
@@ -56,7 +56,7 @@ def write_pt(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
     Args:
         memory: What to recall from.
         path: The file.
-        overwrite: Whether a file that is there is replaced.
+        overwrite: Whether an existing file is replaced.
 
     Raises:
         UserError: If there is a file already, or it cannot be written.
@@ -68,10 +68,10 @@ def write_pt(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:
-    """Names of folders for classes, which any file system takes: `003_cat`.
+    """Folder names for classes that any file system accepts: `003_cat`.
 
-    The number, of as many digits for each class, keeps them apart and in the order of the labels, and keeps names
-    such as "CON", "." and "" from meaning something.
+    The number, padded to equal length, makes the names distinct, sorts them by label, and makes class names such as
+    "CON", "." and "" harmless.
 
     Args:
         class_names: Names, of any characters and length.

@@ -1,4 +1,4 @@
-"""The tensors of an artefact: which ones there are, how they are quantised, what they have to fulfil."""
+"""The tensors of a memory file: their types and shapes, quantisation, and checks of their values."""
 
 import math
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ Specs = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 TORCH_TYPES: dict[StoredType, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 SCALE_TYPE = torch.float32
 LARGEST = 127
-"""Of a symmetric 8-bit number: -127 to 127, so that 0 is 0."""
+"""Largest 8-bit value; values are symmetric, -127 to 127, so that 0 stays 0."""
 
 
 def memory_specs(description: Description, num_bases: int) -> Specs:
     """Types and shapes of the tensors that hold the memory, the scales of 8-bit numbers included.
 
     Args:
-        description: What the artefact says of itself.
-        num_bases: Number of bases, of all tasks together; of no meaning to a pixel memory.
+        description: The file's description.
+        num_bases: Number of bases, of all tasks together; pixel memories ignore it.
     """
     stored_type = TORCH_TYPES[description.stored_as]
     specs: Specs = {}
@@ -62,11 +62,11 @@ def check_specs(wanted: Specs, found: Specs) -> None:
     """Compare types and shapes.
 
     Args:
-        wanted: What follows from a description.
-        found: What there is.
+        wanted: Types and shapes that follow from a description.
+        found: Those of the tensors.
 
     Raises:
-        DataError: If they are not the same, with the first difference.
+        DataError: If they differ; it names the first difference.
     """
     for name in [*wanted, *sorted(set(found) - set(wanted))]:
         if found.get(name) != wanted.get(name):
@@ -83,11 +83,11 @@ def stored_memory(memory: Memory, description: Description) -> dict[str, Tensor]
 
     8-bit numbers are symmetric, with one scale a basis (or image) and one an addressing matrix. The images recalled
     from 8 bases of digits then change by 0.73 % of their norm; a scale for each row of a matrix made it 0.55 % and
-    took 880 bytes in place of 664.
+    took 880 bytes instead of 664.
 
     Args:
         memory: A memory of the described kind, float32.
-        description: What the artefact is going to say of itself.
+        description: The description of the file to write.
 
     Raises:
         UserError: If a number is not finite or does not fit float16.
@@ -125,14 +125,14 @@ def quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def build_memory(description: Description, tensors: Mapping[str, Tensor]) -> Memory:
-    """The memory that tensors of the right shapes hold.
+    """Build the memory from tensors of the right shapes.
 
     Args:
-        description: What the artefact says of itself.
+        description: The file's description.
         tensors: As `stored_memory` returns them.
 
     Returns:
-        A memory on the CPU in float32, which is not trained.
+        A memory on the CPU in float32, without gradients.
 
     Raises:
         DataError: If a number is not finite, or too large to recall images from.
@@ -148,7 +148,7 @@ def build_memory(description: Description, tensors: Mapping[str, Tensor]) -> Mem
         if not numbers[name].isfinite().all():
             raise DataError(f"{name} hold numbers that are not finite")
     largest = numbers["images" if description.kind == "pixel" else "bases"].abs().max()
-    if description.kind in ("addressable", "tasks"):  # what other queries than labels recall is seen when they do
+    if description.kind in ("addressable", "tasks"):  # queries by images are checked when they recall
         largest = largest * numbers["addressing"].abs().sum(-1).max()
     if not largest.isfinite():
         raise DataError("the numbers are so large that recalled images are not finite")
@@ -159,7 +159,7 @@ def stored_normalisation(normalisation: Normalisation) -> dict[str, Tensor]:
     """The normalisation's tensors as they are stored.
 
     Raises:
-        UserError: If it is none of rtp's own.
+        UserError: If it is neither Standardisation nor ZCA.
     """
     if isinstance(normalisation, Standardisation):
         return {"mean": normalisation.mean.double(), "std": normalisation.std.double()}
@@ -176,10 +176,10 @@ def stored_normalisation(normalisation: Normalisation) -> dict[str, Tensor]:
 
 
 def build_normalisation(description: Description, tensors: Mapping[str, Tensor]) -> Standardisation | ZCA:
-    """The normalisation that tensors of the right shapes hold.
+    """Build the normalisation from tensors of the right shapes.
 
     Raises:
-        DataError: If a number is out of the range with which images stay finite.
+        DataError: If a value would make images NaN or infinite.
     """
     for name in normalisation_specs(description):
         if not tensors[name].isfinite().all():

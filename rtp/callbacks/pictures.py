@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import save_image
 
-from rtp.datamodules import ImageDataModule
-from rtp.evaluation.few_shot import one_of_each_class
+from rtp.datamodules.base import ImageDataModule
+from rtp.datamodules.class_tasks import one_of_each_class
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressing
 from rtp.runs.folders import run_folder

@@ -12,6 +12,7 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.evaluation.retention import Retention
 from rtp.modules.continual.base import Classifier, ContinualLearner
+from rtp.modules.networks.training import num_correct
 from rtp.runs.folders import run_folder
 from rtp.utils.files import write_json
 from rtp.version import __version__
@@ -140,9 +141,8 @@ class RetainedAccuracy(L.Callback):
             self._hits.append([0] * len(self._classifiers))
             self._images.append(0)
         images, labels = batch
-        with torch.no_grad():
-            for number, classifier in enumerate(self._classifiers):
-                self._hits[place][number] += int((classifier(images).argmax(1) == labels).sum())
+        for number, classifier in enumerate(self._classifiers):
+            self._hits[place][number] += num_correct(classifier, images, labels)
         self._images[place] += len(labels)
 
     def _concluded(self) -> list[list[float]]:

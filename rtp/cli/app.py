@@ -15,7 +15,6 @@ from rtp.artefact import DistilledMemory
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord
 from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.defaults import default_callbacks
-from rtp.callbacks.retraining import evaluation_of
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.parse_errors import user_errors
 from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, warn_of_busy_cores
@@ -81,7 +80,7 @@ class RtpCLI(LightningCLI):
         return path
 
     def setup_parser(self, *args: Any) -> None:
-        """Say what the commands do with memories; Lightning's sentences are about models."""
+        """Describe the commands in terms of memories, and add rtp's own."""
         super().setup_parser(*args)
         for command in command_help(self):
             command.help = COMMANDS[command.dest]
@@ -89,18 +88,18 @@ class RtpCLI(LightningCLI):
             "--memory",
             type=str | None,
             default=None,
-            help="File of `rtp export` to test, with the settings that it carries; results go into a new run folder.",
+            help="File of `rtp export` to test, with the settings stored in it; results go into a new run folder.",
         )
         for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them
             commands_action(self).add_subcommand(name, LightningArgumentParser(), help=other.summary)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Let errors be raised, so that `main` can put them in one line."""
+        """Raise errors, so that `main` can put them in one line."""
         return super().init_parser(**kwargs, exit_on_error=False)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The Trainer's methods with the arguments that are no options; rtp prints its own table of a test."""
+        """The Trainer's methods with the arguments that are not options; rtp prints its own table of a test."""
         inherited = LightningCLI.subcommands()
         return inherited | {"test": inherited["test"] | {"verbose"}}
 
@@ -109,7 +108,7 @@ class RtpCLI(LightningCLI):
         self.trainer.test(**kwargs, verbose=False)
 
     def before_instantiate_classes(self) -> None:
-        """Decide on the run's folder before anything is built."""
+        """Choose the run's folder before anything is built."""
         config = self.config[self.subcommand]
         ckpt_path, memory = config.get("ckpt_path"), config.get("memory")
         if config.run_dir is None and memory:
@@ -123,14 +122,14 @@ class RtpCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Log and save into the run's folder; a learner of a stream has an evaluation of its own."""
+        """Log and save into the run's folder; a learner of a stream has its own evaluation."""
         streaming = is_stream(self.model, self.datamodule)
         folder = self._setting("run_dir")
         settings = setting(self, self.config_init, "trainer")
         if settings.get("logger") is None:
-            # tests have a folder of their own: TensorBoard would take their steps for a restart of the training
+            # tests have their own folder: TensorBoard would take their steps for a restart of the training
             version = "test" if self.subcommand == "test" else ""
-            # curves count steps from 0, pictures from 1; what came after the checkpoint is going to be done again
+            # curves count steps from 0, pictures from 1; points after the checkpoint will be computed again
             purge_step = None if self.steps_done is None else self.steps_done + 1
             kwargs["logger"] = TensorBoardLogger(
                 folder, name="", version=version, default_hp_metric=False, purge_step=purge_step
@@ -149,13 +148,13 @@ class RtpCLI(LightningCLI):
         return trainer
 
     def before_test(self) -> None:
-        """Take the memory of a file, where one is given."""
-        self._look_for_room()
+        """Use the memory of a file, if one is given."""
+        self._warn_of_busy_cores()
         if self.memory is not None:
             use_memory(Path(self._setting("memory")), self.memory, self.model, self.datamodule)
 
     def before_predict(self) -> None:
-        """Refuse a stream, which has no classes of its own to recall.
+        """Refuse a learner of a stream, which has no single memory.
 
         Raises:
             UserError: If a learner of streams was given.
@@ -164,8 +163,8 @@ class RtpCLI(LightningCLI):
             raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
 
     def before_fit(self) -> None:
-        """Say what is going to be distilled into what, and where."""
-        self._look_for_room()
+        """Print what will be distilled into what, and where."""
+        self._warn_of_busy_cores()
         if isinstance(self.model, ContinualLearner):
             rank_zero_print(learning_line(self.model, self.datamodule, self.trainer))
         if not isinstance(self.model, Distillation):
@@ -181,12 +180,12 @@ class RtpCLI(LightningCLI):
     def _setting(self, name: str) -> Any:
         return setting(self, self.config, name)
 
-    def _look_for_room(self) -> None:
+    def _warn_of_busy_cores(self) -> None:
         if self.trainer.is_global_zero and self.trainer.strategy.root_device.type == "cpu":
             warn_of_busy_cores(torch.get_num_threads())
 
     def after_fit(self) -> None:
-        """Say what came out and what to do next."""
+        """Print the result and what to do next."""
         if isinstance(self.model, ContinualLearner):
             print(learned_lines(self.trainer))
             return
@@ -203,7 +202,7 @@ class RtpCLI(LightningCLI):
         if isinstance(self.model, ContinualLearner):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
-            print(f"\n{format_table(evaluation_of(self.trainer).results)}\n")
+            print(f"\n{format_table(self._get(self.config_init, 'evaluation').results)}\n")
             print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
             self._print_where_to_look()
 
@@ -215,7 +214,7 @@ class RtpCLI(LightningCLI):
 
 @rank_zero_only
 def rank_zero_print(*words: str, sep: str = " ") -> None:
-    """Print in one process of those that train together."""
+    """Print in the first of several processes."""
     print(*words, sep=sep)
 
 
@@ -229,7 +228,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
         The command line with its trainer, module and datamodule, after the run.
 
     Raises:
-        UserError: If something that the user gave is not usable.
+        UserError: If an input cannot be used.
     """
     register_short_names()
     with user_errors():
@@ -254,7 +253,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
 
 
 def entry_point() -> None:
-    """Run the command line as a program: errors a user can mend are one line, without a traceback."""
+    """Run the command line as a program: errors that a user can fix are one line, without a traceback."""
     keep_compilations()
     keep_freed_memory()
     find_local_modules()

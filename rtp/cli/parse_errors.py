@@ -1,4 +1,4 @@
-"""jsonargparse's errors, which list every alternative it tried, as one line that names the value and the fix."""
+"""Errors of jsonargparse, which list every alternative it tried, as one line with the value and the fix."""
 
 import argparse
 import re
@@ -11,24 +11,24 @@ from rtp.cli.signatures import constructor_arguments
 from rtp.errors import UserError
 
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
-# What is said of the other members of a union, and the values, which repeat the configuration.
+# Messages about other members of a union, and values, which repeat the configuration.
 _NOISE = re.compile(r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|$")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of plain options that raises a UserError in place of ending the process."""
+    """A parser of plain options that raises a UserError instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where to look."""
-        raise UserError(f"{message}; `{self.prog} --help` lists what there is")
+        """Raise the message as a UserError that points to --help."""
+        raise UserError(f"{message}; `{self.prog} --help` lists the options")
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what jsonargparse raises into a UserError of one line.
+    """Turn errors of jsonargparse into a UserError of one line.
 
     Raises:
-        UserError: What a constructor raised, or what cannot be parsed.
+        UserError: The one that a constructor raised, or a message about what cannot be parsed.
     """
     try:
         yield
@@ -54,7 +54,7 @@ def one_line(message: str) -> str:
         message: As raised, with a line for each level of the configuration.
 
     Returns:
-        The place in the configuration, what is wrong there and what would be right, in one line.
+        The place in the configuration, what is wrong there and what is expected, in one line.
     """
     keys: list[str] = []
     owner = ""

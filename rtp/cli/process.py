@@ -1,4 +1,4 @@
-"""Settings of the whole process, which programs make and a library must not."""
+"""Settings of the whole process, which a program may change and a library must not."""
 
 import ctypes
 import logging
@@ -16,18 +16,18 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_compilations() -> None:
-    """Keep compiled functions in the cache folder, unless the user has said where; /tmp forgets them."""
+    """Keep compiled functions in the cache folder, unless the user chose one; /tmp would lose them."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next tensor, in place of giving it back to the system.
+    """Let the C library reuse freed memory for the next tensor instead of returning it to the system.
 
-    Large tensors otherwise consist of fresh pages each time, which the system fills with zeros: for 50 MB that takes
-    five times as long as copying 50 MB (docs/performance.md). The process stays as large as it has ever been.
+    Otherwise large tensors consist of fresh pages each time, which the system fills with zeros: for 50 MB that takes
+    five times as long as copying 50 MB (docs/performance.md). The process never shrinks.
 
     Returns:
-        Whether it was done: not outside of Linux with glibc.
+        Whether it worked: only on Linux with glibc.
     """
     if sys.platform != "linux":
         return False
@@ -39,18 +39,18 @@ def keep_freed_memory() -> bool:
 
 
 def warn_of_busy_cores(threads: int) -> None:
-    """Say so where other programs leave fewer cores than there are threads.
+    """Warn if other programs leave fewer idle cores than this one has threads.
 
-    OpenMP's threads wait for each other at every operation, and actively: where one of them has no core, a small
-    network was a hundred times as slow as on one thread (docs/log.md).
+    OpenMP's threads busy-wait for each other at every operation: with one thread too many, a small network was a
+    hundred times as slow as on one thread (docs/log.md).
 
     Args:
-        threads: Threads that an operation is shared out among.
+        threads: Threads of an operation.
     """
     if threads == 1 or (usage := core_usage()) is None:
         return
     busy, cores = usage
-    if threads > cores - busy + 0.5:  # half a core is what short tasks of the system come and go with
+    if threads > cores - busy + 0.5:  # short tasks of the system keep about half a core busy
         log.warning(
             "other programs keep %.1f of %d cores busy and this one has %d threads: set OMP_NUM_THREADS=%d, or they "
             "wait for each other and all is slow",
@@ -59,7 +59,7 @@ def warn_of_busy_cores(threads: int) -> None:
 
 
 def core_usage(seconds: float = 0.1) -> tuple[float, int] | None:
-    """How many cores are busy while this program waits, and how many there are; None where the system is not Linux."""
+    """Busy cores while this program waits, and all cores; None if the system is not Linux."""
     if sys.platform != "linux":
         return None
     idle_before, total_before, cores = _cpu_times()
@@ -69,24 +69,24 @@ def core_usage(seconds: float = 0.1) -> tuple[float, int] | None:
 
 
 def _cpu_times() -> tuple[int, int, int]:
-    """Ticks that all cores together were idle, ticks in all, and cores; see proc(5)."""
+    """Idle ticks of all cores together, ticks in all, and number of cores; see proc(5)."""
     lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
     user, nice, system, idle, iowait, irq, softirq, steal = map(int, lines[0][1:9])
     return idle + iowait, user + nice + system + idle + iowait + irq + softirq + steal, len(lines) - 1
 
 
 def find_local_modules() -> None:
-    """Let classes in the current folder be named, as `python -m` does, whichever way the program was started.
+    """Make modules in the current folder importable, as `python -m` does, however the program was started.
 
-    The folder comes last, so a file of the user's never takes the place of an installed package. Python's own switch
-    against it, -P or PYTHONSAFEPATH, is respected.
+    The folder comes last, so a user's file never hides an installed package. Python's switch against this, -P or
+    PYTHONSAFEPATH, is respected.
     """
     if not sys.flags.safe_path:
         sys.path.append(str(Path.cwd()))
 
 
 def show_log() -> None:
-    """Print what the package has to say (compilations, memory) to the error stream, a line each."""
+    """Print the log of the package (compilations, memory) to the error stream."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("rtp: %(message)s"))
     package = logging.getLogger("rtp")

@@ -8,10 +8,10 @@ import rtp.modules
 
 
 def public_classes(module: ModuleType) -> dict[str, type]:
-    """The public classes that a module or package offers of its own, by name.
+    """The public classes of a module or package, without imported ones, by name.
 
     Args:
-        module: Its `__all__` is taken where it has one; names that are imported on first use are imported now.
+        module: If it has an `__all__`, only those names; lazy names are imported now.
     """
     package = module.__name__.partition(".")[0]
     found = {}

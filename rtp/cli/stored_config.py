@@ -11,7 +11,7 @@ from rtp.artefact import DistilledMemory, load
 from rtp.cli.trusted_config import config_for_test
 from rtp.datamodules.base import ImageDataModule
 from rtp.errors import UserError
-from rtp.modules.distillation.base import Distillation, Origin
+from rtp.modules.distillation.base import Distillation, MemorySource
 from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 
 
@@ -83,8 +83,8 @@ def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, d
             f"{path} has a memory of the kind {stored.description.kind!r}, which {type(module).__name__} cannot test: "
             "leave out --config and --model, as the file says how it is tested"
         )
-    origin = Origin(path.name, stored.description.stored_as, stored.storage_bytes)
-    module.use_memory(stored.memory, stored.description.steps, origin)
+    source = MemorySource(path.name, stored.description.stored_as, stored.storage_bytes)
+    module.use_memory(stored.memory, stored.description.steps, source)
     data.normalisation = stored.normalisation
 
 

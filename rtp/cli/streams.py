@@ -1,4 +1,4 @@
-"""What the command line does for a stream of tasks: wiring, and the lines that it prints."""
+"""The command line for streams of tasks: linked arguments, and the lines that it prints."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ def link_streams(parser: LightningArgumentParser) -> None:
     """Let a stream tell its learner the number of tasks and of outputs.
 
     Args:
-        parser: That of a command with `model` and `data`.
+        parser: The parser of a command with `model` and `data`.
     """
     for name in ("total_classes", "num_tasks"):
         parser.link_arguments(
@@ -26,7 +26,7 @@ def link_streams(parser: LightningArgumentParser) -> None:
 
 
 def _attribute(data: L.LightningDataModule, name: str) -> int:
-    return getattr(data, name, 1)  # what has none is no stream, and `is_stream` refuses it for a learner of streams
+    return getattr(data, name, 1)  # `is_stream` refuses a data module without them for a learner of streams
 
 
 def is_stream(model: L.LightningModule, data: L.LightningDataModule) -> bool:
@@ -43,17 +43,17 @@ def is_stream(model: L.LightningModule, data: L.LightningDataModule) -> bool:
     if streaming != isinstance(data, TaskStream):
         model_name, data_name = type(model).__name__, type(data).__name__
         raise UserError(
-            f"{model_name} learns a stream of tasks, and {data_name} is none: use PermutedTasks, RotatedTasks or "
+            f"{model_name} learns a stream of tasks, but {data_name} is not one: use PermutedTasks, RotatedTasks or "
             f"IncrementalClasses with the source {data_name}"
             if streaming
-            else f"{data_name} is a stream of tasks, and {model_name} does not learn one: use CompressThenRecall, or "
-            "the stream's source as data"
+            else f"{data_name} is a stream of tasks, but {model_name} does not learn streams: use "
+            "CompressThenRecall, or the stream's source as data"
         )
     return streaming
 
 
 def without_retraining(trainer: L.Trainer) -> None:
-    """Take the callbacks away that are about the one memory of a data set; `RetainedAccuracy` does their work.
+    """Remove the callbacks that evaluate a single memory; `RetainedAccuracy` evaluates the stream.
 
     Args:
         trainer: The trainer of a stream.
@@ -63,12 +63,12 @@ def without_retraining(trainer: L.Trainer) -> None:
 
 
 def learning_line(learner: ContinualLearner, stream: TaskStream, trainer: L.Trainer) -> str:
-    """What is going to be learned, with what, and where.
+    """What will be learned, by which method, and where.
 
     Args:
         learner: The module.
         stream: The data module.
-        trainer: What runs them.
+        trainer: The trainer of the run.
     """
     return (
         f"learning {stream.num_tasks} tasks of {stream.name} with {type(learner).__name__}, storage budget "
@@ -78,7 +78,7 @@ def learning_line(learner: ContinualLearner, stream: TaskStream, trainer: L.Trai
 
 
 def learned_lines(trainer: L.Trainer) -> str:
-    """What came out and what to do next.
+    """The result and what to do next.
 
     Args:
         trainer: The trainer, after the run.
@@ -95,7 +95,7 @@ def learned_lines(trainer: L.Trainer) -> str:
 
 
 def tested_lines(trainer: L.Trainer) -> str:
-    """The table of a test's results and where they are.
+    """The table of a test's results and where their file is.
 
     Args:
         trainer: The trainer, after a test.

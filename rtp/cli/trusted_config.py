@@ -1,8 +1,8 @@
-"""A configuration that came in a file, a checkpoint or an artefact: what is taken of it.
+"""Which parts of a configuration in a checkpoint or a memory file are trusted.
 
-A configuration names classes, and to build a run is to import and call them: in a stranger's file that could be
-anything which is installed, `os.system` included. So of a file's configuration only rtp's own classes are taken, with
-arguments that cannot name another class; whoever needs others gives a configuration of their own with `--config`.
+A configuration names classes, and building a run imports and calls them: in an untrusted file these could be anything
+that is installed, `os.system` included. So a file may name only rtp's own classes, with arguments that cannot name
+another class; other classes need the user's own configuration, given with `--config`.
 """
 
 from dataclasses import is_dataclass
@@ -10,28 +10,29 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
-from rtp.callbacks import MemoryPictures, RetrainingEvaluation
+from rtp.callbacks import MemoryPictures
 from rtp.cli.short_names import register_short_names
 from rtp.cli.signatures import constructor_arguments
 from rtp.datamodules import ImageDataModule
 from rtp.errors import UserError
+from rtp.evaluation.base import EvaluationSettings
 from rtp.modules import Distillation
 
 UNUSED = ("inner_optimizer", "optimizer")
-"""Arguments of the module that a test has no use for; the outer optimizer is one of torch's."""
+"""Arguments of the module that a test does not need; the outer optimizer is one of torch's classes."""
 
 OWN_CLASSES = register_short_names()
-"""The classes that a file may name, just as a checkpoint's configuration names them: no other way leads to them."""
+"""The classes that a file may name, by the paths that checkpoints record."""
 
 
 def config_for_test(config: dict[str, Any]) -> str:
-    """Take what `validate`, `test` and `predict` need from a file's configuration.
+    """Select and check what `validate`, `test` and `predict` need from a file's configuration.
 
     Args:
-        config: A checkpoint's or an artefact's, which anybody may have written.
+        config: The configuration in a checkpoint or a memory file, which anybody may have written.
 
     Returns:
-        YAML text with the seed, model, data, evaluation and, where there are some, settings of the pictures.
+        YAML text with the seed, model, data, evaluation and, if present, the settings of the pictures.
 
     Raises:
         UserError: If a part is missing, or anything in it is not one of rtp's classes or a plain value for them.
@@ -44,7 +45,7 @@ def config_for_test(config: dict[str, Any]) -> str:
         model = model | {"init_args": {name: value for name, value in arguments.items() if name not in UNUSED}}
     _check("model", model, Distillation)
     check_data(data)
-    _check_arguments("evaluation", evaluation, RetrainingEvaluation)
+    _check_arguments("evaluation", evaluation, EvaluationSettings)
     taken: dict[str, Any] = {"seed_everything": seed, "model": model, "data": data, "evaluation": evaluation}
     if "pictures" in config:
         taken["pictures"] = _section(config, "pictures")
@@ -53,7 +54,7 @@ def config_for_test(config: dict[str, Any]) -> str:
 
 
 def check_data(data: Any) -> None:
-    """Refuse the part of a file's configuration that names the data set, unless it is one of rtp's.
+    """Refuse the data set that a file's configuration names, unless it is one of rtp's.
 
     Raises:
         UserError: If it is not.
@@ -68,14 +69,14 @@ def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _check(place: str, value: Any, hint: Any) -> None:
-    """Refuse a value that could be more than it seems where something of the hint's type is expected."""
+    """Refuse a value that could name code where a value of the hint's type is expected."""
     if value is None or isinstance(value, (bool, int, float)):
         return
     if isinstance(value, list):
         for index, item in enumerate(value):
             _check(f"{place}[{index}]", item, _of_items(hint))
     elif isinstance(value, str):
-        # where a class or a function is expected, a text would be its name
+        # where a class or a function is expected, a string would be its name
         if not any(member is str or value in _literals(member) for member in _members(hint)):
             raise _refusal(place, value)
     elif isinstance(value, dict) and set(value) <= {"class_path", "init_args"} and "class_path" in value:
@@ -98,7 +99,7 @@ def _check_arguments(place: str, arguments: dict[str, Any], cls: Any) -> None:
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one that there is."""
+    """The types of a union, or the only type."""
     return (hint,) if not get_args(hint) or get_origin(hint) in (Literal, list, tuple) else get_args(hint)
 
 
@@ -107,7 +108,7 @@ def _literals(hint: Any) -> tuple[Any, ...]:
 
 
 def _of_items(hint: Any) -> Any:
-    """The type of a list's items; nothing where no list is expected."""
+    """The type of a list's items; None if no list is expected."""
     lists = [member for member in _members(hint) if get_origin(member) in (list, tuple)]
     return get_args(lists[0])[0] if lists else None
 

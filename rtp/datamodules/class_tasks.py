@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rtp.errors import UserError
 from rtp.utils.seeds import derived_seed
@@ -135,3 +136,29 @@ def renumbered(labels: Tensor, classes: Sequence[int]) -> Tensor:
     places = torch.full((max(classes) + 1,), -1, device=labels.device)
     places[torch.tensor(classes, device=labels.device)] = torch.arange(len(classes), device=labels.device)
     return places[labels]
+
+
+def members_of_classes(labels: Tensor, num_classes: int) -> list[Tensor]:
+    """The indices of each class's images, (n_c,) each, on the labels' device."""
+    return [(labels == label).nonzero().flatten() for label in range(num_classes)]
+
+
+def first_of_each_class(labels: Tensor, num: int) -> Tensor:
+    """Mark the first images of each class.
+
+    Args:
+        labels: (n,) labels in 0..k-1.
+        num: Images of a class to mark.
+
+    Returns:
+        (n,) truth values.
+    """
+    one_hot = F.one_hot(labels)
+    rank = (one_hot.cumsum(0) * one_hot).sum(1)  # 1 for the first image of its class
+    return rank <= num
+
+
+def one_of_each_class(images: Tensor, labels: Tensor) -> Tensor:
+    """The first image of each class, in the order of the labels, (num_classes, C, H, W)."""
+    chosen = first_of_each_class(labels, 1)
+    return images[chosen][labels[chosen].argsort()]

@@ -1,138 +1,177 @@
-"""What the evaluations of section 5.3 share: results over many small tasks in place of those over many networks."""
+"""The settings of an evaluation, and what every evaluator offers."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, TypeVar
 
-import lightning as L
-from torch import Tensor, nn
-
-from rtp.callbacks.progress import retraining_bar
-from rtp.callbacks.retraining import RetrainingEvaluation
-from rtp.datamodules import ImageDataModule
+from rtp.datamodules.base import ImageDataModule, LabelledImages
+from rtp.errors import UserError
 from rtp.evaluation.results import Result
-from rtp.evaluation.small_tasks import SmallTask, accuracies
 from rtp.modules.augmentations.base import Augmentation
-from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
+from rtp.modules.distillation.base import Distillation
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import TrainingProtocol
-from rtp.utils.distributed import all_gather, interleave, shard_indices
 
-Advance = Callable[[], object]
-TestedSplit = Literal["val", "test"]
+EvaluatedSplit = Literal["val", "test"]
+OnEpoch = Callable[[], object]
+Progress = Callable[[int], AbstractContextManager[OnEpoch]]
+"""Takes the number of epochs of all networks; gives a function to call after each of them."""
+
+Module = TypeVar("Module", bound=Distillation)
+
+PIXEL_BYTES, FLOAT_BYTES = 1, 4  # a pixel's channel of a real image (uint8), a weight or a mean (float32)
+
+
+@contextmanager
+def no_progress(epochs: int) -> Iterator[OnEpoch]:
+    """Show nothing."""
+    yield lambda: None
 
 
 @dataclass(frozen=True)
-class SmallTasks:
-    """Tasks that are made when they are asked for.
-
-    Attributes:
-        task: Makes task number n.
-        count: Number of tasks.
-        at_once: Tasks whose images, and where networks are trained together weights, are in memory at once.
-    """
-
-    task: Callable[[int], SmallTask]
-    count: int
-    at_once: int
-
-
-class SynthesisEvaluation(RetrainingEvaluation):
-    """Takes the place of `RetrainingEvaluation`, with its settings, for a module that synthesises classifiers.
-
-    `networks` and `validation_networks` are the numbers of test tasks, each with a network of its own; means and
-    standard deviations are those over tasks. Curves, `test.json` and the table are as usual.
+class EvaluationSettings:
+    """How networks are trained and what they are compared with.
 
     Args:
-        settings: The evaluation whose place is taken.
+        networks: Networks of each architecture in `rtp test`; the paper uses 20 (5.1). For classifier synthesis the
+            number of evaluation tasks, each with a network of its own.
+        validation_networks: Networks in validation, which are of the module's own architecture.
+        protocol: How a network is trained.
+        architectures: Networks that `rtp test` trains (table 6 has three); by default the module's own alone.
+        baselines: Whether `rtp test` also trains on random real images that take the same storage, on those that
+            herding chooses, on the means of the classes or k-means centres, and on all real images of the training
+            split.
+        real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
+        seed: Seed of the networks and minibatches.
+        vmapped: Whether the networks of one architecture are trained in one vmapped loop, with the same result to
+            rounding; null takes what is faster: one loop for 8 networks or more with at most 32 images of 8x8 pixels,
+            or as many pixels, in a minibatch. On a GPU, where that was not measured, true may pay for more.
+        augmentation: Applied to the images of a minibatch, each with a draw of its own; by default the module's.
+        real_batch_size: Real images in a minibatch at most, where networks are trained on all of them; null takes
+            that of `protocol`, which is large for the few hundred images of an evaluation task.
+        real_learning_rate: Where networks are trained on all real images; null takes that of `protocol`.
+
+    Raises:
+        UserError: If a number is below 1, or `real_learning_rate` is not positive.
     """
 
-    def __init__(self, settings: RetrainingEvaluation) -> None:
-        super().__init__(
-            settings.networks,
-            settings.validation_networks,
-            settings.protocol,
-            settings.architectures,
-            settings.baselines,
-            settings.real_protocol.epochs,
-            settings.seed,
-            settings.together,
-            settings.augmentation,
-            settings.real_protocol.batch_size,
-            settings.real_protocol.learning_rate,
+    networks: int = 20
+    validation_networks: int = 3
+    protocol: TrainingProtocol = TrainingProtocol()  # noqa: RUF009  # frozen
+    architectures: list[NetworkFactory] | None = None
+    baselines: bool = False
+    real_epochs: int = 30
+    seed: int = 0
+    vmapped: bool | None = None
+    augmentation: Augmentation | None = None
+    real_batch_size: int | None = None
+    real_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("networks", "validation_networks", "real_epochs", "real_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
+        _ = self.real_protocol  # checks its own numbers
+
+    @property
+    def real_protocol(self) -> TrainingProtocol:
+        """How a network is trained on all real images."""
+        return replace(
+            self.protocol,
+            epochs=self.real_epochs,
+            batch_size=self.real_batch_size or self.protocol.batch_size,
+            learning_rate=self.protocol.learning_rate if self.real_learning_rate is None else self.real_learning_rate,
         )
 
-    @classmethod
-    def in_place_of_retraining(cls, trainer: L.Trainer) -> Sequence[Self]:
-        """What a module's `configure_callbacks` returns: Lightning lets it replace its base class among the callbacks.
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """Where training images come from, and what storing them costs.
+
+    Attributes:
+        name: As in tables and `test.json`.
+        protocol: How networks are trained on them.
+        storage_floats: Numbers that have to be stored.
+        storage_bytes: Bytes that they take.
+    """
+
+    name: str
+    protocol: TrainingProtocol
+    storage_floats: int
+    storage_bytes: int
+
+    def result(
+        self, data: ImageDataModule, architecture: str, accuracies: tuple[float, ...], images: int, prefix: str = ""
+    ) -> Result:
+        """The result of networks that were trained on these images.
 
         Args:
-            trainer: The module's; without a `RetrainingEvaluation` there is nothing to replace.
+            data: The data set, whose storage is 100 %.
+            architecture: Class name of the networks.
+            accuracies: One for each network.
+            images: Training images of a network.
+            prefix: Put before the name.
         """
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        return [cls(callback) for callback in callbacks if isinstance(callback, RetrainingEvaluation)]
+        return Result(
+            training_set=f"{prefix}{self.name}",
+            architecture=architecture,
+            accuracies=accuracies,
+            epochs=self.protocol.epochs,
+            images=images,
+            storage_floats=self.storage_floats,
+            storage_bytes=self.storage_bytes,
+            storage_percent=100 * self.storage_floats / data.num_floats,
+        )
+
+
+class Evaluator(ABC, Generic[Module]):
+    """Trains fresh networks on what a module's memory recalls, and measures them.
+
+    It reads the splits from the data module, and draws its random numbers from streams of its own: training continues
+    as if there had been no evaluation. Several processes share the networks out: process i of N trains and measures
+    networks i, i + N, ... All of them return the same results, those of a single process (to rounding, where networks
+    are vmapped).
+
+    Args:
+        settings: How networks are trained.
+    """
+
+    def __init__(self, settings: EvaluationSettings) -> None:
+        self.settings = settings
 
     @abstractmethod
-    def evaluated(
-        self, module: ClassifierSynthesis, data: ImageDataModule, split: TestedSplit, advance: Advance
-    ) -> Iterator[Result]:
-        """Train and measure the networks of all tasks.
+    def results(
+        self, module: Module, data: ImageDataModule, split: EvaluatedSplit, progress: Progress = no_progress
+    ) -> list[Result]:
+        """Train and measure.
 
         Args:
             module: The module with the memory.
             data: Set up for the split.
-            split: "val" for `validation_networks` tasks of one kind, "test" for everything.
-            advance: To be called after each epoch of each network.
+            split: "val" for `validation_networks` networks of the module's own architecture on its memory, "test" for
+                everything.
+            progress: Shows how far the training is.
+
+        Returns:
+            At least one result, that of the memory first.
         """
 
-    @abstractmethod
-    def epochs(self, module: ClassifierSynthesis, data: ImageDataModule, split: TestedSplit) -> int:
-        """Epochs of all networks that `evaluated` trains, for the progress bar."""
+    def images(self, data: ImageDataModule, split: EvaluatedSplit) -> LabelledImages:
+        """The images to measure on."""
+        return data.validation_set if split == "val" else data.test_set
 
-    def tested_architectures(self, module: ClassifierSynthesis, split: TestedSplit) -> list[NetworkFactory]:
-        """The networks to train: in validation the module's own alone."""
-        return [module.network] if split == "val" or not self.architectures else self.architectures
+    def num_networks(self, split: EvaluatedSplit) -> int:
+        """Networks of each architecture."""
+        return self.settings.validation_networks if split == "val" else self.settings.networks
 
-    def measured(
-        self,
-        tasks: SmallTasks,
-        network: Callable[[], nn.Module],
-        protocol: TrainingProtocol,
-        augmentation: Augmentation | None,
-        advance: Advance,
-    ) -> tuple[float, ...]:
-        """Accuracies on tasks, which the processes share out: number i is that of process i mod N.
+    def architectures(self, module: Module, split: EvaluatedSplit) -> list[NetworkFactory]:
+        """The networks to train."""
+        return [module.network] if split == "val" or not self.settings.architectures else self.settings.architectures
 
-        Args:
-            tasks: What to train and measure.
-            network: Makes a network.
-            protocol: How it is trained.
-            augmentation: What is done to its training images.
-            advance: To be called after each epoch of each network.
-        """
-        mine = (tasks.task(number) for number in shard_indices(tasks.count))
-        found = accuracies(mine, network, protocol, augmentation, self.together, tasks.at_once, advance)
-        return interleave(all_gather(found))
-
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Train and measure the networks of the validation tasks."""
-        self._evaluate(trainer, pl_module, "val")
-
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Train and measure the networks of the test tasks."""
-        self._evaluate(trainer, pl_module, "test")
-
-    def _evaluate(self, trainer: L.Trainer, pl_module: L.LightningModule, split: TestedSplit) -> None:
-        assert isinstance(pl_module, ClassifierSynthesis)  # which put this callback here
-        data = pl_module.data()
-        with retraining_bar(trainer, self.epochs(pl_module, data, split)) as advance:
-            self.results = list(self.evaluated(pl_module, data, split, advance))
-
-    def _conclude(self, trainer: L.Trainer) -> None:
-        """Nothing is left to do once the batches have gone by: the images of a task are not a batch."""
-
-
-def members_of_classes(labels: Tensor, num_classes: int) -> list[Tensor]:
-    """The indices of each class's images, (n_c,) each, on the labels' device."""
-    return [(labels == label).nonzero().flatten() for label in range(num_classes)]
+    def augmentation(self, module: Module) -> Augmentation | None:
+        """The augmentation of training images."""
+        return self.settings.augmentation or module.augmentation

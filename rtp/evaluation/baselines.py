@@ -2,25 +2,37 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
-from rtp.datamodules import ImageDataModule
+from rtp.datamodules.base import ImageDataModule
 from rtp.errors import UserError
+from rtp.evaluation.base import FLOAT_BYTES, PIXEL_BYTES, TrainingSource
 from rtp.evaluation.herding import herding
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.networks import Network
-from rtp.modules.networks.training import Trainee, TrainingProtocol, TrainingSet, own_randomness, train_networks
+from rtp.modules.networks.training import CHUNK_SIZE, Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.distributed import all_gather
 from rtp.utils.seeds import derived_seed
 
-FLOAT_BYTES, PIXEL_BYTES = 4, 1  # a number of a mean (float32), and a pixel's channel of a real image (uint8)
 KMEANS_RUNS = 4  # the best of so many starts; on MNIST's classes single ones differ by less than 1 % (docs/log.md)
 KMEANS_MOST_IMAGES = 6000  # of a class: nearly all of MNIST's, all of CIFAR-10's; bounds the time, see docs/log.md
-FEATURES_AT_ONCE = 1000  # images in a batch, as in evaluation: activations of ConvNet-128 take 0.5 GB for 32x32 pixels
+
+
+@dataclass(frozen=True)
+class TrainingSet(TrainingSource):
+    """Images to train networks on.
+
+    Attributes:
+        draw: Gives images (m, C, H, W), preprocessed, and labels (m,) for one network; draws from torch's global
+            generator.
+    """
+
+    draw: Callable[[], tuple[Tensor, Tensor]]
 
 
 def baseline_sets(
@@ -64,23 +76,13 @@ def baseline_sets(
     trained = _trained(network, images, labels, real_protocol, augmentation, derived_seed(seed, 0, 0))
     chosen = torch.tensor(all_gather(herded_images(features_of(trained, images), labels, per_class).tolist())[0])
     herded = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
+    means = "class means" if per_class == 1 else "k-means centres"
+    pixels, all_floats = floats * PIXEL_BYTES, images.numel()
     return [
-        TrainingSet(
-            "random real",
-            lambda: random_real_images(images, labels, per_class),
-            protocol,
-            floats,
-            floats * PIXEL_BYTES,
-        ),
-        TrainingSet("herding", lambda: herded, protocol, floats, floats * PIXEL_BYTES),
-        TrainingSet(
-            "class means" if per_class == 1 else "k-means centres",
-            lambda: centres,
-            protocol,
-            floats,
-            floats * FLOAT_BYTES,
-        ),
-        TrainingSet("all real", lambda: (images, labels), real_protocol, images.numel(), images.numel() * PIXEL_BYTES),
+        TrainingSet("random real", protocol, floats, pixels, lambda: random_real_images(images, labels, per_class)),
+        TrainingSet("herding", protocol, floats, pixels, lambda: herded),
+        TrainingSet(means, protocol, floats, floats * FLOAT_BYTES, lambda: centres),
+        TrainingSet("all real", real_protocol, all_floats, all_floats * PIXEL_BYTES, lambda: (images, labels)),
     ]
 
 
@@ -147,7 +149,7 @@ def features_of(network: nn.Module, images: Tensor) -> Tensor:
         (n, F).
     """
     extract = network.features if isinstance(network, Network) else network
-    return torch.cat([extract(part) for part in images.split(FEATURES_AT_ONCE)])
+    return torch.cat([extract(part) for part in images.split(CHUNK_SIZE)])
 
 
 def _trained(
@@ -158,7 +160,7 @@ def _trained(
     augmentation: Augmentation | None,
     seed: int,
 ) -> nn.Module:
-    with own_randomness(seed):
+    with isolated_rng(seed):
         trainee = Trainee(network(), images, labels, seed)
     return train_networks([trainee], protocol, augmentation)[0]
 
@@ -184,7 +186,7 @@ def class_centres(images: Tensor, labels: Tensor, images_per_class: int, seed: i
             centres.append(images[members].mean(0, keepdim=True))
         else:
             own_seed = derived_seed(seed, number)
-            with own_randomness(own_seed):
+            with isolated_rng(own_seed):
                 seen = images[_drawn(members, KMEANS_MOST_IMAGES)]
             centres.append(_kmeans(seen, images_per_class, own_seed))
     return torch.cat(centres), labels.unique().repeat_interleave(images_per_class)

@@ -42,6 +42,11 @@ class FewShotTasks:
     shots: int
     seed: int
 
+    @property
+    def name(self) -> str:
+        """The kind of these tasks, as in the results."""
+        return f"{self.ways}-way {self.shots}-shot"
+
     def __call__(self, number: int) -> FewShotTask:
         """Make a task; see `draw_shots`."""
         classes, shots, others = draw_shots(self.labels, self.ways, self.shots, number, self.seed)
@@ -51,7 +56,7 @@ class FewShotTasks:
 
 
 def nearest_class_mean(shots: Tensor, features: Tensor) -> Tensor:
-    """Classify by the nearest mean of a class's shots, by Euclidean distance.
+    """Scores of the classes, the highest for the nearest mean of a class's shots: negative Euclidean distances.
 
     "Nearest neighbour" of table 4 is this here. The paper leaves open the distance, and whether the neighbour is a shot
     or the mean of a class's shots. With one shot of a class the two are the same.
@@ -61,9 +66,9 @@ def nearest_class_mean(shots: Tensor, features: Tensor) -> Tensor:
         features: (n, F) features to classify.
 
     Returns:
-        (n,) classes in 0..k-1.
+        (n, k) scores.
     """
-    return torch.cdist(features, shots.mean(1)).argmin(1)
+    return -torch.cdist(features, shots.mean(1))
 
 
 def majority_labels(logits: Tensor) -> Tensor:
@@ -77,24 +82,3 @@ def majority_labels(logits: Tensor) -> Tensor:
     """
     votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(1)
     return (votes + logits.softmax(2).mean(1) / 2).argmax(1)  # half a probability is less than a vote
-
-
-def first_of_each_class(labels: Tensor, num: int) -> Tensor:
-    """Mark the first images of each class.
-
-    Args:
-        labels: (n,) labels in 0..k-1.
-        num: Images of a class to mark.
-
-    Returns:
-        (n,) truth values.
-    """
-    one_hot = F.one_hot(labels)
-    rank = (one_hot.cumsum(0) * one_hot).sum(1)  # 1 for the first image of its class
-    return rank <= num
-
-
-def one_of_each_class(images: Tensor, labels: Tensor) -> Tensor:
-    """The first image of each class, in the order of the labels, (num_classes, C, H, W)."""
-    chosen = first_of_each_class(labels, 1)
-    return images[chosen][labels[chosen].argsort()]

@@ -9,7 +9,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 RUN_DIR = "RTP_RUN_DIR"
-"""Environment variable in which the first process tells those it starts the run's folder."""
+"""Environment variable by which the first process passes the run's folder to the processes it starts."""
 
 
 def run_folder(trainer: L.Trainer) -> Path:
@@ -18,7 +18,7 @@ def run_folder(trainer: L.Trainer) -> Path:
 
 
 def config_name(config: Sequence[Any] | None) -> str:
-    """Name of the runs of a configuration: the files' stems, as in stream_learner, "unnamed" where there are none."""
+    """Name of a configuration's runs: the stems of its files, as in stream_learner, or "unnamed" without files."""
     return "_".join(Path(str(path)).stem for path in config) if config else "unnamed"
 
 
@@ -35,11 +35,11 @@ def next_run_folder(name: str) -> Path:
 
 
 def common_run_folder(config: Any) -> Path:
-    """A new run's folder, the same in every process that takes part in it.
+    """A new run's folder, the same in every process of the run.
 
-    Lightning starts the other processes of a computer with the command line and the environment of the first. Where
-    something else starts them (torchrun, SLURM, one command on each computer), all of them look for a number before
-    the first one writes: that waits until all are there.
+    Lightning starts the other processes of a computer with the command line and the environment of the first. If
+    something else starts them (torchrun, SLURM, one command on each computer), each of them looks for a number before
+    the first one writes, which waits for all of them.
     """
     rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # from the environment, when Lightning is imported
     if rank == 0 or RUN_DIR not in os.environ:
@@ -48,6 +48,6 @@ def common_run_folder(config: Any) -> Path:
 
 
 def relative(path: Path | str) -> str:
-    """The path as seen from the current folder, where it lies below it."""
+    """The path relative to the current folder if it lies below it, or else the full path."""
     full = Path(path).resolve()
     return str(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)

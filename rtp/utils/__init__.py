@@ -1,1 +1,1 @@
-"""Helpers that know nothing of memories: seeds, processes, files, pictures, tables."""
+"""Helpers that know nothing about memories: checks, files, seeds, processes, pictures, tables."""

@@ -15,10 +15,10 @@ _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
 
 
 def image_grid(rows: Sequence[Tensor]) -> Tensor:
-    """Lay images out, one row each.
+    """Lay images out in rows.
 
     Args:
-        rows: Each (n, C, H, W) of the same n, values in [0, 1].
+        rows: Images (n, C, H, W) of each row, the same n in each, values in [0, 1].
 
     Returns:
         (3, height, width), values in [0, 1]; small images are enlarged by a whole factor.
@@ -30,7 +30,7 @@ def image_grid(rows: Sequence[Tensor]) -> Tensor:
 
 
 def stretched(images: Tensor) -> Tensor:
-    """Stretch each image's values to [0, 1]: bases have no natural scale.
+    """Scale each image's values to [0, 1]: bases have no natural scale.
 
     Args:
         images: (n, C, H, W) of any range.
@@ -41,14 +41,14 @@ def stretched(images: Tensor) -> Tensor:
 
 
 def within_range(images: Tensor) -> Tensor:
-    """Reduce the contrast of images that leave [0, 1], each as far as it takes: learned images have no bounds.
+    """Reduce the contrast of images that leave [0, 1], each as much as it needs: learned images are unbounded.
 
     Args:
         images: (n, C, H, W), pixels that may lie outside [0, 1].
 
     Returns:
-        Images in [0, 1]. Each is compressed towards mid-grey until 98 % of its values fit, and the rest is cut off;
-        an image that fits already stays as it is.
+        Images in [0, 1]. Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped;
+        an image that fits already is unchanged.
     """
     distance = (images - 0.5).flatten(1).abs().quantile(0.98, dim=1) / 0.5
     return ((images - 0.5) / distance.clamp_min(1).view(-1, 1, 1, 1) + 0.5).clamp(0, 1)

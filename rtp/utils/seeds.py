@@ -1,4 +1,4 @@
-"""Random streams that follow from where they are used, so that nothing has to be remembered to draw them again."""
+"""Random streams derived from where they are used, so that resuming a run needs no stored generator state."""
 
 import random
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from rtp.artefact.kinds import KINDS, identify_kind
+from rtp.errors import UserError
+from rtp.modules.memories.pixel import PixelMemory
 
 
 @pytest.mark.parametrize("kind", ["addressable", "pixel", "image", "tasks"])
@@ -34,3 +36,13 @@ def test_what_is_no_memory_is_not_identify_kind(make_memory: Any) -> None:
         assert identify_kind(other) is None
     assert identify_kind({name: value for name, value in state.items() if "memories.1" not in name}) is None
     assert identify_kind(uneven) is None
+
+
+def test_a_memory_of_one_s_own_needs_its_own_methods() -> None:
+    class Mine(PixelMemory):
+        @classmethod
+        def named_tensors(cls, state: Any) -> None:
+            return None
+
+    with pytest.raises(UserError, match="a file cannot hold a Mine: define its named_tensors and from_tensors"):
+        Mine((1, 8, 8), 2, 1).to_tensors()

@@ -19,7 +19,8 @@ from rtp.modules import MLP, AddressableMemory, CompressThenRecall, ContinualLea
 from rtp.modules.continual.base import Classifier
 from rtp.modules.continual.online import Online
 from rtp.modules.continual.reservoir import Reservoir
-from rtp.modules.networks.training import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
+from rtp.utils.seeds import derived_seed
 
 TASKS, SAMPLES = 3, 35
 PROTOCOL = TrainingProtocol(epochs=30, learning_rate=0.1)
@@ -80,7 +81,7 @@ def trained_on(images: Tensor, labels: Tensor, task: int) -> list[Classifier]:
     trainees = []
     for number in range(2):
         seed = derived_seed(0, task, number)
-        with own_randomness(seed):
+        with isolated_rng(seed):
             trainees.append(Trainee(network((1, 8, 8), 10), images, labels, seed))
     return [*train_networks(trainees, PROTOCOL)]
 

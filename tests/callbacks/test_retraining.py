@@ -13,7 +13,18 @@ from rtp.callbacks import RetrainingEvaluation
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Batches, Split
 from rtp.errors import UserError
-from rtp.modules import Augmentation, HigherUnroll, MemoryDistillation, PixelMemory
+from rtp.evaluation.base import EvaluatedSplit, Evaluator, Progress, no_progress
+from rtp.evaluation.results import Result
+from rtp.evaluation.retraining import evaluator_of
+from rtp.modules import (
+    Augmentation,
+    Distillation,
+    HigherUnroll,
+    ImageAddressedDistillation,
+    MemoryDistillation,
+    PixelMemory,
+    TaskDistillation,
+)
 from rtp.modules.networks.training import TrainingProtocol
 
 PROTOCOL = TrainingProtocol(epochs=30, learning_rate=0.1)
@@ -51,11 +62,9 @@ class Deaf(nn.Module):
         return torch.tensor([1.0, 0.0]) + 0 * self.bias + images.new_zeros(len(images), 1)
 
 
-def module() -> MemoryDistillation:
+def module(cls: type[MemoryDistillation] = MemoryDistillation) -> MemoryDistillation:
     """A memory that holds one perfect image of each class."""
-    built = MemoryDistillation(
-        (1, 4, 4), 2, lambda shape, classes: PixelMemory(shape, classes, 1), Linear, HigherUnroll(1), 1
-    )
+    built = cls((1, 4, 4), 2, lambda shape, classes: PixelMemory(shape, classes, 1), Linear, HigherUnroll(1), 1)
     with torch.no_grad():
         built.memory.bases[0, :, :2], built.memory.bases[0, :, 2:] = 1, -1
         built.memory.bases[1, :, :2], built.memory.bases[1, :, 2:] = -1, 1
@@ -81,7 +90,14 @@ def test_validation_measures_networks_trained_on_the_memory(tmp_path: Path) -> N
 
 
 def test_test_measures_every_architecture_on_every_training_set(tmp_path: Path) -> None:
-    callback = RetrainingEvaluation(2, 1, PROTOCOL, architectures=[Linear, Deaf], baselines=True, real_epochs=20)
+    callback = RetrainingEvaluation(
+        networks=2,
+        validation_networks=1,
+        protocol=PROTOCOL,
+        architectures=[Linear, Deaf],
+        baselines=True,
+        real_epochs=20,
+    )
     (metrics,) = trainer(tmp_path, callback).test(module(), datamodule=Halves(batch_size=7), verbose=False)
 
     assert metrics["test/accuracy"] == pytest.approx(0.75)  # a quarter of the test labels are wrong
@@ -110,7 +126,7 @@ def test_its_random_numbers_are_its_own_and_the_same_every_time(tmp_path: Path) 
             super().__init__(image_shape, num_classes)
             seen.append(next(self.parameters()).detach().clone())
 
-    callback = RetrainingEvaluation(2, 1, PROTOCOL, architectures=[Recorded])
+    callback = RetrainingEvaluation(networks=2, validation_networks=1, protocol=PROTOCOL, architectures=[Recorded])
     built, data = module(), Halves()
     runner = trainer(tmp_path, callback)
     torch.manual_seed(3)
@@ -125,7 +141,7 @@ def test_its_random_numbers_are_its_own_and_the_same_every_time(tmp_path: Path) 
 
 
 def test_a_network_has_its_own_random_numbers(tmp_path: Path) -> None:
-    def trained(count: int, together: bool | None) -> list[Tensor]:
+    def trained(count: int, vmapped: bool | None) -> list[Tensor]:
         networks: list[nn.Module] = []
 
         class Recorded(Linear):
@@ -134,12 +150,18 @@ def test_a_network_has_its_own_random_numbers(tmp_path: Path) -> None:
                 networks.append(self)
 
         callback = RetrainingEvaluation(
-            count, 1, PROTOCOL, architectures=[Linear, Recorded], baselines=True, real_epochs=2, together=together
+            networks=count,
+            validation_networks=1,
+            protocol=PROTOCOL,
+            architectures=[Linear, Recorded],
+            baselines=True,
+            real_epochs=2,
+            vmapped=vmapped,
         )
         trainer(tmp_path, callback).test(module(), datamodule=Halves(), verbose=False)
         return [next(network.parameters()).detach() for network in networks]
 
-    few, many = trained(2, together=False), trained(3, together=True)  # for five training sets
+    few, many = trained(2, vmapped=False), trained(3, vmapped=True)  # for five training sets
     assert len({tuple(weight.flatten().tolist()) for weight in many}) == 15
     for training_set in range(5):
         for number in range(2):
@@ -164,12 +186,6 @@ def test_data_of_another_kind_are_refused(tmp_path: Path) -> None:
         trainer(tmp_path, RetrainingEvaluation(protocol=PROTOCOL)).validate(module(), datamodule=Other(), verbose=False)
 
 
-@pytest.mark.parametrize("name", ["networks", "validation_networks", "real_epochs", "real_batch_size"])
-def test_numbers_below_one_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
-        RetrainingEvaluation(**{name: 0})  # type: ignore[arg-type]
-
-
 @dataclass(frozen=True)
 class UpsideDown(Augmentation):
     """Turns what the networks learn into its opposite."""
@@ -181,7 +197,59 @@ class UpsideDown(Augmentation):
         return images.flip(2)
 
 
-def test_an_augmentation_of_its_own_takes_the_place_of_the_module_s(tmp_path: Path) -> None:
+def test_the_augmentation_of_the_settings_overrides_the_module_s(tmp_path: Path) -> None:
     callback = RetrainingEvaluation(validation_networks=2, protocol=PROTOCOL, augmentation=UpsideDown())
     (metrics,) = trainer(tmp_path, callback).validate(module(), datamodule=Halves(), verbose=False)
     assert metrics["val/accuracy"] == 0
+
+
+class OwnModule(MemoryDistillation):
+    """What a user writes who wants the usual evaluation."""
+
+
+class ModuleWithEvaluator(MemoryDistillation):
+    """What a user writes who wants another one."""
+
+
+class CountingEvaluator(Evaluator[ModuleWithEvaluator]):
+    """Measures nothing."""
+
+    def results(
+        self,
+        module: ModuleWithEvaluator,
+        data: ImageDataModule,
+        split: EvaluatedSplit,
+        progress: Progress = no_progress,
+    ) -> list[Result]:
+        return [Result("own", "none", (0.25,), 1, self.num_networks(split), 1, 1, 1.0)]
+
+
+@evaluator_of.register
+def _(module: ModuleWithEvaluator) -> type[CountingEvaluator]:
+    return CountingEvaluator
+
+
+def test_a_module_of_one_s_own_inherits_the_default_evaluator_or_registers_its_own(tmp_path: Path) -> None:
+    callback = RetrainingEvaluation(networks=4, validation_networks=2, protocol=PROTOCOL)
+    runner = trainer(tmp_path, callback)
+    (metrics,) = runner.validate(module(OwnModule), datamodule=Halves(), verbose=False)
+    assert metrics == {"val/accuracy": 1.0, "val/accuracy_std": 0.0}
+    (metrics,) = runner.validate(module(ModuleWithEvaluator), datamodule=Halves(), verbose=False)
+    assert (metrics["val/accuracy"], callback.results[0].images) == (0.25, 2)
+    (metrics,) = runner.test(module(ModuleWithEvaluator), datamodule=Halves(), verbose=False)
+    assert metrics["test/own_none"] == metrics["test/accuracy"] == 0.25
+    assert json.loads((tmp_path / "test.json").read_text())["images"] == 4
+
+
+def test_the_evaluators_of_rtp_are_registered() -> None:
+    registered = [evaluator_of.dispatch(cls) for cls in (TaskDistillation, ImageAddressedDistillation)]
+    assert len({*registered, evaluator_of.dispatch(Distillation)}) == 3
+
+
+def test_a_batch_size_changes_no_number(tmp_path: Path) -> None:
+    found = []
+    for batch_size in (3, 1000):
+        callback = RetrainingEvaluation(networks=3, protocol=PROTOCOL)
+        trainer(tmp_path, callback).test(module(), datamodule=Halves(batch_size=batch_size), verbose=False)
+        found.append(callback.results)
+    assert found[0] == found[1]

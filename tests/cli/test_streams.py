@@ -180,7 +180,10 @@ def test_one_batch_to_try_a_configuration() -> None:
         (["--trainer.max_steps", "5"], r"max_steps is 5 and would end tasks before their last minibatch: leave it out"),
         (["--trainer.limit_train_batches", "0.5"], r"limit_train_batches is 0.5 and would end tasks"),
         (["--data.samples_per_task", "5000"], r"samples_per_task is 5000, but digits has 1295 such images"),
-        (["--data", "Digits"], r"CompressThenRecall learns a stream of tasks, and Digits is none: use PermutedTasks"),
+        (
+            ["--data", "Digits"],
+            r"CompressThenRecall learns a stream of tasks, but Digits is not one: use Permuted",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line_before_training(
@@ -199,7 +202,8 @@ def test_a_stream_is_not_distilled_into_one_memory() -> None:
     config = CONFIG.parents[1] / "addressable.yaml"
     stream = ["--data", "PermutedTasks", "--data.source", "Digits", "--data.tasks", "2"]
     with pytest.raises(
-        UserError, match="PermutedTasks is a stream of tasks, and MemoryDistillation does not learn one: use Compress"
+        UserError,
+        match="PermutedTasks is a stream of tasks, but MemoryDistillation does not learn streams: use",
     ):
         main(["fit", "--config", str(config), *stream, "--data.samples_per_task", "10"])
 

@@ -37,7 +37,7 @@ CONFIG: dict[str, Any] = {
         "networks": 20,
         "protocol": {"epochs": 2, "learning_rate": 0.01},
         "architectures": [{"class_path": "rtp.modules.MLP"}],
-        "together": None,
+        "vmapped": None,
     },
 }  # fmt: skip
 

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from rtp.datamodules.class_tasks import check_shots, draw_across_tasks, draw_shots, renumbered, split_classes
+from rtp.datamodules.class_tasks import (
+    check_shots,
+    draw_across_tasks,
+    draw_shots,
+    first_of_each_class,
+    members_of_classes,
+    one_of_each_class,
+    renumbered,
+    split_classes,
+)
 from rtp.errors import UserError
 
 LABELS = torch.tensor([3, 1, 0, 1, 3, 1, 0, 3, 3, 1])  # two images of class 0, four each of 1 and 3, none of 2
@@ -83,3 +92,14 @@ def test_more_ways_than_classes_are_refused() -> None:
 
 def test_labels_are_renumbered() -> None:
     assert renumbered(torch.tensor([7, 2, 9, 2]), (2, 9, 7)).tolist() == [2, 0, 1, 0]
+
+
+def test_members_of_classes() -> None:
+    members = members_of_classes(torch.tensor([2, 0, 2]), 3)
+    assert [index.tolist() for index in members] == [[1], [], [0, 2]]
+
+
+def test_the_first_of_each_class() -> None:
+    labels = torch.tensor([2, 0, 2, 2, 0, 1])
+    assert first_of_each_class(labels, 2).tolist() == [True, True, True, False, True, True]
+    assert one_of_each_class(torch.arange(6.0).view(6, 1, 1, 1), labels).flatten().tolist() == [1, 5, 0]

@@ -98,7 +98,7 @@ def test_images_are_herded_class_by_class() -> None:
 
 
 def test_features_are_what_the_last_layer_sees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rtp.evaluation.baselines.FEATURES_AT_ONCE", 3)
+    monkeypatch.setattr("rtp.evaluation.baselines.CHUNK_SIZE", 3)
     images, network = torch.randn(7, 1, 4, 4), ConvNet((1, 4, 4), 3, width=2, depth=1)
     features = features_of(network, images)
     assert features.shape == (7, 8)

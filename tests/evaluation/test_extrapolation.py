@@ -1,4 +1,4 @@
-"""Test tasks across tasks, on data where the right answer is known."""
+"""Evaluation tasks across class sets, on data where the right answer is known."""
 
 import json
 from dataclasses import replace
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from rtp.callbacks import RetrainingEvaluation
-from rtp.callbacks.retraining import evaluation_of
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Split
 from rtp.errors import UserError
-from rtp.evaluation.extrapolation import ExtrapolationEvaluation
-from rtp.evaluation.small_tasks import accuracies
+from rtp.evaluation.base import EvaluatedSplit, EvaluationSettings
+from rtp.evaluation.extrapolation import ExtrapolationEvaluator
+from rtp.evaluation.results import Result
+from rtp.evaluation.tasks import task_accuracies
 from rtp.modules import HigherUnroll, PixelMemory, TaskDistillation
 from rtp.modules.distillation.task_distillation import Extrapolation
 from rtp.modules.networks.training import TrainingProtocol
@@ -57,7 +58,7 @@ def module(right: bool, **changes: Any) -> TaskDistillation:
         1,
         classes_per_task=2,
         task_seed=1,
-        extrapolation=Extrapolation((3, 2), upper_bound_tasks=2, networks_at_once=4),
+        extrapolation=Extrapolation((3, 2), upper_bound_tasks=2, chunk_size=4),
         **changes,
     )
     with torch.no_grad():
@@ -69,9 +70,9 @@ def module(right: bool, **changes: Any) -> TaskDistillation:
     return built
 
 
-def trainer(folder: Path, callback: RetrainingEvaluation) -> L.Trainer:
+def trainer(folder: Path, **settings: Any) -> L.Trainer:
     return L.Trainer(
-        callbacks=[callback],
+        callbacks=[RetrainingEvaluation(protocol=PROTOCOL, **settings)],
         logger=False,
         default_root_dir=folder,
         enable_progress_bar=False,
@@ -81,26 +82,35 @@ def trainer(folder: Path, callback: RetrainingEvaluation) -> L.Trainer:
     )
 
 
-def test_the_upper_bound_has_minibatches_and_a_learning_rate_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def results(built: TaskDistillation, split: EvaluatedSplit, **settings: Any) -> list[Result]:
+    data = Spots()
+    data.setup("test")
+    return ExtrapolationEvaluator(EvaluationSettings(protocol=PROTOCOL, **settings)).results(built, data, split)
+
+
+def test_the_upper_bound_has_minibatches_and_a_learning_rate_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     def record(tasks: Any, network: Any, protocol: TrainingProtocol, *arguments: Any) -> list[float]:
         used.append(protocol)
         return original(tasks, network, protocol, *arguments)
 
     used: list[TrainingProtocol] = []
-    original = accuracies
-    monkeypatch.setattr("rtp.evaluation.base.accuracies", record)
-    evaluation = RetrainingEvaluation(
-        2, 1, PROTOCOL, baselines=True, real_epochs=3, real_batch_size=5, real_learning_rate=0.2
+    original = task_accuracies
+    monkeypatch.setattr("rtp.evaluation.tasks.task_accuracies", record)
+    results(
+        module(right=True),
+        "test",
+        networks=2,
+        baselines=True,
+        real_epochs=3,
+        real_batch_size=5,
+        real_learning_rate=0.2,
     )
-    trainer(tmp_path, evaluation).test(module(right=True), datamodule=Spots(), verbose=False)
     assert used == [PROTOCOL, replace(PROTOCOL, epochs=3, batch_size=5, learning_rate=0.2)] * 2
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_right_memories_give_right_classifiers_of_classes_never_seen_together(tmp_path: Path, together: bool) -> None:
-    runner = trainer(tmp_path, RetrainingEvaluation(9, 2, PROTOCOL, baselines=True, real_epochs=3, together=together))
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_right_memories_give_right_classifiers_of_classes_never_seen_together(tmp_path: Path, vmapped: bool) -> None:
+    runner = trainer(tmp_path, networks=9, baselines=True, real_epochs=3, vmapped=vmapped)
     torch.manual_seed(3)
     expected = torch.rand(1)
     built = module(right=True)
@@ -108,7 +118,6 @@ def test_right_memories_give_right_classifiers_of_classes_never_seen_together(tm
     (metrics,) = runner.test(built, datamodule=Spots(), verbose=False)
     assert torch.equal(torch.rand(1), expected)  # its random numbers are its own
     assert metrics["test/accuracy"] == 1
-    assert isinstance(evaluation_of(runner), ExtrapolationEvaluation)
     rows = json.loads((tmp_path / "test.json").read_text())["results"]
     assert [(row["training_set"], row["networks"], row["images"], row["epochs"]) for row in rows] == [
         ("3-way recalled", 9, 3, 20),
@@ -122,28 +131,26 @@ def test_right_memories_give_right_classifiers_of_classes_never_seen_together(tm
     assert rows[0]["architecture"] == "Linear"
 
 
-def test_empty_memories_give_classifiers_at_chance(tmp_path: Path) -> None:
-    runner = trainer(tmp_path, RetrainingEvaluation(5, 2, PROTOCOL))
-    runner.test(module(right=False), datamodule=Spots(), verbose=False)
-    assert [result.mean for result in evaluation_of(runner).results] == pytest.approx([1 / 3, 1 / 2])
-    assert [result.std for result in evaluation_of(runner).results] == [0, 0]
+def test_empty_memories_give_classifiers_at_chance() -> None:
+    found = results(module(right=False), "test", networks=5)
+    assert [result.mean for result in found] == pytest.approx([1 / 3, 1 / 2])
+    assert [result.std for result in found] == [0, 0]
 
 
 def test_validation_measures_the_first_kind_of_task_on_the_validation_split(tmp_path: Path) -> None:
-    runner = trainer(tmp_path, RetrainingEvaluation(5, 4, PROTOCOL, baselines=True, architectures=[Linear, Linear]))
+    runner = trainer(tmp_path, validation_networks=4, baselines=True, architectures=[Linear, Linear])
     (metrics,) = runner.validate(module(right=False), datamodule=Spots(), verbose=False)
     assert metrics == {"val/accuracy": pytest.approx(1 / 3), "val/accuracy_std": 0}
-    (result,) = evaluation_of(runner).results
+    (result,) = runner.callbacks[0].results  # type: ignore[attr-defined]
     assert len(result.accuracies) == 4
 
 
-def test_an_evaluation_on_other_architectures_has_a_row_for_each(tmp_path: Path) -> None:
+def test_an_evaluation_on_other_architectures_has_a_row_for_each() -> None:
     class Other(Linear):
         pass
 
-    runner = trainer(tmp_path, RetrainingEvaluation(2, 1, PROTOCOL, architectures=[Linear, Other]))
-    runner.test(module(right=True), datamodule=Spots(), verbose=False)
-    rows = [(result.training_set, result.architecture) for result in evaluation_of(runner).results]
+    found = results(module(right=True), "test", networks=2, architectures=[Linear, Other])
+    rows = [(result.training_set, result.architecture) for result in found]
     assert rows == [(f"{k}-way recalled", name) for k in (3, 2) for name in ("Linear", "Other")]
 
 
@@ -153,36 +160,22 @@ def test_a_test_set_without_a_class_is_refused(tmp_path: Path) -> None:
             images, labels = super().load(split)
             return (images[labels != 4], labels[labels != 4]) if split == "test" else (images, labels)
 
-    runner = trainer(tmp_path, RetrainingEvaluation(2, 1, PROTOCOL))
+    runner = trainer(tmp_path, networks=2)
     with pytest.raises(UserError, match=r"the test split has no image of class e: test tasks take any class"):
         runner.test(module(right=True), datamodule=Lacking(), verbose=False)
 
 
-def test_fewer_tasks_are_the_first_ones(tmp_path: Path) -> None:
-    def found(count: int, at_once: int) -> tuple[float, ...]:
+def test_fewer_tasks_are_the_first_ones() -> None:
+    def found(count: int, chunk_size: int) -> tuple[float, ...]:
         built = module(right=True)
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for task in range(3):  # some test tasks fail, others do not
                 built.memory.of_task(task).bases.normal_(generator=generator)
-        object.__setattr__(built.extrapolation, "networks_at_once", at_once)
-        runner = trainer(tmp_path, RetrainingEvaluation(count, 1, PROTOCOL))
-        runner.test(built, datamodule=Spots(), verbose=False)
-        return evaluation_of(runner).results[1].accuracies
+        object.__setattr__(built.extrapolation, "chunk_size", chunk_size)
+        return results(built, "test", networks=count)[1].accuracies
 
     many = found(12, 5)
     assert 0 < sum(many) / 12 < 1
     assert len(set(many)) > 1
     assert found(4, 1) == many[:4]
-
-
-def test_a_trainer_without_the_evaluation_gets_none(tmp_path: Path) -> None:
-    runner = L.Trainer(
-        logger=False,
-        default_root_dir=tmp_path,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        accelerator="cpu",
-    )
-    runner.validate(module(right=True), datamodule=Spots(), verbose=False)
-    assert not any(isinstance(c, RetrainingEvaluation) for c in runner.callbacks)  # type: ignore[attr-defined]

@@ -1,6 +1,8 @@
 """Few-shot test tasks, on data where the right answer is known, and the memory that the baseline recalls from."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,12 @@ from torch import Tensor, nn
 from rtp.artefact import Description, DistilledMemory, Protocol
 from rtp.artefact.loaded import assemble
 from rtp.callbacks import RetrainingEvaluation
-from rtp.callbacks.retraining import evaluation_of
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.normalisation import Normalisation, Standardisation
 from rtp.datamodules.sampling import Split
 from rtp.errors import UserError
-from rtp.evaluation.image_recall import ImageRecallEvaluation, label_memory
+from rtp.evaluation.base import EvaluationSettings, OnEpoch
+from rtp.evaluation.image_recall import ImageRecallEvaluator, label_memory
 from rtp.modules import HigherUnroll, ImageAddressedDistillation, ImageAddressing
 from rtp.modules.distillation.image_distillation import FewShot
 from rtp.modules.networks.training import TrainingProtocol, train_networks
@@ -62,12 +64,12 @@ def module(right: bool, few_shot: FewShot) -> ImageAddressedDistillation:
             built.addressing.copy_(torch.eye(16)[None])
         return built
 
-    return ImageAddressedDistillation((1, 4, 4), 6, memory, Linear, HigherUnroll(1), 1, (1,), few_shot)
+    return ImageAddressedDistillation((1, 4, 4), 6, memory, Linear, HigherUnroll(1), 1, shots=(1,), few_shot=few_shot)
 
 
-def trainer(folder: Path, callback: RetrainingEvaluation) -> L.Trainer:
+def trainer(folder: Path, **settings: Any) -> L.Trainer:
     return L.Trainer(
-        callbacks=[callback],
+        callbacks=[RetrainingEvaluation(protocol=PROTOCOL, **settings)],
         logger=False,
         default_root_dir=folder,
         enable_progress_bar=False,
@@ -111,11 +113,10 @@ def data() -> Spots:
 def test_all_methods_are_right_where_the_classes_are_plain(tmp_path: Path, data: Spots) -> None:
     path = tmp_path / "labelled.safetensors"
     labelled(data).save(path)
-    runner = trainer(tmp_path, RetrainingEvaluation(4, 2, PROTOCOL, baselines=True, real_epochs=10))
+    runner = trainer(tmp_path, networks=4, validation_networks=2, baselines=True, real_epochs=10)
     built = module(True, FewShot(3, (1, 5), str(path)))
     (metrics,) = runner.test(built, datamodule=Spots(), verbose=False)
     assert metrics["test/accuracy"] == 1
-    assert isinstance(evaluation_of(runner), ImageRecallEvaluation)
     rows = json.loads((tmp_path / "test.json").read_text())["results"]
     classifier = 16 * 6 + 6
     assert [(row["training_set"], row["images"], row["storage_floats"], row["epochs"]) for row in rows] == [
@@ -140,33 +141,40 @@ def test_each_training_has_its_own_protocol_and_the_bar_counts_all_epochs(
     used: list[tuple[int, TrainingProtocol]] = []
     original = train_networks
     monkeypatch.setattr("rtp.evaluation.image_recall.train_networks", record)
-    monkeypatch.setattr("rtp.evaluation.small_tasks.train_networks", record)
+    monkeypatch.setattr("rtp.evaluation.tasks.train_networks", record)
     path = tmp_path / "labelled.safetensors"
     labelled(data).save(path)
-    settings = RetrainingEvaluation(4, 2, PROTOCOL, baselines=True, real_epochs=10, real_learning_rate=0.3)
-    evaluation, built, steps = ImageRecallEvaluation(settings), module(True, FewShot(3, (1,), str(path))), []
+    settings = EvaluationSettings(networks=4, protocol=PROTOCOL, baselines=True, real_epochs=10, real_learning_rate=0.3)
+    steps: list[None] = []
+    totals: list[int] = []
+
+    @contextmanager
+    def progress(epochs: int) -> Iterator[OnEpoch]:
+        totals.append(epochs)
+        yield lambda: steps.append(None)
+
     data.setup("test")
-    list(evaluation.evaluated(built, data, "test", lambda: steps.append(1)))
+    ImageRecallEvaluator(settings).results(module(True, FewShot(3, (1,), str(path))), data, "test", progress)
     classifier = replace(PROTOCOL, epochs=10, learning_rate=0.3)
     assert used == [(1, classifier), (4, PROTOCOL), (4, TrainingProtocol(7, 640, 0.2, 0.5))]
-    assert len(steps) == evaluation.epochs(built, data, "test") == 10 + 4 * 20 + 4 * 7
+    assert [len(steps)] == totals == [10 + 4 * 20 + 4 * 7]
 
 
 def test_a_memory_that_recalls_nothing_is_at_chance(tmp_path: Path) -> None:
-    runner = trainer(tmp_path, RetrainingEvaluation(4, 3, PROTOCOL))
+    runner = trainer(tmp_path, networks=4, validation_networks=3)
     built = module(False, FewShot(3, (2, 1)))
     runner.test(built, datamodule=Spots(), verbose=False)
-    results = evaluation_of(runner).results
+    results = runner.callbacks[0].results  # type: ignore[attr-defined]
     assert [r.training_set for r in results] == ["3-way 2-shot image addressing", "3-way 1-shot image addressing"]
     assert [r.mean for r in results] == pytest.approx([1 / 3, 1 / 3])
     (metrics,) = runner.validate(built, datamodule=Spots(), verbose=False)
     assert metrics["val/accuracy"] == pytest.approx(1 / 3)
-    (result,) = evaluation_of(runner).results
+    (result,) = runner.callbacks[0].results  # type: ignore[attr-defined]
     assert (result.training_set, len(result.accuracies)) == ("3-way 2-shot image addressing", 3)
 
 
 def test_shots_that_leave_nothing_to_test_on_are_refused(tmp_path: Path) -> None:
-    runner = trainer(tmp_path, RetrainingEvaluation(2, 2, PROTOCOL))
+    runner = trainer(tmp_path, networks=2, validation_networks=2)
     with pytest.raises(UserError, match=r"3 shots do not fit: class 0 has 3 images"):  # a tenth of 30
         runner.validate(module(True, FewShot(3, (3,))), datamodule=Spots(), verbose=False)
     with pytest.raises(UserError, match=r"30 shots do not fit: class 0 has 30 images"):
@@ -183,7 +191,7 @@ def test_shots_that_leave_nothing_to_test_on_are_refused(tmp_path: Path) -> None
 def test_batches_in_which_shots_and_outer_images_meet_are_refused(
     tmp_path: Path, real_images_per_class: int, message: str
 ) -> None:
-    runner = trainer(tmp_path, RetrainingEvaluation(2, 2, PROTOCOL))
+    runner = trainer(tmp_path, networks=2, validation_networks=2)
     with pytest.raises(UserError, match=message):
         runner.fit(module(True, FewShot(3, (1,))), datamodule=Spots(real_images_per_class=real_images_per_class))
 

@@ -1,1 +1,1 @@
-"""The commands beside Lightning's four, one file each."""
+"""Commands other than Lightning's four, one file each."""

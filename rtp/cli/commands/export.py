@@ -25,10 +25,10 @@ def export(args: Sequence[str]) -> None:
     """Run `rtp export`.
 
     Args:
-        args: What follows `export` on the command line.
+        args: The arguments after `export`.
 
     Raises:
-        UserError: If something that the user gave is not usable.
+        UserError: If an input cannot be used.
     """
     options, data_options = _options(args)
     out = Path(options.out)
@@ -52,7 +52,7 @@ def export(args: Sequence[str]) -> None:
 
 
 def storage_line(memory: DistilledMemory) -> str:
-    """What a memory takes, as a line of text."""
+    """The storage of a memory, as a line of text."""
     per = "by each image; " if memory.description.kind == "image" else "of each of "
     return (
         f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
@@ -78,7 +78,7 @@ def load_memory(path: Path, data_options: Sequence[str]) -> DistilledMemory:
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(path, checkpoint)
     named = any(option == "--data" or option.startswith("--data=") for option in data_options)
-    if not named:  # a class that the command line names is the user's own choice
+    if not named:  # a class named on the command line is the user's own choice
         check_data(config["data"])
     with user_errors():
         parser = jsonargparse.ArgumentParser(exit_on_error=False)

@@ -1,4 +1,4 @@
-"""`rtp info`: what a file of `rtp export` or a checkpoint holds."""
+"""`rtp info`: describe a memory file or a checkpoint."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,19 +11,19 @@ from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 from rtp.utils.tables import printable
 
 SHOWN_CLASSES = 20
-"""Names at most; the others are counted."""
+"""Most class names that are listed; the others are counted."""
 
 
 def info(args: Sequence[str]) -> None:
     """Run `rtp info`.
 
     Args:
-        args: What follows `info` on the command line.
+        args: The arguments after `info`.
 
     Raises:
         UserError: If the file is missing, damaged or neither.
     """
-    parser = Parser(prog="rtp info", description="Say what a memory's file or a checkpoint holds.")
+    parser = Parser(prog="rtp info", description="Describe a memory's file or a checkpoint.")
     parser.add_argument("file", metavar="FILE", help=f"{SUFFIX} file of `rtp export`, or checkpoint of `rtp fit`")
     path = Path(parser.parse_args(args).file)
     lines = _of_memory(load(path)) if path.suffix == SUFFIX else _of_checkpoint(path)

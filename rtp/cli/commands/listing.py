@@ -29,7 +29,7 @@ KINDS: dict[str, type] = {
     "augmentations (--model.augmentation)": Augmentation,
     "callbacks (rtp's are part of every run, others come by --trainer.callbacks)": L.Callback,
 }
-"""What each kind is, with the option that takes it, and its base class."""
+"""Each kind with the option that takes it, and its base class."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def show(args: Sequence[str]) -> None:
     """Run `rtp list`.
 
     Args:
-        args: What follows `list` on the command line.
+        args: The arguments after `list`.
 
     Raises:
-        UserError: If something that the user gave is not usable.
+        UserError: If an input cannot be used.
     """
     parser = Parser(
         prog="rtp list",
@@ -69,7 +69,7 @@ def show(args: Sequence[str]) -> None:
 
 
 def available(modules: Sequence[str] = ()) -> dict[str, list[Part]]:
-    """Find the parts of rtp and those of other modules.
+    """Find the parts in rtp and in other modules.
 
     Args:
         modules: Names of modules to import, whose classes are listed too: those with one of rtp's bases.

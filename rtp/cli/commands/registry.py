@@ -1,4 +1,4 @@
-"""What rtp says of its commands, and those that are no methods of Lightning's Trainer."""
+"""The commands with their help, and those that are not methods of Lightning's Trainer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from importlib import import_module
 
 @dataclass(frozen=True)
 class Command:
-    """A command beside `fit`, `validate`, `test` and `predict`.
+    """A command other than `fit`, `validate`, `test` and `predict`.
 
     Attributes:
-        summary: What `rtp --help` says of it.
-        function: Where it is, "module:name"; it takes what follows the command's name, and is imported when it runs.
+        summary: Its line in `rtp --help`.
+        function: Its function, "module:name", which takes the arguments after the command; imported when it runs.
     """
 
     summary: str
@@ -21,7 +21,7 @@ class Command:
         """Run it.
 
         Raises:
-            UserError: If something that the user gave is not usable.
+            UserError: If an input cannot be used.
         """
         module, _, name = self.function.partition(":")
         function: Callable[[Sequence[str]], None] = getattr(import_module(module), name)
@@ -42,7 +42,7 @@ OTHER_COMMANDS = {
     "export": Command(
         "Write a checkpoint's memory as one file, or its recalled images as PNG", "rtp.cli.commands.export:export"
     ),
-    "info": Command("Say what a memory's file or a checkpoint holds", "rtp.cli.commands.info:info"),
+    "info": Command("Describe a memory's file or a checkpoint", "rtp.cli.commands.info:info"),
     "study": Command("Redo one of the paper's studies: several settings and seeds", "rtp.studies.study:study"),
     "sweep": Command("Choose the number of bases on the validation split", "rtp.studies.sweep:sweep"),
     "list": Command(

@@ -17,9 +17,10 @@ from rtp.modules.continual.reservoir import Reservoir
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
 from rtp.modules.networks import NetworkFactory
-from rtp.modules.networks.training import Trainee, TrainingProtocol, derived_seed, own_randomness, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.utils.seeds import derived_seed
 
 TaskMemoryFactory = Callable[[tuple[int, int, int], int, float], Memory]
 """Builds a task's memory from (image_shape, num_classes, images_per_class); in YAML, a class path with the rest."""
@@ -208,7 +209,7 @@ class CompressThenRecall(ContinualLearner):
         trainees = []
         for number in range(self.networks):
             seed = derived_seed(self.seed, task, number)
-            with own_randomness(seed):
+            with isolated_rng(seed):
                 trainees.append(Trainee(self.fresh_network(self.num_classes), images, labels, seed))
         return [*train_networks(trainees, self.protocol, self.augmentation)]
 

@@ -4,11 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import SGD
 
+from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.resumable import ResumableModule
@@ -18,8 +21,8 @@ from rtp.utils.distributed import mean_over_ranks
 
 
 @dataclass(frozen=True)
-class Origin:
-    """The file that a module's memory came from, other than a checkpoint.
+class MemorySource:
+    """The memory file, other than a checkpoint, that a module's memory came from.
 
     Attributes:
         name: Its name.
@@ -46,10 +49,11 @@ class Distillation(ResumableModule, ABC):
         network: The networks that the memory is learned with.
         augmentation: Applied to recalled and real images with the same choice and parameter (siamese), and image by
             image when networks are retrained.
-        optimizer: The outer optimizer.
+        optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
 
     Attributes:
         queried_by: How the memory has to be addressed.
+        memory_source: The file that the memory came from; None for a checkpoint's or a new one.
 
     Raises:
         UserError: If the memory is addressed in another way.
@@ -63,8 +67,8 @@ class Distillation(ResumableModule, ABC):
         num_classes: int,
         memory: MemoryFactory,
         network: NetworkFactory,
-        augmentation: Augmentation | None,
-        optimizer: OptimizerCallable,
+        augmentation: Augmentation | None = None,
+        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
     ) -> None:
         super().__init__()
         self.memory = memory(image_shape, num_classes)
@@ -77,23 +81,23 @@ class Distillation(ResumableModule, ABC):
         self.fresh_network(network)  # one that does not suit the images is reported now, not at the first step
         self.augmentation = augmentation
         self.make_optimizer = optimizer
-        self.origin: Origin | None = None
+        self.memory_source: MemorySource | None = None
 
     def can_test(self, memory: Memory) -> bool:
         """Whether the module has a test for a memory that was stored in a file."""
         return memory.queried_by == self.queried_by
 
-    def use_memory(self, memory: Memory, trained_steps: int, origin: Origin) -> None:
+    def use_memory(self, memory: Memory, trained_steps: int, source: MemorySource) -> None:
         """Replace the memory by one from a file.
 
         Args:
             memory: A memory that `can_test` accepts.
             trained_steps: Outer steps that it was trained for.
-            origin: The file.
+            source: The file.
         """
         self.memory = memory
         self.trained_steps = trained_steps
-        self.origin = origin
+        self.memory_source = source
 
     @abstractmethod
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
@@ -107,10 +111,26 @@ class Distillation(ResumableModule, ABC):
             A scalar, differentiable with respect to the memory's parameters.
         """
 
-    def fresh_network(self, architecture: NetworkFactory) -> nn.Module:
-        """Build a network with new random weights (line 6) on the module's device."""
+    def fresh_network(self, architecture: NetworkFactory, num_outputs: int | None = None) -> nn.Module:
+        """Build a network with new random weights (line 6) on the module's device.
+
+        Args:
+            architecture: Builds it.
+            num_outputs: By default the number of classes.
+        """
         with self.device:
-            return architecture(self.memory.image_shape, self.memory.query_dim)
+            return architecture(self.memory.image_shape, num_outputs or self.memory.query_dim)
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes of the memory, of one from a file as they are stored there."""
+        return self.memory.storage_bytes if self.memory_source is None else self.memory_source.storage_bytes
+
+    @torch.no_grad()
+    def recalled(self) -> LabelledImages:
+        """All images (num_classes * r, C, H, W) that the memory recalls by label, class by class, and their labels."""
+        classes = torch.arange(self.memory.query_dim, device=self.device)
+        return self.memory.recall(classes).flatten(0, 1), classes.repeat_interleave(self.memory.num_slots)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Compute the outer loss of one batch.
@@ -141,7 +161,7 @@ class Distillation(ResumableModule, ABC):
         self.log("train/gradient_norm", norm)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Nothing by itself: networks are retrained and measured on the batches by `RetrainingEvaluation`."""
+        """Do nothing: `RetrainingEvaluation` measures on the whole split. Lightning validates no module without it."""
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """As `validation_step`, on the test set."""
@@ -161,5 +181,29 @@ class Distillation(ResumableModule, ABC):
         """The outer optimizer, over the memory's parameters."""
         return self.make_optimizer(self.memory.parameters())
 
+    def data(self) -> ImageDataModule:
+        """The trainer's data set.
+
+        Raises:
+            UserError: If it is not an `ImageDataModule`.
+        """
+        return image_data(self.trainer, type(self).__name__)
+
     def _gradients(self) -> Iterator[Tensor]:
         return (p.grad for p in self.memory.parameters() if p.grad is not None)
+
+
+def image_data(trainer: L.Trainer, user: str) -> ImageDataModule:
+    """The data set of a trainer.
+
+    Args:
+        trainer: The trainer.
+        user: The name of what needs the data, for the message.
+
+    Raises:
+        UserError: If it is not an `ImageDataModule`.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(data, ImageDataModule):
+        raise UserError(f"{user} needs an ImageDataModule, got {type(data).__name__}")
+    return data

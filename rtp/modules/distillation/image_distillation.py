@@ -1,36 +1,28 @@
 """The LightningModule that learns a memory addressed by images (sections 5.3.2 and B.3)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
-from torch.optim import SGD
 
-from rtp.datamodules.class_tasks import check_shots, check_ways
+from rtp.datamodules.class_tasks import check_shots, check_ways, first_of_each_class, one_of_each_class
 from rtp.errors import UserError
-from rtp.evaluation.few_shot import first_of_each_class, one_of_each_class
-from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
-from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.memories.image_addressing import ImageAddressing
-from rtp.modules.networks import NetworkFactory
-from rtp.modules.unroll.base import Episode, Unroll, draw_minibatches
-from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.modules.unroll.base import Episode, draw_minibatches
 
 
 @dataclass(frozen=True)
 class FewShot:
-    """The test tasks; `evaluation.networks` says how many.
+    """The evaluation tasks; `evaluation.networks` is their number.
 
     Args:
         ways: Classes k of a task; 5 in the paper (A.3).
         shots: Shots of a class, for each row of the results; validation takes the first alone. The paper has 1 and 5
             (table 4).
         label_memory: File of `rtp export` with a memory of the same data that is addressed by labels, for the baseline
-            "classify-then-recall"; null leaves it out. A class's majority label is recalled from it.
+            "classify-then-recall"; null leaves it out.
 
     Raises:
         UserError: If `shots` is empty, or holds a number below 1.
@@ -56,23 +48,21 @@ class ImageAddressedDistillation(ClassifierSynthesis):
     images that a fresh network is trained on, labelled 0..k-1; its loss on the batch's other images is descended by
     bases, addressing matrices and feature network together.
 
-    The classes of an episode are the batch's, `data.classes_per_step` random ones: set it to the ways of the test
-    tasks. `data.real_images_per_class` counts shots and other images of a class together.
+    The classes of an episode are the batch's, `data.classes_per_step` random ones: set it to the ways of the evaluation
+    tasks. `data.real_images_per_class` counts shots and other images of a class together. The network of the inner loop
+    has an output for each class of an episode.
+
+    The augmentation is applied with one choice and one parameter to recalled and outer images of a step, and image by
+    image when networks are retrained. Shots are not augmented; the paper does not say.
 
     Args:
         image_shape: (C, H, W), taken from the data set.
         num_classes: Number of classes, taken from the data set.
-        memory: The memory to learn, an `ImageAddressing`.
-        network: The network to train in the inner loop, with an output for each class of an episode.
-        unroll: How the inner loop is run and differentiated.
-        slots_per_class: Recalled images of each class in an inner minibatch; all of them where there are fewer.
+        *args: As in `UnrolledDistillation`; the memory is an `ImageAddressing`.
         shots: Shots of a class in an episode; of several numbers a step draws one. The paper trains with 1 or 5, as it
             tests (B.3).
-        few_shot: The test tasks.
-        inner_optimizer: The inner loop's update rule.
-        augmentation: Applied with one choice and one parameter to recalled and outer images of a step, and image by
-            image when networks are retrained. Shots are not augmented; the paper does not say.
-        optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
+        few_shot: The evaluation tasks.
+        **kwargs: As in `UnrolledDistillation`.
 
     Raises:
         UserError: If the memory is addressed by labels, or a number is out of its range.
@@ -85,22 +75,15 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         self,
         image_shape: tuple[int, int, int],
         num_classes: int,
-        memory: MemoryFactory,
-        network: NetworkFactory,
-        unroll: Unroll,
-        slots_per_class: int,
+        *args: Any,
         shots: tuple[int, ...],
         few_shot: FewShot = FewShot(),  # frozen
-        inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
-        augmentation: Augmentation | None = None,
-        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+        **kwargs: Any,
     ) -> None:
         if not shots or min(shots) < 1:
             raise UserError(f"shots is {list(shots)}, but must hold at least one number, each at least 1")
         check_ways(few_shot.ways, num_classes, "classes")
-        super().__init__(
-            image_shape, num_classes, memory, network, unroll, slots_per_class, inner_optimizer, augmentation, optimizer
-        )
+        super().__init__(image_shape, num_classes, *args, **kwargs)
         self.shots = shots
         self.few_shot = few_shot
 
@@ -134,12 +117,6 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         if stage == "test":
             for shots in self.few_shot.shots:
                 check_shots(data.test_set[1], shots)
-
-    def configure_callbacks(self) -> Sequence[L.Callback]:
-        """Test on few-shot tasks, with the settings of the run's `RetrainingEvaluation`."""
-        from rtp.evaluation.image_recall import ImageRecallEvaluation  # callbacks import modules, not the reverse
-
-        return ImageRecallEvaluation.in_place_of_retraining(self.trainer)
 
     def episode(self, real_images: Tensor, real_labels: Tensor) -> tuple[Episode, int]:
         """See `ClassifierSynthesis.episode`."""

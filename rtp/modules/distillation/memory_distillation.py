@@ -1,55 +1,22 @@
-"""The LightningModule that learns a memory by back-propagation through training (algorithm 1)."""
+"""The LightningModule that learns a memory by back-propagation through time (algorithm 1)."""
 
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
-from torch.optim import SGD
 
-from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
-from rtp.modules.distillation.base import Distillation
-from rtp.modules.memories.base import Memory, MemoryFactory
-from rtp.modules.networks import NetworkFactory
-from rtp.modules.unroll.base import Episode, Unroll, draw_minibatches
-from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.modules.distillation.unrolled import UnrolledDistillation
+from rtp.modules.memories.base import Memory
+from rtp.modules.unroll.base import Episode, draw_minibatches
 
 
-class MemoryDistillation(Distillation):
+class MemoryDistillation(UnrolledDistillation):
     """Distils a data set into a memory, "back-propagation through time" of section 4.2.
 
     Each outer step recalls images for the labels of the batch, trains a fresh network on them for T inner steps, and
     follows the gradient of that network's loss on the batch's real images, the meta-loss J of equation 3.
 
-    Args:
-        image_shape: (C, H, W), taken from the data set.
-        num_classes: Number of classes, taken from the data set.
-        memory: The memory to learn.
-        network: The network to train in the inner loop.
-        unroll: How the inner loop is run and differentiated.
-        slots_per_class: Recalled images of each class in an inner minibatch; at most as many as the memory has.
-        inner_optimizer: The inner loop's update rule.
-        augmentation: Applied with one choice and one parameter to recalled and real images of an outer step
-            (siamese), and image by image when networks are retrained.
-        optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
+    Recalled and real images of an outer step are augmented with one choice and one parameter (siamese); when networks
+    are retrained, each image has its own. The arguments are those of `UnrolledDistillation`.
     """
-
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        memory: MemoryFactory,
-        network: NetworkFactory,
-        unroll: Unroll,
-        slots_per_class: int,
-        inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
-        augmentation: Augmentation | None = None,
-        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
-    ) -> None:
-        if slots_per_class < 1:
-            raise UserError(f"slots_per_class must be at least 1, got {slots_per_class}")
-        super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
-        self.unroll = unroll
-        self.slots_per_class = slots_per_class
-        self.inner_optimizer = inner_optimizer
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The meta-loss J, lines 5 to 15; see `Distillation.outer_loss`."""
@@ -77,7 +44,7 @@ def recalled_episode(
     Args:
         memory: The memory.
         classes: (k,) the classes to recall, Y'.
-        real: Images (n, C, H, W) of these classes and labels (n,) that judge the trained network.
+        real: Images (n, C, H, W) of these classes and labels (n,) of the outer loss.
         slots_per_class: Images of each class in a minibatch at most.
         num_steps: Inner steps T.
         augmentation: Applied to recalled and real images with one choice and one parameter, if given.

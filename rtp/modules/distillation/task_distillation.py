@@ -1,26 +1,19 @@
 """The LightningModule that distils disjoint tasks one by one, for classifiers across them (section 5.3.1)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import lightning as L
-from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
-from torch.optim import SGD
 
-from rtp.datamodules import ImageDataModule
+from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_tasks import check_ways, renumbered, split_classes
 from rtp.errors import UserError
-from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory, MemoryFactory
 from rtp.modules.memories.tasks import TaskMemories
-from rtp.modules.networks import NetworkFactory
-from rtp.modules.unroll.base import Episode, Unroll
-from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
+from rtp.modules.unroll.base import Episode
 from rtp.runs.lightning_internals import finds_unused_parameters
 
 TASKS_KEY = "rtp_tasks"
@@ -29,14 +22,14 @@ TASKS_KEY = "rtp_tasks"
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """The test tasks, whose classes were never seen together; `evaluation.networks` says how many.
+    """The evaluation tasks, whose classes were never seen together; `evaluation.networks` is their number.
 
     Args:
-        ways: Classes k of a test task, for each row of the results; validation takes the first alone. The paper has 2
-            and 5 (A.3).
+        ways: Classes k of a task, for each row of the results; validation takes the first alone. The paper has 2 and 5
+            (A.3).
         upper_bound_tasks: Tasks that the upper bound is measured on at most, each with a network trained on all real
-            images of its classes; the first of the test tasks.
-        networks_at_once: Networks whose images, and where they are trained together weights, are in memory at once.
+            images of its classes; the first of the evaluation tasks.
+        chunk_size: Networks whose images and, where they are vmapped, weights are in memory at the same time.
 
     Raises:
         UserError: If a number is below 1, or `ways` is empty.
@@ -44,49 +37,45 @@ class Extrapolation:
 
     ways: tuple[int, ...] = (5, 2)
     upper_bound_tasks: int = 1000
-    networks_at_once: int = 50
+    chunk_size: int = 50
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         if not self.ways:
-            raise UserError("ways is empty: give the classes of a test task, such as [5, 2]")
-        for name in ("upper_bound_tasks", "networks_at_once"):
+            raise UserError("ways is empty: give the classes of an evaluation task, such as [5, 2]")
+        for name in ("upper_bound_tasks", "chunk_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 class TaskDistillation(ClassifierSynthesis):
-    """Distils each of several disjoint tasks into a memory of its own, "extrapolating between tasks" of section 5.3.1.
+    """Distils each of several disjoint class sets ("tasks" in section 5.3.1) into a memory of its own.
 
-    Outer step s distils task s mod T alone: its classes, renumbered 0..k-1, and networks of k outputs. Memories,
-    gradients, the norm at which gradients are clipped and the optimizer's momenta of the tasks never meet, so this is
-    what T runs of `MemoryDistillation` do, each of them with a T-th of the steps.
+    Outer step s distils class set s mod T alone: its classes, renumbered 0..k-1, and networks of k outputs. Memories,
+    gradients, gradient norms and the optimizer's momenta of the class sets are separate, so this equals T runs of
+    `MemoryDistillation`, each with a T-th of the steps.
 
-    A step is of one task, so `--trainer.log_every_n_steps` is to have no factor in common with the number of tasks, or
-    the curve of the outer loss leaves some of them out. Gradients cannot be accumulated, for the same reason.
+    Each step learns one class set, so `--trainer.log_every_n_steps` must share no factor with their number, or the
+    curve of the outer loss leaves some of them out. Gradients cannot be accumulated, for the same reason.
 
-    Beyond what the paper says: ZCA or the standardisation is fitted on all classes together, and `best.ckpt` keeps the
-    step at which all memories together were best, not each of them by itself.
+    Where the paper is silent: ZCA or the standardisation is fitted on all classes together, and `best.ckpt` keeps the
+    step with the best accuracy over all memories, not the best of each.
 
-    To train in several processes, give `--trainer.strategy ddp_find_unused_parameters_true`: a step leaves the other
-    tasks' memories alone.
+    To train in several processes, give `--trainer.strategy ddp_find_unused_parameters_true`: a step uses the memory of
+    one class set alone.
 
     Args:
         image_shape: (C, H, W), taken from the data set.
         num_classes: Number of classes, taken from the data set.
-        memory: The memory of one task.
-        network: The network to train in the inner loop, with an output for each class of a task.
-        unroll: How the inner loop is run and differentiated.
-        slots_per_class: Recalled images of each class in an inner minibatch; all of them where there are fewer.
-        classes_per_task: Classes of a task; 5 in the paper. Divides the number of classes.
-        task_seed: Seed of a random split into tasks; null takes the classes in the order of their labels.
-        extrapolation: The test tasks.
-        inner_optimizer: The inner loop's update rule.
-        augmentation: As in `MemoryDistillation`.
-        optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
+        memory: The memory of one class set.
+        *args: As in `UnrolledDistillation`.
+        classes_per_task: Classes of a class set; 5 in the paper. Divides the number of classes.
+        task_seed: Seed of a random split into class sets; null takes the classes in the order of their labels.
+        extrapolation: The evaluation tasks.
+        **kwargs: As in `UnrolledDistillation`.
 
     Raises:
-        UserError: If the classes cannot be split so, or there are fewer tasks than classes in a test task.
+        UserError: If the classes cannot be split so, or there are fewer class sets than classes in an evaluation task.
     """
 
     memory: TaskMemories
@@ -96,15 +85,11 @@ class TaskDistillation(ClassifierSynthesis):
         image_shape: tuple[int, int, int],
         num_classes: int,
         memory: MemoryFactory,
-        network: NetworkFactory,
-        unroll: Unroll,
-        slots_per_class: int,
+        *args: Any,
         classes_per_task: int,
         task_seed: int | None = None,
         extrapolation: Extrapolation = Extrapolation(),  # frozen
-        inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
-        augmentation: Augmentation | None = None,
-        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+        **kwargs: Any,
     ) -> None:
         tasks = split_classes(num_classes, classes_per_task, task_seed)
         for ways in extrapolation.ways:
@@ -113,17 +98,7 @@ class TaskDistillation(ClassifierSynthesis):
         def memories(shape: tuple[int, int, int], _: int) -> TaskMemories:
             return TaskMemories(shape, tasks, lambda: memory(shape, classes_per_task))
 
-        super().__init__(
-            image_shape,
-            num_classes,
-            memories,
-            network,
-            unroll,
-            slots_per_class,
-            inner_optimizer,
-            augmentation,
-            optimizer,
-        )
+        super().__init__(image_shape, num_classes, memories, *args, **kwargs)
         self.extrapolation = extrapolation
 
     def can_test(self, memory: Memory) -> bool:
@@ -131,7 +106,7 @@ class TaskDistillation(ClassifierSynthesis):
         return super().can_test(memory) and isinstance(memory, TaskMemories)
 
     def setup(self, stage: str) -> None:
-        """Let the outer batches take turns among the tasks.
+        """Let the outer batches take turns among the class sets.
 
         Raises:
             UserError: If gradients of several tasks would be accumulated, and so be clipped by one norm; if several
@@ -179,12 +154,6 @@ class TaskDistillation(ClassifierSynthesis):
                     f"memory {number} of the checkpoint is of the classes {list(theirs)}, not {list(ours)}: "
                     "leave out --model.task_seed, or use that of its run"
                 )
-
-    def configure_callbacks(self) -> Sequence[L.Callback]:
-        """Test on tasks across those that were learned, with the settings of the run's `RetrainingEvaluation`."""
-        from rtp.evaluation.extrapolation import ExtrapolationEvaluation  # callbacks import modules, not the reverse
-
-        return ExtrapolationEvaluation.in_place_of_retraining(self.trainer)
 
     def episode(self, real_images: Tensor, real_labels: Tensor) -> tuple[Episode, int]:
         """See `ClassifierSynthesis.episode`; all images are of one task's classes."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rtp.errors import DataError, UserError
 from rtp.modules.augmentations.base import Augmentation
-from rtp.modules.networks.training import Trainee, TrainingProtocol, own_randomness, train_networks
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.files import cache_dir, locked, new_file
 
 KEY = "rtp_expert"
@@ -225,7 +225,7 @@ def train_expert(
     Raises:
         UserError: If the weights are not finite.
     """
-    with own_randomness(seed):
+    with isolated_rng(seed):
         network = build()
     snapshots = [flat_weights(network)]
 
@@ -233,7 +233,7 @@ def train_expert(
         snapshots.append(flat_weights(network))
         on_epoch()
 
-    train_networks([Trainee(network, images, labels, seed)], protocol, augmentation, together=False, on_epoch=note)
+    train_networks([Trainee(network, images, labels, seed)], protocol, augmentation, vmapped=False, on_epoch=note)
     if not all(weights.isfinite().all() for weights in snapshots):
         raise UserError(f"an expert's weights are not finite: lower its learning rate {protocol.learning_rate}")
     return torch.stack(snapshots)

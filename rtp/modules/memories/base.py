@@ -149,7 +149,7 @@ class Memory(nn.Module, ABC):
         """
         tensors = self.named_tensors(self.state_dict())
         if tensors is None:
-            raise UserError(f"a file cannot hold a {type(self).__name__}: define its to_tensors and from_tensors")
+            raise UserError(f"a file cannot hold a {type(self).__name__}: define its named_tensors and from_tensors")
         return tensors
 
     @classmethod

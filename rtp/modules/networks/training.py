@@ -1,7 +1,7 @@
 """Training fresh networks on a set of images and measuring them: the evaluation protocol of section 5.1."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,11 +13,14 @@ from torch.nn import functional as F
 
 from rtp.errors import UserError, first_line
 from rtp.modules.augmentations.base import Augmentation
-from rtp.utils.seeds import derived_seed as derived_seed
+from rtp.utils.seeds import derived_seed
 
 log = logging.getLogger(__name__)
 
-MIN_TOGETHER, MAX_PIXELS_TOGETHER = 8, 32 * 8 * 8  # networks, and pixels of a minibatch; see `pays_together`
+MIN_VMAPPED, MAX_VMAPPED_PIXELS = 8, 32 * 8 * 8  # networks, and pixels of a minibatch; see `vmap_pays`
+CHUNK_SIZE = (
+    1000  # images that a network classifies in one call: activations of ConvNet-128 take 0.5 GB for 32x32 pixels
+)
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class TrainingProtocol:
         batch_size: Images in a minibatch at most; 640 is the authors' code's.
         learning_rate: The paper uses 0.01 (A.1).
         momentum: The paper uses 0.9 (A.1).
-        weight_decay: Added to the gradient, times the weights, those of norms and biases too; DC, DSA and DM have 5e-4.
-        drop_after: Part of the epochs, above 0, after which the learning rate is a tenth; 1 keeps it. DC, DSA and DM
-            have 0.5.
+        weight_decay: L2 penalty on all parameters, norms and biases too; DC, DSA and DM use 5e-4.
+        drop_after: Fraction of the epochs, above 0, after which the learning rate falls to a tenth; 1 keeps it. DC, DSA
+            and DM use 0.5.
 
     Raises:
         UserError: If `epochs` or `batch_size` is below 1, `learning_rate` is not positive, `momentum` is not in [0, 1),
@@ -65,26 +68,6 @@ class TrainingProtocol:
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """Images to train networks on, and what storing them costs.
-
-    Attributes:
-        name: As in tables and `test.json`.
-        draw: Gives images (m, C, H, W), preprocessed, and labels (m,) for one network; draws from torch's global
-            generator.
-        protocol: How networks are trained on them.
-        storage_floats: Numbers that have to be stored.
-        storage_bytes: Bytes that they take.
-    """
-
-    name: str
-    draw: Callable[[], tuple[Tensor, Tensor]]
-    protocol: TrainingProtocol
-    storage_floats: int
-    storage_bytes: int
-
-
-@dataclass(frozen=True)
 class Trainee:
     """A network to train, what it is trained on, and where its random numbers come from.
 
@@ -103,8 +86,8 @@ class Trainee:
 
 
 @contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """Seed the global random generators; on leaving, set them back to where they were.
+def isolated_rng(seed: int) -> Iterator[None]:
+    """Seed the global random generators; on leaving, restore their state.
 
     Args:
         seed: As `torch.manual_seed` takes it.
@@ -114,17 +97,40 @@ def own_randomness(seed: int) -> Iterator[None]:
         yield
 
 
+def num_correct(
+    classifier: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, chunk_size: int = CHUNK_SIZE
+) -> int:
+    """Count the images that are classified correctly; the program's one way to measure.
+
+    Args:
+        classifier: Maps images (n, C, H, W) to scores (n, num_classes), of which the highest decides.
+        images: (n, C, H, W).
+        labels: (n,) their labels.
+        chunk_size: Images classified in one call.
+    """
+    chunks = zip(images.split(chunk_size), labels.split(chunk_size), strict=True)
+    with torch.no_grad():
+        return sum(int((classifier(part).argmax(1) == expected).sum()) for part, expected in chunks)
+
+
+def accuracy(
+    classifier: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, chunk_size: int = CHUNK_SIZE
+) -> float:
+    """The fraction of images that are classified correctly; see `num_correct`."""
+    return num_correct(classifier, images, labels, chunk_size) / len(labels)
+
+
 def train_networks(
     trainees: Sequence[Trainee],
     protocol: TrainingProtocol,
     augmentation: Augmentation | None = None,
-    together: bool | None = None,
+    vmapped: bool | None = None,
     on_epoch: Callable[[], object] = lambda: None,
 ) -> list[nn.Module]:
-    """Train networks in place, one after the other or all of them in one loop.
+    """Train networks in place, one after the other or all of them in one vmapped loop.
 
     Both ways draw the same numbers, so their results differ by rounding alone, and a network's result does not depend
-    on the others. Together, the weights are stacked and one call works out all gradients (`torch.func.vmap`). That
+    on the others. A vmapped loop stacks the weights and computes all losses in one call (`torch.func.vmap`). That
     takes the memory of all minibatches at once. Networks with buffers (BatchNorm), with frozen weights or of different
     kinds, training sets of different sizes, and whatever vmap refuses, such as dropout, are trained one by one.
 
@@ -132,7 +138,7 @@ def train_networks(
         trainees: The networks with their training sets, all on one device.
         protocol: Epochs, batch size and optimizer.
         augmentation: Applied to every image of a minibatch with a parameter of its own.
-        together: Whether to train them in one loop; None decides by `pays_together`.
+        vmapped: Whether to train them in one loop; None decides by `vmap_pays`.
         on_epoch: Called after each epoch of each network, for progress bars.
 
     Returns:
@@ -140,17 +146,17 @@ def train_networks(
     """
     for trainee in trainees:
         trainee.network.train()
-    if together is None:
-        together = pays_together(trainees, protocol)
+    if vmapped is None:
+        vmapped = vmap_pays(trainees, protocol)
     with torch.enable_grad():  # Lightning turns gradients off while it validates and tests
-        if not (together and _stackable(trainees) and _train_together(trainees, protocol, augmentation, on_epoch)):
+        if not (vmapped and _stackable(trainees) and _train_vmapped(trainees, protocol, augmentation, on_epoch)):
             for trainee in trainees:
                 _train_alone(trainee, protocol, augmentation, on_epoch)
     return [trainee.network.eval() for trainee in trainees]
 
 
-def pays_together(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bool:
-    """Whether training together is the faster way: for many networks with small minibatches.
+def vmap_pays(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bool:
+    """Whether the vmapped loop is faster: for many networks with small minibatches.
 
     One loop has fewer calls, but its convolutions are grouped, which are slower than plain ones. On two CPU cores it
     took, of the time one by one: 0.3 to 0.8 for 20 networks (small ConvNets, MLP) with 10 images of 8x8 pixels, 0.7 to
@@ -163,10 +169,10 @@ def pays_together(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bo
         trainees: The networks with their training sets.
         protocol: How they are trained.
     """
-    if len(trainees) < MIN_TOGETHER:
+    if len(trainees) < MIN_VMAPPED:
         return False
     images = trainees[0].images[: protocol.batch_size]
-    return images[:, 0].numel() <= MAX_PIXELS_TOGETHER
+    return images[:, 0].numel() <= MAX_VMAPPED_PIXELS
 
 
 def _stackable(trainees: Sequence[Trainee]) -> bool:
@@ -183,54 +189,65 @@ def _train_alone(
     trainee: Trainee, protocol: TrainingProtocol, augmentation: Augmentation | None, on_epoch: Callable[[], object]
 ) -> None:
     network = trainee.network
-    optimizer = torch.optim.SGD(
-        network.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay
-    )
-    with own_randomness(derived_seed(trainee.seed, 1)):  # for layers that draw, as dropout does
-        for number, epoch in enumerate(_epochs([trainee], protocol, augmentation)):
-            optimizer.param_groups[0]["lr"] = protocol.rate(number)
-            for images, labels in epoch:
-                optimizer.zero_grad()
-                F.cross_entropy(network(images[0]), labels[0]).backward()
-                optimizer.step()
-            on_epoch()
+
+    def backward(images: Tensor, labels: Tensor) -> None:
+        F.cross_entropy(network(images[0]), labels[0]).backward()
+
+    with isolated_rng(derived_seed(trainee.seed, 1)):  # for layers that draw, as dropout does
+        _descend(network.parameters(), backward, [trainee], protocol, augmentation, on_epoch)
 
 
-def _train_together(
+def _train_vmapped(
     trainees: Sequence[Trainee],
     protocol: TrainingProtocol,
     augmentation: Augmentation | None,
     on_epoch: Callable[[], object],
 ) -> bool:
-    """Whether it could be done; if not, the networks are untouched."""
+    """Train all networks in one loop; where vmap refuses, return False and leave them untouched."""
     networks = [trainee.network for trainee in trainees]
+    stacked: dict[str, Tensor] = stack_module_state(networks)[0]  # leaves (N, ...)
 
     def loss(weights: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(functional_call(networks[0], weights, (images,)), labels)
 
-    gradient = vmap(grad(loss))
+    def backward(images: Tensor, labels: Tensor) -> None:
+        with torch.no_grad():  # `grad` needs no graph around it
+            gradients = vmap(grad(loss))(stacked, images, labels)
+        for name, weights in stacked.items():
+            weights.grad = gradients[name]
+
     try:
-        with torch.no_grad():  # what grad differentiates it records by itself
-            weights = {name: w.detach() for name, w in stack_module_state(networks)[0].items()}  # each (N, ...)
-            velocity = {name: torch.zeros_like(w) for name, w in weights.items()}
-            for number, epoch in enumerate(_epochs(trainees, protocol, augmentation)):
-                rate = protocol.rate(number)
-                for images, labels in epoch:
-                    gradients = gradient(weights, images, labels)
-                    for name, w in weights.items():
-                        velocity[name].mul_(protocol.momentum).add_(gradients[name])
-                        if protocol.weight_decay:
-                            velocity[name].add_(w, alpha=protocol.weight_decay)
-                        w.sub_(velocity[name], alpha=rate)
-                for _ in trainees:
-                    on_epoch()
-            for place, network in enumerate(networks):
-                for name, parameter in network.named_parameters():
-                    parameter.copy_(weights[name][place])
+        _descend(stacked.values(), backward, trainees, protocol, augmentation, on_epoch)
     except RuntimeError as error:  # what vmap refuses, out of memory
-        log.warning("networks are trained one by one, not together: %s", first_line(error))
+        log.warning("networks are trained one by one, not vmapped: %s", first_line(error))
         return False
+    with torch.no_grad():
+        for place, network in enumerate(networks):
+            for name, parameter in network.named_parameters():
+                parameter.copy_(stacked[name][place])
     return True
+
+
+def _descend(
+    parameters: Iterable[Tensor],
+    backward: Callable[[Tensor, Tensor], None],
+    trainees: Sequence[Trainee],
+    protocol: TrainingProtocol,
+    augmentation: Augmentation | None,
+    on_epoch: Callable[[], object],
+) -> None:
+    """Train N networks by SGD on their minibatches, whose gradients `backward` leaves in the parameters."""
+    optimizer = torch.optim.SGD(
+        parameters, protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay
+    )
+    for number, epoch in enumerate(_epochs(trainees, protocol, augmentation)):
+        optimizer.param_groups[0]["lr"] = protocol.rate(number)
+        for images, labels in epoch:
+            optimizer.zero_grad()
+            backward(images, labels)
+            optimizer.step()
+        for _ in trainees:
+            on_epoch()
 
 
 Minibatch = tuple[Tensor, Tensor]  # images (N, b, C, H, W) and labels (N, b) of N networks

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules import ConvNet, HigherUnroll, InnerSGD, PixelMemory
+from rtp.modules import ConvNet, HigherUnroll, PixelMemory
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.unroll.base import Episode
 
@@ -27,8 +27,7 @@ def network(image_shape: tuple[int, int, int], num_classes: int) -> ConvNet:
 
 @pytest.fixture
 def module() -> FirstTwo:
-    arguments: tuple[Any, ...] = (HigherUnroll(1), 1, InnerSGD(), None, lambda parameters: None)
-    return FirstTwo((1, 4, 4), 6, lambda shape, classes: PixelMemory(shape, classes, 1), network, *arguments)
+    return FirstTwo((1, 4, 4), 6, lambda shape, classes: PixelMemory(shape, classes, 1), network, HigherUnroll(1), 1)
 
 
 def test_the_network_of_an_episode_has_an_output_a_class(module: FirstTwo, monkeypatch: pytest.MonkeyPatch) -> None:

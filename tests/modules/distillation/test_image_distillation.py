@@ -33,7 +33,7 @@ def memory(image_shape: tuple[int, int, int], num_classes: int) -> ImageAddressi
 def distillation(unroll: Unroll = HigherUnroll(3), shots: tuple[int, ...] = (2,)) -> ImageAddressedDistillation:  # noqa: B008
     torch.manual_seed(0)
     module = ImageAddressedDistillation(
-        SHAPE, CLASSES, memory, network, unroll, 2, shots, inner_optimizer=InnerSGD(0.3, 0.9)
+        SHAPE, CLASSES, memory, network, unroll, 2, shots=shots, inner_optimizer=InnerSGD(0.3, 0.9)
     )
     module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
     return module

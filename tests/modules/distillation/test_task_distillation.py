@@ -20,6 +20,7 @@ from rtp.modules.distillation.base import Distillation
 from rtp.modules.distillation.task_distillation import Extrapolation
 
 SHAPE = (1, 4, 4)
+TWO = Extrapolation((2,))
 
 
 def network(image_shape: tuple[int, int, int], num_classes: int) -> ConvNet:
@@ -38,7 +39,16 @@ def quiet(module: Distillation) -> Distillation:
 def distillation(task_seed: int | None = None) -> TaskDistillation:
     torch.manual_seed(0)
     return TaskDistillation(
-        SHAPE, 6, memory, network, HigherUnroll(2), 1, 2, task_seed, Extrapolation((3, 2)), InnerSGD(0.3, 0.9)
+        SHAPE,
+        6,
+        memory,
+        network,
+        HigherUnroll(2),
+        1,
+        InnerSGD(0.3, 0.9),
+        classes_per_task=2,
+        task_seed=task_seed,
+        extrapolation=Extrapolation((3, 2)),
     )
 
 
@@ -115,7 +125,9 @@ def test_a_memory_that_is_addressed_by_images_is_refused() -> None:
 
     message = r"Distillation learns a memory that is addressed by labels, .* by images: change model.memory"
     with pytest.raises(UserError, match=f"Task{message}"):
-        TaskDistillation(SHAPE, 6, images, network, HigherUnroll(2), 1, 2, extrapolation=Extrapolation((2,)))
+        TaskDistillation(
+            SHAPE, 6, images, network, HigherUnroll(2), 1, classes_per_task=2, extrapolation=Extrapolation((2,))
+        )
     with pytest.raises(UserError, match=f"Memory{message}"):
         MemoryDistillation(SHAPE, 6, images, network, HigherUnroll(2), 1)
 
@@ -152,7 +164,9 @@ def test_fewer_tasks_than_ways_are_refused_before_training() -> None:
     with pytest.raises(UserError, match=r"classes_per_task is 4, but 6 classes .*: use one of 2, 3, 6"):
         TaskDistillation(SHAPE, 6, memory, network, HigherUnroll(2), 1, classes_per_task=4)
     with pytest.raises(UserError, match=r"slots_per_class must be at least 1, got 0"):
-        TaskDistillation(SHAPE, 6, memory, network, HigherUnroll(2), 0, 2, extrapolation=Extrapolation((2,)))
+        TaskDistillation(
+            SHAPE, 6, memory, network, HigherUnroll(2), 0, classes_per_task=2, extrapolation=Extrapolation((2,))
+        )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +174,7 @@ def test_fewer_tasks_than_ways_are_refused_before_training() -> None:
     [
         ({"ways": ()}, "ways is empty"),
         ({"upper_bound_tasks": 0}, "upper_bound_tasks must be at least 1, got 0"),
-        ({"networks_at_once": 0}, "networks_at_once must be at least 1, got 0"),
+        ({"chunk_size": 0}, "chunk_size must be at least 1, got 0"),
     ],
 )
 def test_impossible_test_tasks_are_refused(arguments: dict[str, tuple[int, ...]], message: str) -> None:

@@ -58,7 +58,7 @@ def matching(memory: str, folder: Path, unroll: Unroll, augmentation: Augmentati
         inner_optimizer=InnerSGD(0.3, 0.9),
         augmentation=augmentation,
     ).double()
-    module.fresh_network = lambda architecture: network(SHAPE, CLASSES).double()  # type: ignore[method-assign]
+    module.fresh_network = lambda *_: network(SHAPE, CLASSES).double()  # type: ignore[method-assign]
     module.buffer = ExpertBuffer(folder, {}, 4)
     size = sum(parameter.numel() for parameter in network(SHAPE, CLASSES).parameters())
     for number in range(EXPERTS):

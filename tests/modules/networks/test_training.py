@@ -1,4 +1,4 @@
-"""Training of fresh networks: against a loop written out, together against one by one."""
+"""Training of fresh networks: against a loop written out, vmapped against one by one."""
 
 import logging
 import math
@@ -16,13 +16,13 @@ from rtp.modules.networks import MLP, ConvNet, ResNet12
 from rtp.modules.networks.training import (
     Trainee,
     TrainingProtocol,
-    derived_seed,
-    own_randomness,
-    pays_together,
+    isolated_rng,
     train_networks,
+    vmap_pays,
 )
+from rtp.utils.seeds import derived_seed
 
-BOTH_WAYS = pytest.mark.parametrize("together", [False, True])
+BOTH_WAYS = pytest.mark.parametrize("vmapped", [False, True])
 
 
 def linear() -> nn.Module:
@@ -34,7 +34,7 @@ def trainees(make: Callable[[], nn.Module], count: int, num_images: int = 5, siz
     """Networks with random images of their own; number i is the same whatever the count."""
     made = []
     for number in range(count):
-        with own_randomness(number):
+        with isolated_rng(number):
             images = torch.randn(num_images, 3, size, size, dtype=torch.float64)
             labels = torch.randint(0, 4, (num_images,))
             made.append(Trainee(make().double(), images, labels, seed=number))
@@ -46,12 +46,12 @@ def weights(networks: list[nn.Module]) -> list[Tensor]:
 
 
 @BOTH_WAYS
-def test_training_is_sgd_with_momentum_over_shuffled_minibatches(together: bool) -> None:
+def test_training_is_sgd_with_momentum_over_shuffled_minibatches(vmapped: bool) -> None:
     torch.manual_seed(0)
     images, labels = torch.randn(5, 1, 2, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
     protocol = TrainingProtocol(epochs=3, batch_size=2, learning_rate=0.1, momentum=0.8)
 
-    (trained,) = train_networks([Trainee(linear(), images, labels, seed=7)], protocol, together=together)
+    (trained,) = train_networks([Trainee(linear(), images, labels, seed=7)], protocol, vmapped=vmapped)
 
     expected = linear()
     generator = torch.Generator().manual_seed(derived_seed(7, 0))
@@ -68,7 +68,7 @@ def test_training_is_sgd_with_momentum_over_shuffled_minibatches(together: bool)
 
 
 @BOTH_WAYS
-def test_weight_decay_and_a_drop_of_the_rate_are_those_of_torch(together: bool) -> None:
+def test_weight_decay_and_a_drop_of_the_rate_are_those_of_torch(vmapped: bool) -> None:
     protocol = TrainingProtocol(5, 2, learning_rate=0.2, momentum=0.8, weight_decay=0.03, drop_after=0.4)
 
     def few() -> list[Trainee]:
@@ -86,7 +86,7 @@ def test_weight_decay_and_a_drop_of_the_rate_are_those_of_torch(together: bool) 
                 F.cross_entropy(network(trainee.images[batch]), trainee.labels[batch]).backward()
                 optimizer.step()
             scheduler.step()
-    trained = weights(train_networks(few(), protocol, together=together))
+    trained = weights(train_networks(few(), protocol, vmapped=vmapped))
     torch.testing.assert_close(trained, weights([t.network for t in expected]), rtol=0, atol=1e-12)
 
 
@@ -99,23 +99,23 @@ def test_weight_decay_and_a_drop_of_the_rate_are_those_of_torch(together: bool) 
     ],
     ids=["ConvNet", "MLP", "ResNet12"],
 )
-def test_together_is_one_by_one(make: Callable[[], nn.Module], size: int) -> None:
+def test_vmapped_is_one_by_one(make: Callable[[], nn.Module], size: int) -> None:
     protocol = TrainingProtocol(epochs=4, batch_size=2, learning_rate=0.05)  # minibatches of 2, 2 and 1
 
-    def trained(together: bool) -> list[Tensor]:
-        return weights(train_networks(trainees(make, 3, size=size), protocol, FlipOrRotate(30.0), together))
+    def trained(vmapped: bool) -> list[Tensor]:
+        return weights(train_networks(trainees(make, 3, size=size), protocol, FlipOrRotate(30.0), vmapped))
 
     before = weights([t.network for t in trainees(make, 3, size=size)])
-    alone = trained(together=False)
-    torch.testing.assert_close(trained(together=True), alone, rtol=0, atol=1e-10)
+    alone = trained(vmapped=False)
+    torch.testing.assert_close(trained(vmapped=True), alone, rtol=0, atol=1e-10)
     assert all((a - b).abs().max() > 1e-3 for a, b in zip(alone, before, strict=True))
 
 
 @BOTH_WAYS
-def test_a_network_does_not_depend_on_how_many_others_there_are(together: bool) -> None:
+def test_a_network_does_not_depend_on_how_many_others_there_are(vmapped: bool) -> None:
     def trained(chosen: slice) -> list[Tensor]:
         few = trainees(lambda: ConvNet((3, 8, 8), 4, width=3, depth=1), 4)[chosen]
-        return weights(train_networks(few, TrainingProtocol(3, 2), FlipOrRotate(), together))
+        return weights(train_networks(few, TrainingProtocol(3, 2), FlipOrRotate(), vmapped))
 
     torch.testing.assert_close(trained(slice(2, 4)), trained(slice(0, 4))[2:], rtol=0, atol=1e-10)
 
@@ -140,9 +140,9 @@ def test_networks_that_cannot_be_stacked_are_trained_one_by_one(
 ) -> None:
     protocol = TrainingProtocol(epochs=2, batch_size=3)
     with caplog.at_level(logging.WARNING):
-        fallen_back = train_networks(trainees(make, 3), protocol, together=True)
+        fallen_back = train_networks(trainees(make, 3), protocol, vmapped=True)
     assert len(caplog.records) == (make is dropped)  # the one case that only vmap finds
-    alone = train_networks(trainees(make, 3), protocol, together=False)
+    alone = train_networks(trainees(make, 3), protocol, vmapped=False)
     for network, other in zip(fallen_back, alone, strict=True):
         for value, expected in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
             assert torch.equal(value, expected)
@@ -158,28 +158,28 @@ def test_sets_of_different_sizes_are_trained_on_one_by_one() -> None:
         return MLP((3, 8, 8), 4, hidden_width=3)
 
     protocol = TrainingProtocol(epochs=2)
-    stacked, alone = (weights(train_networks(mixed(), protocol, together=together)) for together in (True, False))
+    stacked, alone = (weights(train_networks(mixed(), protocol, vmapped=vmapped)) for vmapped in (True, False))
     assert all(torch.equal(a, b) for a, b in zip(stacked, alone, strict=True))
 
 
 @BOTH_WAYS
-def test_global_randomness_is_untouched(together: bool) -> None:
+def test_global_randomness_is_untouched(vmapped: bool) -> None:
     few = trainees(lambda: MLP((3, 8, 8), 4, hidden_width=3), 2)
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    train_networks(few, TrainingProtocol(2, 2), FlipOrRotate(), together)
+    train_networks(few, TrainingProtocol(2, 2), FlipOrRotate(), vmapped)
     assert torch.equal(torch.rand(1), expected)
 
 
 @BOTH_WAYS
-def test_training_works_where_gradients_are_off_and_ends_in_evaluation_mode(together: bool) -> None:
+def test_training_works_where_gradients_are_off_and_ends_in_evaluation_mode(vmapped: bool) -> None:
     images, labels = torch.randn(6, 1, 2, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
     few = [Trainee(linear(), images, labels, seed) for seed in range(3)]
     epochs: list[None] = []
     with torch.no_grad():
         networks = train_networks(
-            few, TrainingProtocol(epochs=4), together=together, on_epoch=lambda: epochs.append(None)
+            few, TrainingProtocol(epochs=4), vmapped=vmapped, on_epoch=lambda: epochs.append(None)
         )
     assert not any(network.training for network in networks)
     assert len(epochs) == 3 * 4
@@ -197,11 +197,11 @@ def test_training_works_where_gradients_are_off_and_ends_in_evaluation_mode(toge
         (8, 2, 32, 640, True),
     ],
 )
-def test_many_networks_with_small_minibatches_are_trained_together(
+def test_many_networks_with_small_minibatches_are_vmapped(
     count: int, num_images: int, side: int, batch_size: int, expected: bool
 ) -> None:
     many = [Trainee(linear(), torch.zeros(num_images, 3, side, side), torch.zeros(num_images), 0)] * count
-    assert pays_together(many, TrainingProtocol(batch_size=batch_size)) is expected
+    assert vmap_pays(many, TrainingProtocol(batch_size=batch_size)) is expected
 
 
 def test_streams_of_different_places_differ() -> None:
