@@ -95,7 +95,7 @@ class StreamBatches:
             UserError: If it was another one.
         """
         here = self.state_dict()
-        if other := [name for name in state | here if state.get(name) != here.get(name)]:
+        if other := [name for name, value in state.items() if here.get(name) != value]:
             raise UserError(
                 f"the run was started with a stream of {_listed(state, other)}, not of {_listed(here, other)}: "
                 "continue it with its own config.yaml"
