@@ -193,7 +193,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> OuterBatches:
         """One class-balanced batch of real images for each of `trainer.max_steps` outer steps, or endless.
 
-        A continued run goes on with the batch that would have come next; each process of several has its own batches.
+        A continued run starts at the batch that would have come next; each process of several has its own batches.
         """
         length, start, rank = None, 0, 0
         if self.trainer is not None:

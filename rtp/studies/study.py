@@ -66,7 +66,7 @@ def study(args: Sequence[str]) -> None:
             print("refused")
             raise
         except BaseException:
-            print("stopped; the same command goes on from here")
+            print("stopped; the same command continues from here")
             raise
         elsewhere += finished is None
         new = new or (finished is not None and finished.ran)
@@ -114,7 +114,7 @@ def show_bars() -> bool:
 
 
 def finish(run: Run, table: Path, bars: bool) -> Finished | None:
-    """Do what is left of a run: fitting, testing, exporting, its rows.
+    """Fit, test and export a run, as far as that is not done, and add its rows to the table.
 
     Args:
         run: The run.
@@ -153,7 +153,7 @@ def accuracy_line(rows: Sequence[Row]) -> str:
 
 
 def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
-    """Print what the table has of a study at one size, and draw it into its folder where matplotlib is installed.
+    """Print a study's results at one size, and draw them into its folder if matplotlib is installed.
 
     Args:
         runs: One of each setting to show, in their order, of one study and size.

@@ -118,7 +118,7 @@ def optimise(
     """Let Optuna look for the value of the highest objective.
 
     Args:
-        name: Of the study within the storage; one that is there is gone on with.
+        name: Of the study within the storage; an existing one is continued.
         storage: URL of Optuna's storage.
         search: What to look for.
         objective: The accuracy of a value, NaN where training diverged, and a note that is kept beside it.
@@ -210,7 +210,7 @@ def validated(run: Run, table: Path, bars: bool) -> Finished:
 
 
 def within_budget(plan: Plan, search: Search) -> Search:
-    """Leave out the numbers of bases that equation 4 has no room for, each with a line that says so.
+    """Leave out the numbers of bases that do not fit the budget of equation 4, with a line for each.
 
     Args:
         plan: Names the data set and the memory.

@@ -1,4 +1,4 @@
-"""The base of all streams of tasks: what a task holds, and a single pass over each."""
+"""The base of all task streams: the samples of each stream task, and a single pass over it."""
 
 from abc import ABC, abstractmethod
 
@@ -138,7 +138,7 @@ class TaskStream(LightningDataModule, ABC):
                 self._check_size(task, split)
 
     def train_dataloader(self) -> StreamBatches:
-        """The task of the Trainer's epoch, or the first one; a continued run goes on with the batch that comes next."""
+        """The stream task of the Trainer's epoch, or the first one; a continued run starts at its next batch."""
         if self.trainer is None:
             return self.pass_over(0)
         task = min(self.trainer.current_epoch, self.num_tasks - 1)  # Lightning asks once more after the last epoch
@@ -200,7 +200,7 @@ class TaskStream(LightningDataModule, ABC):
         return len(self._members(task, split)) if wanted is None else wanted
 
     def description(self) -> Description:
-        """What tells streams apart, for the checkpoint of a run; a subclass adds its own arguments."""
+        """What distinguishes streams, for the checkpoint of a run; a subclass adds its own arguments."""
         return {
             "kind": self.kind,
             "source": self.source.name,
@@ -255,7 +255,7 @@ class TaskStream(LightningDataModule, ABC):
                 "every epoch of a stream is another task, so batches must be fetched anew: "
                 "use --trainer.reload_dataloaders_every_n_epochs 1."
             )
-        # Lightning would go on with the next epoch when such a run is continued
+        # Lightning would start the next epoch when such a run is continued
         cut = [
             name
             for name, whole in (("max_steps", -1), ("limit_train_batches", 1.0), ("overfit_batches", 0.0))

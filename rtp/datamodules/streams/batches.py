@@ -1,4 +1,4 @@
-"""The batches of a stream: a single pass over a task, and a task's samples for evaluation."""
+"""The batches of a stream: a single pass over a stream task, and its samples for evaluation."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ from rtp.errors import UserError
 
 StreamSplit = Literal["train", "val", "test"]
 Description = dict[str, int | float | str | None]
-"""What tells a stream from others, under the names that an error gives them."""
+"""What distinguishes a stream from others, under the names that errors use."""
 SPLITS: tuple[StreamSplit, ...] = ("train", "val", "test")
 
 
@@ -35,7 +35,7 @@ class StreamBatch(NamedTuple):
 class StreamBatches:
     """The minibatches of one task in a single pass, each of them `replays` times in a row.
 
-    Iterating goes on where the last iteration stopped: nothing is handed out again.
+    A new iteration continues where the last one stopped: nothing is handed out again.
 
     Args:
         load: Reads the task's samples, in the order of the stream.
