@@ -12,7 +12,7 @@ from rtp.artefact.layout import Accuracy, Description, Kind, Protocol
 from rtp.artefact.loaded import DistilledMemory, assemble
 from rtp.artefact.query_network import NETWORKS, QueryNetwork, default_arguments
 from rtp.datamodules.base import ImageDataModule
-from rtp.datamodules.class_tasks import ClassTasks, split_classes
+from rtp.datamodules.class_sets import ClassSets, split_classes
 from rtp.datamodules.normalisation import ZCA
 from rtp.errors import DataError, UserError
 from rtp.version import __version__
@@ -148,7 +148,7 @@ def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
     return QueryNetwork(name, arguments, addressing.shape[1])
 
 
-def _tasks(model: dict[str, Any], data: ImageDataModule) -> ClassTasks:
+def _tasks(model: dict[str, Any], data: ImageDataModule) -> ClassSets:
     return split_classes(data.num_classes, model["classes_per_task"], model.get("task_seed"))
 
 

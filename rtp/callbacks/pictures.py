@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.utils import save_image
 
 from rtp.datamodules.base import ImageDataModule
-from rtp.datamodules.class_tasks import one_of_each_class
+from rtp.datamodules.class_sets import one_of_each_class
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.runs.folders import run_folder

@@ -11,9 +11,10 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from rtp.datamodules.normalisation import Normalisation, check_reg, fit_standardisation, load_or_fit_zca, normalised
+from rtp.datamodules.normalisation import Normalisation, fit_standardisation, load_or_fit_zca, normalised
 from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
-from rtp.errors import DataError, UserError
+from rtp.errors import DataError
+from rtp.utils.checks import check_at_least, check_in, check_positive
 from rtp.utils.files import cache_dir
 
 Value = TypeVar("Value")
@@ -63,10 +64,8 @@ class ImageDataModule(LightningDataModule, ABC):
         batch_size: int = 1000,
     ) -> None:
         super().__init__()
-        if not 0 < validation_fraction < 1:
-            raise UserError(f"validation_fraction is {validation_fraction}, but must lie between 0 and 1, such as 0.1.")
-        if zca is not None:
-            check_reg(zca)
+        check_in("validation_fraction", validation_fraction, "(0, 1)")
+        check_positive("zca", zca)
         check_at_least("real_images_per_class", real_images_per_class, 1)
         check_at_least("classes_per_step", classes_per_step, 1)
         check_at_least("seed", seed, 0)
@@ -194,7 +193,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> OuterBatches:
         """One class-balanced batch of real images for each of `trainer.max_steps` outer steps, or endless.
 
-        A continued run goes on with the batch that would have come next; each process of several has its own batches.
+        A continued run starts at the batch that would have come next; each process of several has its own batches.
         """
         length, start, rank = None, 0, 0
         if self.trainer is not None:
@@ -270,21 +269,6 @@ class ImageDataModule(LightningDataModule, ABC):
 def one_line(error: BaseException) -> str:
     """The message of an error of another library on one line, for use inside a DataError."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def check_at_least(argument: str, value: int | None, minimum: int) -> None:
-    """Refuse an argument that is too small; None is no value to check.
-
-    Args:
-        argument: Its name.
-        value: Its value.
-        minimum: The smallest value it may have.
-
-    Raises:
-        UserError: If the value is smaller.
-    """
-    if value is not None and value < minimum:
-        raise UserError(f"{argument} is {value}, but must be at least {minimum}.")
 
 
 def snake_case(class_name: str) -> str:

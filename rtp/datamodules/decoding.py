@@ -28,7 +28,7 @@ def open_image(source: Source) -> Image.Image:
         The image, to be closed by the caller.
 
     Raises:
-        DataError: If this is no image.
+        DataError: If this is not an image.
     """
     name, file = source
     try:

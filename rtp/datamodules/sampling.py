@@ -75,8 +75,8 @@ class Batches(Generic[Batch]):
 class OuterBatches:
     """Class-balanced batches of real images, one for each outer step (algorithm 1, lines 4 and 14).
 
-    Batch number `step` depends on `seed`, `step` and `rank` alone, so a run that is continued needs to know no more
-    than the number of its next batch. Iterating goes on where the last iteration stopped.
+    Batch number `step` depends on `seed`, `step` and `rank` alone, so a continued run needs only the number of its
+    next batch. A new iteration continues where the last one stopped.
 
     Args:
         images: Real images, (n, C, H, W), on any device.
@@ -85,7 +85,7 @@ class OuterBatches:
             replacement, from a class with fewer images with replacement.
         classes_per_step: Classes in a batch (k), drawn without replacement; None takes all of them.
         seed: Seed of the draws, at least 0.
-        length: Number of the batch to stop before; None goes on for ever.
+        length: Number of the batch to stop before; None for endless batches.
         start: Number of the first batch.
         rank: Number of the process among those that train together, each of which has batches of its own.
         class_groups: Sets of classes that take turns: batch number `step` is drawn from the classes of group
@@ -164,7 +164,7 @@ class OuterBatches:
         return {"seed": self._seed, "images": len(self._labels)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Check that a run is continued with its own batches.
+        """Check that a continued run has its own batches.
 
         Args:
             state: What `state_dict` returned.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.datamodules.class_tasks import ClassTasks, draw_across_tasks, members_of_classes
+from rtp.datamodules.class_sets import ClassSets, draw_across_sets, members_of_classes
 from rtp.evaluation.base import (
     PIXEL_BYTES,
     EvaluatedSplit,
@@ -91,13 +91,13 @@ class ExtrapolationEvaluator(SynthesisEvaluator[TaskDistillation]):
         ways: int,
         place: tuple[int, int],
     ) -> EvaluationTasks:
-        class_sets: ClassTasks = module.memory.tasks
+        class_sets: ClassSets = module.memory.tasks
         num_classes, seed = sum(map(len, class_sets)), self.settings.seed
         members = members_of_classes(source.labels, num_classes)
         test_members = members_of_classes(measured_on[1], num_classes)
 
         def make(number: int) -> EvaluationTask:
-            classes = draw_across_tasks(class_sets, ways, number, seed)
+            classes = draw_across_sets(class_sets, ways, number, seed)
             return EvaluationTask(
                 *_of_classes(source.images, members, classes),
                 *_of_classes(measured_on[0], test_members, classes),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rtp.datamodules.class_tasks import draw_shots
+from rtp.datamodules.class_sets import draw_episode
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class FewShotTasks:
         return f"{self.ways}-way {self.shots}-shot"
 
     def __call__(self, number: int) -> FewShotTask:
-        """Make a task; see `draw_shots`."""
-        classes, shots, others = draw_shots(self.labels, self.ways, self.shots, number, self.seed)
+        """Make a task; see `draw_episode`."""
+        classes, shots, others = draw_episode(self.labels, self.ways, self.shots, number, self.seed)
         others = others.to(self.images.device)
         places = (self.labels[others][:, None] == classes.to(self.labels.device)).int().argmax(1)
         return FewShotTask(self.images[shots.to(self.images.device)], self.images[others], places)

@@ -1,4 +1,4 @@
-"""What a study consists of: a plan at one size, the runs of it, and what identifies a run."""
+"""The plan of a study at one size, its runs, and the digest that identifies a run."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse.typing import PositiveInt
 
 from rtp.errors import UserError
 from rtp.studies.table import Row
@@ -20,7 +21,7 @@ CONFIG = "config"
 """The option of a setting that names a configuration file, as a learner's, beside those that all settings share."""
 
 DIGITS = 8
-"""Hexadecimal digits of a digest: two settings of a study share them with a chance of one in four thousand million."""
+"""Hexadecimal digits of a digest: two settings of a study share one with a probability of 2 ** -32."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ class Search:
 
     axis: str
     option: str
-    values: tuple[int, ...]
+    values: tuple[PositiveInt, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or tuple(sorted(set(self.values))) != self.values:
+            raise UserError(f"values is {list(self.values)}: list distinct whole numbers in ascending order")
 
     def setting(self, value: int) -> str:
         """The name of the setting that tries a value."""
@@ -91,7 +96,7 @@ class Run:
 
     @property
     def arguments(self) -> list[str]:
-        """What `rtp fit` is given for a run that starts."""
+        """Arguments of `rtp fit` for a new run."""
         bases = [f"--config={base}" for base in self.plan.bases]
         seeds = [f"--{name}={self.seed}" for name in ("seed_everything", *self.plan.seeded)]
         return [*bases, *self.changes, *seeds, f"--run_dir={self.folder}"]
@@ -105,7 +110,7 @@ class Run:
 
     @cached_property
     def digest(self) -> str:
-        """What the run is made of beside its seed, in eight digits: a result is that of these settings alone.
+        """Hash of the run's settings without its seed, eight hexadecimal digits.
 
         Raises:
             UserError: If a configuration file cannot be read.
@@ -132,7 +137,7 @@ def make_run(plan: Plan, setting: str, seed: int, root: Path, options: Options |
         setting: Name of the setting.
         seed: Seed.
         root: The folder of all studies.
-        options: What the setting changes; by default what the plan says.
+        options: What the setting changes; by default the plan's options of it.
     """
     folder = root / plan.study / plan.size / setting / f"seed{seed}"
     return Run(plan, setting, plan.named(setting) if options is None else options, seed, folder)
@@ -147,9 +152,9 @@ def option_arguments(options: Options) -> list[str]:
 
 
 def digest(files: Sequence[Path], *parts: Any) -> str:
-    """Put what is in some configuration files, and other things, into a few digits.
+    """Hash the contents of configuration files and other values.
 
-    Comments, the order of names and the place of a file are no part of them.
+    Comments, the order of names and the place of a file do not matter.
 
     Args:
         files: YAML files, in their order.
@@ -166,8 +171,10 @@ def digest(files: Sequence[Path], *parts: Any) -> str:
         try:
             contents.append(yaml.safe_load(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or "it is no text"
-            raise UserError(f"cannot read the configuration {str(file)!r} ({problem}): mend or restore it") from error
-    # a date, which YAML knows, is no JSON
+            problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or "it is not text"
+            raise UserError(
+                f"cannot read the configuration {str(file)!r} ({problem}): correct or restore it"
+            ) from error
+    # YAML has dates, JSON does not
     text = json.dumps([contents, *parts], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

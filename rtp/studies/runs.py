@@ -1,4 +1,4 @@
-"""One run of a study: fitted, tested, exported and entered into the table, each as far as it is not done yet."""
+"""One run of a study: fit, test, export and its rows of the table; steps already done are skipped."""
 
 import json
 import math
@@ -36,7 +36,7 @@ MEASURED = ("accuracy_mean", "accuracy_std", "networks", "storage_floats", "stor
 
 @dataclass
 class Record:
-    """What a run's folder knows of the study's work on it.
+    """The study's record in a run's folder.
 
     Attributes:
         digest: `Run.digest` when it was started.
@@ -72,7 +72,7 @@ def claimed(folder: Path, wait: bool = False) -> AbstractContextManager[bool]:
 
 
 def fit(run: Run, bars: bool) -> bool:
-    """Fit a run, or go on with it from its last checkpoint.
+    """Fit a run, or continue it from its last checkpoint.
 
     Args:
         run: The run; its folder is claimed.
@@ -111,7 +111,7 @@ def fit(run: Run, bars: bool) -> bool:
 
 
 def measure(run: Run, bars: bool) -> bool:
-    """Test the best memory of a fitted run and export it, or test what is left of a stream.
+    """Test the best memory of a fitted run and export it, or test a continual learner after its stream.
 
     Args:
         run: The run; its folder is claimed.
@@ -200,7 +200,7 @@ def validation_row(run: Run) -> Row:
 
 
 def diverged_row(run: Run, split: str) -> Row:
-    """The row of a run whose training diverged: what it knows, and no accuracy.
+    """The row of a run whose training diverged, with NaN as accuracy.
 
     Args:
         run: The run.

@@ -40,17 +40,16 @@ def study(args: Sequence[str]) -> None:
     Raises:
         UserError: If something that the user gave is not usable.
     """
-    parser = Parser(
-        prog="rtp study",
-        description=f"{SUMMARY}.",
-        epilog="A study that was stopped, in whichever way, goes on with the same command; several processes may work "
-        "on it at once, each on runs of its own.",
+    parser = study_parser(
+        "rtp study",
+        f"{SUMMARY}.",
+        "The same command continues a study that was stopped; several processes may work on it at once, each on its "
+        "own runs.",
     )
-    add_common_arguments(parser)
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="seeds in place of the study's")
-    parser.add_argument("--only", nargs="+", metavar="SETTING", help="some of the settings alone")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="seeds (default: those of the study)")
+    parser.add_argument("--only", nargs="+", metavar="SETTING", help="run these settings alone")
     options = parser.parse_args(list(args))
-    plan = read_study(Path(options.file), chosen_size(options))
+    plan = read_study(Path(options.file), options.size)
     if plan.search:
         raise UserError(f"{options.file} searches for {plan.search.option}: run it with `rtp sweep`")
     chosen = _chosen(options.only, plan)
@@ -67,7 +66,7 @@ def study(args: Sequence[str]) -> None:
             print("refused")
             raise
         except BaseException:
-            print("stopped; the same command goes on from here")
+            print("stopped; the same command continues from here")
             raise
         elsewhere += finished is None
         new = new or (finished is not None and finished.ran)
@@ -78,19 +77,24 @@ def study(args: Sequence[str]) -> None:
     conclude([make_run(plan, setting, plan.seeds[0], root) for setting in plan.settings], table, new)
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `rtp study` and `rtp sweep` share."""
+def study_parser(command: str, description: str, epilog: str) -> Parser:
+    """A parser with the options that `rtp study` and `rtp sweep` share.
+
+    Args:
+        command: Name of the command.
+        description: First line of its help.
+        epilog: Last line of its help.
+    """
+    parser = Parser(prog=command, description=description, epilog=epilog)
     parser.add_argument("file", metavar="FILE", help="study file, such as configs/studies/momentum.yaml")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--size", metavar="NAME", help="one of the file's sizes")
-    size.add_argument("--fast", action="store_true", help=f"the size {FAST!r}: minutes on two CPU cores")
+    size.add_argument(
+        "--fast", action="store_const", dest="size", const=FAST, help=f"the size {FAST!r}: minutes on two CPU cores"
+    )
     parser.add_argument("--folder", default="logs/studies", help="folder of all studies (default: %(default)s)")
     parser.add_argument("--results", metavar="FILE", help="table that rows are added to (default: FOLDER/results.csv)")
-
-
-def chosen_size(options: argparse.Namespace) -> str | None:
-    """The size that the options name, if any."""
-    return FAST if options.fast else options.size
+    return parser
 
 
 def results_file(options: argparse.Namespace) -> Path:
@@ -110,7 +114,7 @@ def show_bars() -> bool:
 
 
 def finish(run: Run, table: Path, bars: bool) -> Finished | None:
-    """Do what is left of a run: fitting, testing, exporting, its rows.
+    """Fit, test and export a run, as far as that is not done, and add its rows to the table.
 
     Args:
         run: The run.
@@ -149,7 +153,7 @@ def accuracy_line(rows: Sequence[Row]) -> str:
 
 
 def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
-    """Print what the table has of a study at one size, and draw it into its folder where matplotlib is installed.
+    """Print a study's results at one size, and draw them into its folder if matplotlib is installed.
 
     Args:
         runs: One of each setting to show, in their order, of one study and size.

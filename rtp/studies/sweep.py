@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rtp.cli.parse_errors import Parser
 from rtp.errors import DivergenceError, UserError, first_line
 from rtp.modules.memories.budget import StorageBudget
 from rtp.studies.data import built_data
 from rtp.studies.definition import read_study
 from rtp.studies.plan import Plan, Run, Search, digest, make_run
 from rtp.studies.runs import claimed, diverged_row, fit, validation_row
-from rtp.studies.study import (
-    Finished,
-    accuracy_line,
-    add_common_arguments,
-    chosen_size,
-    conclude,
-    finish,
-    results_file,
-    show_bars,
-)
+from rtp.studies.study import Finished, accuracy_line, conclude, finish, results_file, show_bars, study_parser
 from rtp.studies.summary import accuracy_text
 from rtp.studies.table import append_rows, lines_of, read_rows, rows_of
 
@@ -60,13 +50,12 @@ def sweep(args: Sequence[str]) -> None:
     Raises:
         UserError: If something that the user gave is not usable, or Optuna is not installed.
     """
-    parser = Parser(
-        prog="rtp sweep",
-        description=f"{SUMMARY}. The memory with the best number is tested.",
-        epilog="A sweep that was stopped, in whichever way, goes on with the same command; several processes and "
-        "computers that name the same --storage share its trials out.",
+    parser = study_parser(
+        "rtp sweep",
+        f"{SUMMARY}. The memory with the best number is tested.",
+        "The same command continues a sweep that was stopped; processes and computers that name the same --storage "
+        "share its trials.",
     )
-    add_common_arguments(parser)
     parser.add_argument(
         "--sampler",
         choices=("grid", "tpe"),
@@ -77,7 +66,7 @@ def sweep(args: Sequence[str]) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="trials of tpe in all (default: as many as values)")
     parser.add_argument("--storage", metavar="URL", help="Optuna's storage (default: a file of SQLite in the folder)")
     options = parser.parse_args(list(args))
-    plan = read_study(Path(options.file), chosen_size(options))
+    plan = read_study(Path(options.file), options.size)
     if plan.search is None:
         raise UserError(f"{options.file} compares settings and searches for nothing: run it with `rtp study`")
     if options.trials is not None and (options.sampler == "grid" or options.trials < 1):
@@ -129,7 +118,7 @@ def optimise(
     """Let Optuna look for the value of the highest objective.
 
     Args:
-        name: Of the study within the storage; one that is there is gone on with.
+        name: Of the study within the storage; an existing one is continued.
         storage: URL of Optuna's storage.
         search: What to look for.
         objective: The accuracy of a value, NaN where training diverged, and a note that is kept beside it.
@@ -221,7 +210,7 @@ def validated(run: Run, table: Path, bars: bool) -> Finished:
 
 
 def within_budget(plan: Plan, search: Search) -> Search:
-    """Leave out the numbers of bases that equation 4 has no room for, each with a line that says so.
+    """Leave out the numbers of bases that do not fit the budget of equation 4, with a line for each.
 
     Args:
         plan: Names the data set and the memory.

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one run; the table's columns, in their order.
+    """One measurement of a run; the attributes are the table's columns, in order.
 
     Attributes:
         study: Name of the study, its file's stem.
@@ -71,7 +71,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What the row is about; a later row of the same key takes an earlier one's place."""
+        """What the row is about; a later row replaces an earlier one of the same key."""
         return (self.study, self.size, self.setting, self.seed, self.training_set, self.architecture, self.split)
 
 

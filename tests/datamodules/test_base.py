@@ -247,13 +247,13 @@ def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"validation_fraction": 0.0}, "validation_fraction is 0.0, but must lie between 0 and 1"),
-        ({"validation_fraction": 1.0}, "validation_fraction is 1.0, but must lie between 0 and 1"),
-        ({"real_images_per_class": 0}, "real_images_per_class is 0, but must be at least 1"),
-        ({"classes_per_step": 0}, "classes_per_step is 0, but must be at least 1"),
-        ({"zca": 0.0}, "zca is 0.0, but must be positive"),
-        ({"seed": -1}, "seed is -1, but must be at least 0"),
-        ({"batch_size": 0}, "batch_size is 0, but must be at least 1"),
+        ({"validation_fraction": 0.0}, r"validation_fraction must lie in \(0, 1\), got 0.0"),
+        ({"validation_fraction": 1.0}, r"validation_fraction must lie in \(0, 1\), got 1.0"),
+        ({"real_images_per_class": 0}, "real_images_per_class must be at least 1, got 0"),
+        ({"classes_per_step": 0}, "classes_per_step must be at least 1, got 0"),
+        ({"zca": 0.0}, "zca must be positive, got 0.0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:

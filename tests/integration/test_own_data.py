@@ -75,6 +75,21 @@ def test_images_in_folders(folder: Path) -> None:
     assert run.trainer.global_step == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("ImageFolder", "zca"), ("HuggingFace", "zca"), ("CIFAR10", "zca"), ("RotatedTasks", "replays")],
+)
+def test_arguments_of_base_classes_are_options_and_a_typo_is_refused(
+    name: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--data.help", name])
+    assert stopped.value.code == 0
+    assert f"--data.{option} " in capsys.readouterr().out
+    with pytest.raises(UserError, match=rf"Option '{option}x' is not accepted by {name}, which takes .*{option}"):
+        main(["fit", "--data", name, f"--data.{option}x", "1"])
+
+
 def test_a_hugging_face_data_set(folder: Path) -> None:
     features = datasets.Features({"picture": datasets.Image(), "species": datasets.ClassLabel(names=["cat", "dog"])})
     columns = {"picture": [Image.fromarray(p) for p in pictures(12, 32, 32, 3)], "species": [0, 1] * 6}

@@ -66,7 +66,7 @@ def test_a_size_changes_the_grid_and_settings_add_to_combinations(tmp_path: Path
     }
 
 
-def test_a_search_takes_the_place_of_settings(tmp_path: Path) -> None:
+def test_a_size_may_have_a_search_instead_of_settings(tmp_path: Path) -> None:
     search = {"axis": "K", "option": "model.memory.num_bases", "values": [2, 8]}
     plan = read(tmp_path, {"seeds": [0], "sizes": {"fast": BASE | {"search": search}}})
     assert plan.search == Search("K", "model.memory.num_bases", (2, 8))
@@ -138,7 +138,7 @@ def test_a_digest_is_of_what_a_run_is_made_of(tmp_path: Path) -> None:
     assert digest({"settings": {"a": {"config": "elsewhere/learner.yaml", "y": 2}}}) == first
 
 
-@pytest.mark.parametrize(("text", "message"), [(b"a: [", "expected"), (b"\xff", "it is no text")])
+@pytest.mark.parametrize(("text", "message"), [(b"a: [", "expected"), (b"\xff", "it is not text")])
 def test_a_base_that_cannot_be_read_has_no_digest(tmp_path: Path, text: bytes, message: str) -> None:
     run = make_run(read(tmp_path, STUDY), "a", 0, Path("root"))
     (tmp_path / "base.yaml").write_bytes(text)
@@ -158,30 +158,37 @@ SEARCH = {"axis": "K", "option": "x", "values": [1]}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": 1}, "'colour' is not known; use seeds, seeded, sizes"),
-        ({"sizes": {"fast": {}}}, "sizes.fast has no 'base'"),
-        ({"sizes": {"fast": BASE | {"optoins": {}}}}, "sizes.fast: 'optoins' is not known; use base, options"),
+        ({"colour": 1}, "'colour' is not known; use seeds, settings, grid, sizes, seeded"),
+        ({"sizes": {"fast": {}}}, "sizes.fast: the following arguments are required: base"),
+        (
+            {"sizes": {"fast": BASE | {"optoins": {}}}},
+            "sizes.fast: 'optoins' is not known; use seeds, settings",
+        ),
         ({"sizes": {"fast": {"base": "nowhere.yaml"}}}, "sizes.fast.base: there is no file .*nowhere.yaml"),
-        ({"sizes": {"../out": BASE}}, "the name '../out' is no name of a folder"),
-        ({"settings": {"a/b": {}}}, "the name 'a/b' is no name of a folder"),
-        ({"settings": {"a": 3}}, r"settings.a is 3, but must be a mapping"),
+        ({"sizes": {"../out": BASE}}, "the name '../out' cannot name a folder"),
+        ({"settings": {"a/b": {}}}, "the name 'a/b' cannot name a folder"),
+        ({"settings": {"a": 3}}, "settings: expected dict"),
         ({"settings": {1: {}}}, "the name 1 is not text; put it in quotes"),
         ({"settings": {}}, "sizes.fast needs either settings, or a grid, or a search: it has none"),
         ({"sizes": {"fast": BASE | {"settings": {"b": None}}}}, "leaves out 'b', which is not there; there are a"),
         ({"sizes": {"fast": BASE | {"search": SEARCH}}}, "or a search: it has both"),
         (
             {"sizes": {"fast": BASE | {"search": SEARCH | {"values": [0]}}}},
-            "values is .0., but must be a list of whole",
+            "sizes.fast: search.values: Not of type PositiveInt: 0",
         ),
-        ({"sizes": {"fast": BASE | {"search": SEARCH | {"values": [2, 1]}}}}, r"in ascending order: \[1, 2\]"),
-        ({"seeds": None}, "seeds is None, but must be a list of whole numbers"),
-        ({"seeds": [True]}, "seeds is .True., but"),
-        ({"seeds": [1, 1]}, "leave out the repeated one"),
-        ({"seeded": "data.seed"}, r"seeded is 'data.seed', but must be a list of options, such as \[data.seed\]"),
+        (
+            {"sizes": {"fast": BASE | {"search": SEARCH | {"values": [2, 1]}}}},
+            r"values is \[2, 1\]: list distinct whole",
+        ),
+        ({"seeds": None}, "has no seeds: list whole numbers from 0"),
+        ({"seeds": [True]}, "seeds: Not of type NonNegativeInt: True"),
+        ({"seeds": []}, "list distinct whole numbers from 0"),
+        ({"seeds": [1, 1]}, "list distinct whole numbers from 0"),
+        ({"seeded": "data.seed"}, '"seeded": expected list, got data.seed'),
         ({"settings": {"a": {"config": "nowhere.yaml"}}}, "sizes.fast.a.config: there is no file .*nowhere.yaml"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_said_in_a_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_an_error_is_one_line_with_its_place(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read(tmp_path, STUDY | change)
     assert "\n" not in str(caught.value)
@@ -201,7 +208,7 @@ def test_an_unknown_size_is_named_with_the_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: \x00"])
-def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(UserError, match="cannot read the study file"):
         read_study(tmp_path / "study.yaml", "fast")

@@ -58,7 +58,7 @@ def test_a_study_runs_every_setting_and_seed_and_goes_on_where_it_was_stopped(
         patch.setattr(runs, "main", stopped)
         with pytest.raises(KeyboardInterrupt):
             study([str(study_file), "--fast"])
-    assert capsys.readouterr().out.endswith("[3/4] short, seed 1: stopped; the same command goes on from here\n")
+    assert capsys.readouterr().out.endswith("[3/4] short, seed 1: stopped; the same command continues from here\n")
     assert [(row.setting, row.seed) for row in read_rows(TABLE)] == [("short", 0), ("pixels", 0)]
     assert (TABLE.parent / "tiny/fast/short/seed1/best.ckpt").is_file()
     done: list[str] = []

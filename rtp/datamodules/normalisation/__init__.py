@@ -1,13 +1,12 @@
 """What is done to pixels before a network sees them, and how it is undone; nothing here knows Lightning."""
 
 from rtp.datamodules.normalisation.base import Normalisation, Standardisation, fit_standardisation, normalised
-from rtp.datamodules.normalisation.zca import ZCA, check_reg, fit_zca, load_or_fit_zca
+from rtp.datamodules.normalisation.zca import ZCA, fit_zca, load_or_fit_zca
 
 __all__ = [
     "ZCA",
     "Normalisation",
     "Standardisation",
-    "check_reg",
     "fit_standardisation",
     "fit_zca",
     "load_or_fit_zca",

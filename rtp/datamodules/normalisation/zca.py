@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rtp.errors import DataError, UserError
+from rtp.utils.checks import check_positive
 from rtp.utils.files import atomic_write
 
 # Images whitened or summed at once: 4096 CIFAR images are 100 MB in float64.
@@ -95,7 +96,7 @@ def fit_zca(images: Tensor, reg: float) -> ZCA:
         UserError: If `reg` is not positive.
         DataError: If every image is constant.
     """
-    check_reg(reg)
+    check_positive("zca", reg)
     second_moment = torch.zeros(2 * [images[0].numel()], dtype=torch.float64)
     mean, norm = torch.zeros(2, dtype=torch.float64)
     for chunk in torch.split(images, CHUNK):
@@ -127,7 +128,7 @@ def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
         UserError: If `reg` is not positive or the cache cannot be written.
         DataError: If every image is constant.
     """
-    check_reg(reg)
+    check_positive("zca", reg)
     key = hashlib.sha256(f"{CACHE_VERSION} {tuple(images.shape)} {float(reg)}".encode())
     key.update(images.contiguous().numpy().data)
     path = cache_dir / f"zca-{key.hexdigest()}.safetensors"
@@ -143,19 +144,6 @@ def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
             f"The ZCA cache {path} cannot be written ({error.strerror}): set XDG_CACHE_HOME to a folder that can."
         ) from error
     return zca
-
-
-def check_reg(reg: float) -> None:
-    """Refuse a regularisation that is not positive.
-
-    Args:
-        reg: Regularisation in units of the mean eigenvalue.
-
-    Raises:
-        UserError: If it is zero, negative or not a number.
-    """
-    if not reg > 0:
-        raise UserError(f"zca is {reg}, but must be positive (0.1 for CIFAR, 100 for SVHN), or null for no ZCA.")
 
 
 def _unit_images(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rtp.datamodules.base import ImageDataModule, LabelledImages, check_at_least, one_line
+from rtp.datamodules.base import ImageDataModule, LabelledImages, one_line
 from rtp.datamodules.decoding import Source, open_image, read_images, shape_of
 from rtp.datamodules.sampling import Split
 from rtp.errors import DataError, UserError
+from rtp.utils.checks import check_at_least
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -35,15 +36,7 @@ class HuggingFace(ImageDataModule):
         test_split: Name of the test split.
         image_size: Height and width in pixels: images are resized until they cover this square and cropped at
             the centre. Null keeps them as they are, and then all must have one size.
-        root: Folder of the data sets; by default the environment variable RTP_DATA_DIR, or else `./data`.
-        validation_fraction: Part of the training images of each class kept for validation, in (0, 1).
-        real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the
-            authors' code).
-        classes_per_step: Classes sampled in an outer step (Y' of algorithm 1), null for all of them.
-        zca: Regularisation of ZCA, positive (the authors: 0.1 for CIFAR, 100 for SVHN); null standardises
-            each channel instead.
-        seed: Seed of the split and of the outer batches, at least 0.
-        batch_size: Images in one evaluation batch, at least 1.
+        kwargs: The arguments of `ImageDataModule`.
 
     Raises:
         UserError: If an argument is out of its range.
@@ -59,15 +52,9 @@ class HuggingFace(ImageDataModule):
         train_split: str = "train",
         test_split: str = "test",
         image_size: int | None = None,
-        root: str | None = None,
-        validation_fraction: float = 0.1,
-        real_images_per_class: int = 64,
-        classes_per_step: int | None = None,
-        zca: float | None = None,
-        seed: int = 0,
-        batch_size: int = 1000,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(root, validation_fraction, real_images_per_class, classes_per_step, zca, seed, batch_size)
+        super().__init__(**kwargs)
         check_at_least("image_size", image_size, 1)
         self.path = path
         self.configuration = name

@@ -2,14 +2,16 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
-from rtp.datamodules.base import ImageDataModule, LabelledImages, check_at_least
+from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.datamodules.decoding import open_image, read_images, shape_of
 from rtp.datamodules.sampling import Split, fixed_split
 from rtp.errors import DataError
+from rtp.utils.checks import check_at_least
 
 
 class ImageFolder(ImageDataModule):
@@ -22,15 +24,7 @@ class ImageFolder(ImageDataModule):
         folder: Folder that holds `train`, absolute or relative to the data root.
         image_size: Height and width in pixels: images are resized until they cover this square and cropped at
             the centre. Null keeps them as they are, and then all must have one size.
-        root: Folder of the data sets; by default the environment variable RTP_DATA_DIR, or else `./data`.
-        validation_fraction: Part of the training images of each class kept for validation, in (0, 1).
-        real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the
-            authors' code).
-        classes_per_step: Classes sampled in an outer step (Y' of algorithm 1), null for all of them.
-        zca: Regularisation of ZCA, positive (the authors: 0.1 for CIFAR, 100 for SVHN); null standardises
-            each channel instead.
-        seed: Seed of the split and of the outer batches, at least 0.
-        batch_size: Images in one evaluation batch, at least 1.
+        kwargs: The arguments of `ImageDataModule`.
 
     Raises:
         UserError: If an argument is out of its range.
@@ -40,15 +34,9 @@ class ImageFolder(ImageDataModule):
         self,
         folder: str,
         image_size: int | None = None,
-        root: str | None = None,
-        validation_fraction: float = 0.1,
-        real_images_per_class: int = 64,
-        classes_per_step: int | None = None,
-        zca: float | None = None,
-        seed: int = 0,
-        batch_size: int = 1000,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(root, validation_fraction, real_images_per_class, classes_per_step, zca, seed, batch_size)
+        super().__init__(**kwargs)
         check_at_least("image_size", image_size, 1)
         self.folder = folder
         self.image_size = image_size

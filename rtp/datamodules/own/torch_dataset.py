@@ -29,14 +29,7 @@ class TorchDataset(ImageDataModule):
         test: The test images; without them the data module has no test split.
         class_names: Names of the classes, in the order of the labels; by default the data set's own attribute
             `classes`, as torchvision's data sets have it, or else the labels as numbers.
-        validation_fraction: Part of the training images of each class kept for validation, in (0, 1).
-        real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the
-            authors' code).
-        classes_per_step: Classes sampled in an outer step (Y' of algorithm 1), null for all of them.
-        zca: Regularisation of ZCA, positive (the authors: 0.1 for CIFAR, 100 for SVHN); null standardises
-            each channel instead.
-        seed: Seed of the split and of the outer batches, at least 0.
-        batch_size: Images in one evaluation batch, at least 1.
+        kwargs: The arguments of `ImageDataModule`.
 
     Raises:
         UserError: If an argument is out of its range, or `train` has no length.
@@ -47,14 +40,9 @@ class TorchDataset(ImageDataModule):
         train: Dataset[Any],
         test: Dataset[Any] | None = None,
         class_names: Sequence[str] | None = None,
-        validation_fraction: float = 0.1,
-        real_images_per_class: int = 64,
-        classes_per_step: int | None = None,
-        zca: float | None = None,
-        seed: int = 0,
-        batch_size: int = 1000,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(None, validation_fraction, real_images_per_class, classes_per_step, zca, seed, batch_size)
+        super().__init__(**kwargs)
         for dataset in (train, test):
             if dataset is not None and not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
                 raise UserError(f"{type(dataset).__name__} has no length: give a data set with len() and indices.")

@@ -1,4 +1,4 @@
-"""The base of all streams of tasks: what a task holds, and a single pass over each."""
+"""The base of all task streams: the samples of each stream task, and a single pass over it."""
 
 from abc import ABC, abstractmethod
 
@@ -7,11 +7,12 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from rtp.datamodules.base import ImageDataModule, LabelledImages, check_at_least
+from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.datamodules.normalisation import Normalisation
 from rtp.datamodules.streams.batches import SPLITS, Description, StreamBatches, StreamSplit, TaskBatches
 from rtp.datamodules.streams.batches import StreamBatch as StreamBatch
 from rtp.errors import UserError
+from rtp.utils.checks import check_at_least
 
 
 class TaskStream(LightningDataModule, ABC):
@@ -137,22 +138,43 @@ class TaskStream(LightningDataModule, ABC):
                 self._check_size(task, split)
 
     def train_dataloader(self) -> StreamBatches:
-        """The task of the Trainer's epoch, or the first one; a continued run goes on with the batch that comes next."""
+        """The stream task of the Trainer's epoch, or the first one; a continued run starts at its next batch."""
         if self.trainer is None:
-            return StreamBatches(self, 0)
+            return self.pass_over(0)
         task = min(self.trainer.current_epoch, self.num_tasks - 1)  # Lightning asks once more after the last epoch
-        before = sum(len(StreamBatches(self, earlier)) for earlier in range(task))
-        return StreamBatches(self, task, self.trainer.fit_loop.total_batch_idx + 1 - before)
+        before = sum(len(self.pass_over(earlier)) for earlier in range(task))
+        return self.pass_over(task, self.trainer.fit_loop.total_batch_idx + 1 - before)
 
     def val_dataloader(self) -> list[TaskBatches]:
         """The validation samples of each task, a loader for each, `source.batch_size` images a batch."""
-        return [TaskBatches(self, task, "val") for task in range(self.num_tasks)]
+        return [self.task_batches(task, "val") for task in range(self.num_tasks)]
 
     def test_dataloader(self) -> list[TaskBatches]:
         """The test samples, as `val_dataloader`."""
-        return [TaskBatches(self, task, "test") for task in range(self.num_tasks)]
+        return [self.task_batches(task, "test") for task in range(self.num_tasks)]
 
     # Tasks -------------------------------------------------------------------------------------------------------
+
+    def pass_over(self, task: int, start: int = 0) -> StreamBatches:
+        """The single pass over a task.
+
+        Args:
+            task: Number of the task.
+            start: Minibatches, replays included, that a continued run has seen.
+        """
+        return StreamBatches(
+            lambda: self.task_set(task, "train"),
+            task,
+            samples=self.num_samples(task, "train"),
+            batch_size=self.batch_size,
+            replays=self.replays,
+            description=self.description(),
+            start=start,
+        )
+
+    def task_batches(self, task: int, split: StreamSplit) -> TaskBatches:
+        """The samples of a task in order, for validation or the test."""
+        return TaskBatches(lambda: self.task_set(task, split), self.num_samples(task, split), self.source.batch_size)
 
     def task_set(self, task: int, split: StreamSplit) -> LabelledImages:
         """All samples of a task, those for training in the order of the stream.
@@ -178,7 +200,7 @@ class TaskStream(LightningDataModule, ABC):
         return len(self._members(task, split)) if wanted is None else wanted
 
     def description(self) -> Description:
-        """What tells streams apart, for the checkpoint of a run; a subclass adds its own arguments."""
+        """What distinguishes streams, for the checkpoint of a run; a subclass adds its own arguments."""
         return {
             "kind": self.kind,
             "source": self.source.name,
@@ -233,7 +255,7 @@ class TaskStream(LightningDataModule, ABC):
                 "every epoch of a stream is another task, so batches must be fetched anew: "
                 "use --trainer.reload_dataloaders_every_n_epochs 1."
             )
-        # Lightning would go on with the next epoch when such a run is continued
+        # Lightning would start the next epoch when such a run is continued
         cut = [
             name
             for name, whole in (("max_steps", -1), ("limit_train_batches", 1.0), ("overfit_batches", 0.0))

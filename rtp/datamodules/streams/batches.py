@@ -1,19 +1,16 @@
-"""The batches of a stream: a single pass over a task, and a task's samples for evaluation."""
+"""The batches of a stream: a single pass over a stream task, and its samples for evaluation."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from rtp.datamodules.base import LabelledImages
 from rtp.errors import UserError
 
-if TYPE_CHECKING:
-    from rtp.datamodules.streams.base import TaskStream
-
 StreamSplit = Literal["train", "val", "test"]
 Description = dict[str, int | float | str | None]
-"""What tells a stream from others, under the names that an error gives them."""
+"""What distinguishes a stream from others, under the names that errors use."""
 SPLITS: tuple[StreamSplit, ...] = ("train", "val", "test")
 
 
@@ -38,19 +35,36 @@ class StreamBatch(NamedTuple):
 class StreamBatches:
     """The minibatches of one task in a single pass, each of them `replays` times in a row.
 
-    Iterating goes on where the last iteration stopped: nothing is handed out again.
+    A new iteration continues where the last one stopped: nothing is handed out again.
 
     Args:
-        stream: The stream.
+        load: Reads the task's samples, in the order of the stream.
         task: Number of the task.
-        start: Minibatches, replays included, that a continued run has had.
+        samples: Samples of the task.
+        batch_size: Samples in a minibatch.
+        replays: How often in a row a minibatch is handed out.
+        description: What distinguishes the stream from others, for the checkpoint of a run.
+        start: Minibatches, replays included, that a continued run has seen.
     """
 
-    def __init__(self, stream: "TaskStream", task: int, start: int = 0) -> None:
-        self._stream = stream
+    def __init__(
+        self,
+        load: Callable[[], LabelledImages],
+        task: int,
+        *,
+        samples: int,
+        batch_size: int,
+        replays: int,
+        description: Description,
+        start: int = 0,
+    ) -> None:
+        self._load = load
         self._task = task
+        self._batch_size = batch_size
+        self._replays = replays
+        self._description = description
         self._next = start
-        self._length = -(-stream.num_samples(task, "train") // stream.batch_size) * stream.replays
+        self._length = -(-samples // batch_size) * replays
         self._set: LabelledImages | None = None
 
     def __len__(self) -> int:
@@ -60,22 +74,22 @@ class StreamBatches:
     def __iter__(self) -> Iterator[StreamBatch]:
         while self._next < len(self):
             if self._set is None:
-                self._set = self._stream.task_set(self._task, "train")
-            number, replay = divmod(self._next, self._stream.replays)
-            chosen = slice(number * self._stream.batch_size, (number + 1) * self._stream.batch_size)
+                self._set = self._load()
+            number, replay = divmod(self._next, self._replays)
+            chosen = slice(number * self._batch_size, (number + 1) * self._batch_size)
             self._next += 1
             images, labels = self._set
             yield StreamBatch(images[chosen], labels[chosen], self._task, replay, self._next == len(self))
 
     def state_dict(self) -> Description:
-        """What tells the stream from others, for Lightning's checkpoint."""
-        return self._stream.description()
+        """The description of the stream, for Lightning's checkpoint."""
+        return self._description
 
     def load_state_dict(self, state: Description) -> None:
         """Check that a run is continued with its own stream.
 
         Args:
-            state: What `state_dict` returned; an older version's says less, and no more is compared then.
+            state: What `state_dict` returned.
 
         Raises:
             UserError: If it was another one.
@@ -92,24 +106,23 @@ class TaskBatches:
     """The samples of one task in order; they are made when they are asked for, as 100 tasks may not fit in memory.
 
     Args:
-        stream: The stream.
-        task: Number of the task.
-        split: Validation or test.
+        load: Reads the samples.
+        samples: How many there are.
+        batch_size: Images in a batch.
     """
 
-    def __init__(self, stream: "TaskStream", task: int, split: StreamSplit) -> None:
-        self._stream = stream
-        self._task = task
-        self._split = split
+    def __init__(self, load: Callable[[], LabelledImages], samples: int, batch_size: int) -> None:
+        self._load = load
+        self._batch_size = batch_size
+        self._length = -(-samples // batch_size)
 
     def __len__(self) -> int:
         """Number of batches."""
-        return -(-self._stream.num_samples(self._task, self._split) // self._stream.source.batch_size)
+        return self._length
 
     def __iter__(self) -> Iterator[LabelledImages]:
-        images, labels = self._stream.task_set(self._task, self._split)
-        size = self._stream.source.batch_size
-        yield from zip(images.split(size), labels.split(size), strict=True)
+        images, labels = self._load()
+        yield from zip(images.split(self._batch_size), labels.split(self._batch_size), strict=True)
 
 
 def _listed(state: Description, names: list[str]) -> str:

@@ -1,11 +1,13 @@
 """Incremental classes: each task is about other classes of the data set."""
 
+from typing import Any
+
 from torch import Tensor
 
-from rtp.datamodules.base import ImageDataModule, check_at_least
 from rtp.datamodules.streams.base import TaskStream
 from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
+from rtp.utils.checks import check_at_least
 
 
 class IncrementalClasses(TaskStream):
@@ -14,18 +16,9 @@ class IncrementalClasses(TaskStream):
     Incremental CIFAR100 (Lopez-Paz and Ranzato, NeurIPS 2017; section 5.2): "20 5-way classification tasks". A single
     network for all tasks has an output for each class of each task.
 
-    The other arguments are those of `TaskStream`.
-
     Args:
-        source: See `TaskStream`.
-        tasks: See `TaskStream`.
-        samples_per_task: See `TaskStream`.
         classes_per_task: Classes of one task, at least 2; 5 in the paper.
-        batch_size: See `TaskStream`.
-        replays: See `TaskStream`.
-        seed: See `TaskStream`.
-        validation_samples: See `TaskStream`.
-        test_samples: See `TaskStream`.
+        kwargs: The arguments of `TaskStream`.
 
     Raises:
         UserError: If an argument is out of its range.
@@ -33,19 +26,8 @@ class IncrementalClasses(TaskStream):
 
     kind = "incremental"
 
-    def __init__(
-        self,
-        source: ImageDataModule,
-        tasks: int,
-        samples_per_task: int | None,
-        classes_per_task: int = 5,
-        batch_size: int = 10,
-        replays: int = 1,
-        seed: int = 0,
-        validation_samples: int | None = None,
-        test_samples: int | None = None,
-    ) -> None:
-        super().__init__(source, tasks, samples_per_task, batch_size, replays, seed, validation_samples, test_samples)
+    def __init__(self, *, classes_per_task: int = 5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         check_at_least("classes_per_task", classes_per_task, 2)
         self.classes_per_task = classes_per_task
 

@@ -1,13 +1,15 @@
 """Rotations: each task turns every image by its own angle."""
 
+from typing import Any
+
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
-from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.streams.base import TaskStream
 from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
+from rtp.utils.checks import check_in
 
 
 class RotatedTasks(TaskStream):
@@ -16,18 +18,9 @@ class RotatedTasks(TaskStream):
     MNIST Rotations (Lopez-Paz and Ranzato, NeurIPS 2017; section 5.2: "a fixed angle from 0 to 180 degrees"). Images
     are turned counter-clockwise with bilinear interpolation; what comes from outside is black.
 
-    The other arguments are those of `TaskStream`.
-
     Args:
-        source: See `TaskStream`.
-        tasks: See `TaskStream`.
-        samples_per_task: See `TaskStream`.
         max_angle: Angle of the last task in degrees, above 0 and below 360; 180 in the paper.
-        batch_size: See `TaskStream`.
-        replays: See `TaskStream`.
-        seed: See `TaskStream`.
-        validation_samples: See `TaskStream`.
-        test_samples: See `TaskStream`.
+        kwargs: The arguments of `TaskStream`.
 
     Raises:
         UserError: If an argument is out of its range, or the data set's images are not square.
@@ -35,21 +28,9 @@ class RotatedTasks(TaskStream):
 
     kind = "rotated"
 
-    def __init__(
-        self,
-        source: ImageDataModule,
-        tasks: int,
-        samples_per_task: int | None,
-        max_angle: float = 180.0,
-        batch_size: int = 10,
-        replays: int = 1,
-        seed: int = 0,
-        validation_samples: int | None = None,
-        test_samples: int | None = None,
-    ) -> None:
-        super().__init__(source, tasks, samples_per_task, batch_size, replays, seed, validation_samples, test_samples)
-        if not 0 < max_angle < 360:
-            raise UserError(f"max_angle is {max_angle}, but must be above 0 and below 360 degrees.")
+    def __init__(self, *, max_angle: float = 180.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_in("max_angle", max_angle, "(0, 360)")
         self.max_angle = max_angle
 
     def angle(self, task: int) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rtp.datamodules.class_tasks import check_shots, check_ways, first_of_each_class, one_of_each_class
+from rtp.datamodules.class_sets import check_shots, check_ways, first_of_each_class, one_of_each_class
 from rtp.errors import UserError
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.memories.image_addressing import ImageAddressedMemory

@@ -7,7 +7,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule
-from rtp.datamodules.class_tasks import check_ways, renumbered, split_classes
+from rtp.datamodules.class_sets import check_ways, renumbered, split_classes
 from rtp.errors import UserError
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
 from rtp.modules.distillation.memory_distillation import recalled_episode
@@ -93,7 +93,7 @@ class TaskDistillation(ClassifierSynthesis):
     ) -> None:
         tasks = split_classes(num_classes, classes_per_task, task_seed)
         for ways in extrapolation.ways:
-            check_ways(ways, len(tasks), "tasks to take a class of each from")
+            check_ways(ways, len(tasks), "class sets to take a class of each from")
 
         def memories(shape: tuple[int, int, int], _: int) -> TaskMemories:
             return TaskMemories(shape, tasks, lambda: memory(shape, classes_per_task))

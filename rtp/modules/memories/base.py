@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtp.datamodules.class_tasks import ClassTasks
+from rtp.datamodules.class_sets import ClassSets
 from rtp.errors import UserError
 
 QueriedBy = Literal["labels", "images"]
@@ -59,7 +59,7 @@ class StoredSizes(Protocol):
         """The feature network, if the memory is addressed by images."""
 
     @property
-    def tasks(self) -> ClassTasks | None:
+    def tasks(self) -> ClassSets | None:
         """The classes of each task, if each task has its own memory."""
 
 

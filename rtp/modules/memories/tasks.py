@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from rtp.datamodules.class_tasks import ClassTasks
+from rtp.datamodules.class_sets import ClassSets
 from rtp.modules.memories.addressable import SharedBases
 from rtp.modules.memories.base import Memory, StoredSizes
 
@@ -30,7 +30,7 @@ class TaskMemories(Memory):
     task_of: Tensor
     place_of: Tensor
 
-    def __init__(self, image_shape: tuple[int, int, int], tasks: ClassTasks, memory: Callable[[], Memory]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], tasks: ClassSets, memory: Callable[[], Memory]) -> None:
         super().__init__()
         self.tasks = tasks
         self.memories = nn.ModuleList([memory() for _ in tasks])

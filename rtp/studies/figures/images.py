@@ -77,7 +77,7 @@ def recalled_figure(
 
 
 def facts(memory: DistilledMemory) -> list[str]:
-    """What a panel says of its memory: storage, and accuracy on the test set, or else on the validation split."""
+    """Lines above a panel: storage, and accuracy on the test set, or else on the validation split."""
     lines = [f"{memory.storage_floats:,} numbers, {memory.storage_bytes:,} bytes"]
     measured = sorted(memory.accuracies, key=lambda accuracy: accuracy.split != "test")
     if measured:

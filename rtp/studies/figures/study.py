@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from rtp.errors import UserError
-from rtp.studies.figures.points import Chart, Point, chart, distilled_and_others, grouped, over_seeds
+from rtp.studies.figures.points import Chart, Point, axes_of, chart, distilled_and_others, grouped, over_seeds
 from rtp.studies.figures.published import Published, in_order, published
 from rtp.studies.figures.style import COLOURS, GREY, MARKERS, new_figure, shown_name, styled, text_width
-from rtp.studies.figures.transfer import draw_transfer
 from rtp.studies.table import Row
 
 ARCHITECTURES = "architectures"
@@ -34,8 +33,8 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
     """Draw a study of the table, a panel for each data set and size.
 
     A grid's numeric axis becomes x and its other axes the series; other settings are bars. Error bars are standard
-    deviations over seeds, or over networks where there is one seed. Published values stand beside the own ones where
-    `rtp.plots.published` has them.
+    deviations over seeds, or over networks where there is one seed. Published values stand beside measured ones where
+    `figures/published.py` has them.
 
     Args:
         rows: Of any studies.
@@ -61,7 +60,7 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
     for axes, panel, drawn in zip(cells, panels, charts, strict=False):
         compared, others = distilled_and_others(panel)
         if study == ARCHITECTURES:
-            draw_transfer(axes, compared)
+            _draw_transfer(axes, compared)
         else:
             _draw_panel(axes, drawn, others, panel[0], numbers)
             axes.set_ylabel(f"{_split(compared)} accuracy (%)")
@@ -140,6 +139,37 @@ def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, n
         axes.set_xlabel(_AXES.get(drawn.axis, shown_name(drawn.axis)))
     axes.set_xlim(-0.6, len(names) - 0.4)  # with room for what diverged
     axes.set_ylim(0, 1.2 * max(tops) or 1)
+
+
+def _draw_transfer(axes: Axes, rows: list[Row]) -> None:
+    """A row for each setting and a column for each architecture that it was tested on (table 6)."""
+    settings = in_order(ARCHITECTURES, list(dict.fromkeys(row.setting for row in rows)))
+    tested = in_order(ARCHITECTURES, list(dict.fromkeys(row.architecture for row in rows)))
+    points = {key: over_seeds(found) for key, found in grouped(rows, lambda r: (r.setting, r.architecture)).items()}
+    values = [[points[s, t].mean if (s, t) in points else float("nan") for t in tested] for s in settings]
+    image = axes.imshow(values, cmap="Blues", aspect="auto")
+    low, high = image.get_clim()
+    # black text needs the lighter half of the colours
+    image.set_clim(low - 0.2 * (high - low or 1), high + (high - low or 1))
+    for (setting, architecture), point in points.items():
+        at = (tested.index(architecture), settings.index(setting))
+        floats = point.storage_floats
+        known = published(ARCHITECTURES, rows[0].size, rows[0].data, floats, trained_on(setting), architecture)
+        text = f"{point.mean:.1f} ± {point.std:.1f}" if point.seeds else "diverged"
+        axes.text(*at, text, ha="center", va="bottom" if known else "center", fontsize=8)
+        if known:
+            axes.text(*at, f"paper {known.mean:.1f} ± {known.std:.1f}", ha="center", va="top", fontsize=7)
+    axes.set_xticks(range(len(tested)), [shown_name(name) for name in tested])
+    axes.set_yticks(range(len(settings)), [shown_name(name) for name in settings])
+    axes.set_xlabel("tested on, accuracy (%)")
+    axes.set_ylabel("distilled on")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def trained_on(setting: str) -> str:
+    """The architecture of a setting: its name, or its first label in a grid."""
+    return next(iter(axes_of(setting).values()), setting)
 
 
 def _draw_series(

@@ -140,7 +140,7 @@ def test_a_test_of_another_checkpoint_is_not_this_ones(plain: Path, tmp_path: Pa
         (["out.safetensors", "--dtype", "int4"], "invalid choice: 'int4'"),
         (["out.safetensors", "--frmat", "png"], "unrecognized arguments: --frmat png; `rtp export --help`"),
         (["out.safetensors", "--data.rot", "x"], "'rot'|'data.rot'"),
-        (["out.safetensors", "--data.zca", "-1"], "zca is -1.0, but must be positive"),
+        (["out.safetensors", "--data.zca", "-1"], "zca must be positive, got -1.0"),
         (["out.safetensors", "--data=ImageFolder", "--data.folder", "none"], "There is no folder with images"),
         ([], "the following arguments are required: OUT"),
     ],

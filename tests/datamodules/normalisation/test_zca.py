@@ -103,7 +103,7 @@ def test_only_constant_images_are_refused() -> None:
 
 @pytest.mark.parametrize("reg", [0.0, -1.0, float("nan")])
 def test_regularisation_must_be_positive(images: Tensor, reg: float, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"zca is {reg}, but must be positive"):
+    with pytest.raises(UserError, match=f"zca must be positive, got {reg}"):
         load_or_fit_zca(images, reg, tmp_path)
 
 

@@ -149,7 +149,7 @@ def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_image_size_out_of_range() -> None:
-    with pytest.raises(UserError, match="image_size is -1, but must be at least 1"):
+    with pytest.raises(UserError, match="image_size must be at least 1, got -1"):
         HuggingFace("cifar10", image_size=-1)
 
 

@@ -108,7 +108,7 @@ def test_unreadable_image_is_named(pets: Path) -> None:
 
 
 def test_image_size_out_of_range() -> None:
-    with pytest.raises(UserError, match="image_size is 0, but must be at least 1"):
+    with pytest.raises(UserError, match="image_size must be at least 1, got 0"):
         ImageFolder("pets", image_size=0)
 
 

@@ -6,14 +6,13 @@ import pytest
 import torch
 
 from rtp.datamodules import ImageDataModule, IncrementalClasses, PermutedTasks
-from rtp.datamodules.streams.batches import StreamBatches
 from rtp.errors import UserError
 
 
 def test_the_training_set_of_a_task_is_in_the_order_of_the_stream(numbered: ImageDataModule, stream_of: Any) -> None:
     stream = stream_of(numbered, replays=2)
     images, labels = stream.task_set(2, "train")
-    batches = [batch for batch in StreamBatches(stream, 2) if batch.replay == 0]
+    batches = [batch for batch in stream.pass_over(2) if batch.replay == 0]
     assert torch.equal(images, torch.cat([batch.images for batch in batches]))
     assert torch.equal(labels, torch.cat([batch.labels for batch in batches]))
 
@@ -46,7 +45,7 @@ def test_what_the_module_is_told(numbered: ImageDataModule) -> None:
     shared = PermutedTasks(numbered, 3, 10)
     assert (shared.name, shared.image_shape, shared.num_tasks) == ("permuted_numbered", (1, 4, 4), 3)
     assert (shared.num_classes, shared.total_classes, len(shared.class_names)) == (8, 8, 8)
-    own = IncrementalClasses(numbered, 3, 10, classes_per_task=2)
+    own = IncrementalClasses(source=numbered, tasks=3, samples_per_task=10, classes_per_task=2)
     assert (own.num_classes, own.total_classes, own.class_names) == (2, 6, tuple("abcdef"))
 
 
@@ -54,7 +53,7 @@ def test_what_the_module_is_told(numbered: ImageDataModule) -> None:
     "argument", ["tasks", "samples_per_task", "batch_size", "replays", "validation_samples", "test_samples"]
 )
 def test_numbers_below_one_are_refused(argument: str, numbered: ImageDataModule, stream_of: Any) -> None:
-    with pytest.raises(UserError, match=rf"{argument} is 0, but must be at least 1\."):
+    with pytest.raises(UserError, match=f"{argument} must be at least 1, got 0"):
         stream_of(numbered, **{argument: 0})
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from rtp.datamodules import Digits, ImageDataModule, IncrementalClasses, PermutedTasks, RotatedTasks
-from rtp.datamodules.streams.batches import StreamBatches
 from rtp.errors import UserError
 
 
@@ -18,8 +17,8 @@ def test_every_sample_of_a_task_is_handed_out_once_and_replayed_in_a_row(
 ) -> None:
     stream = stream_of(numbered, replays=replays)
     for task in range(3):
-        batches = list(StreamBatches(stream, task))
-        assert len(batches) == len(StreamBatches(stream, task)) == 5 * replays
+        batches = list(stream.pass_over(task))
+        assert len(batches) == len(stream.pass_over(task)) == 5 * replays
         assert [batch.replay for batch in batches] == list(range(replays)) * 5
         assert [batch.last for batch in batches] == [False] * (5 * replays - 1) + [True]
         assert {batch.task for batch in batches} == {task}
@@ -35,14 +34,14 @@ def test_every_sample_of_a_task_is_handed_out_once_and_replayed_in_a_row(
 
 def test_labels_belong_to_their_images(numbered: ImageDataModule, stream_of: Any, numbers: Any) -> None:
     stream = stream_of(numbered)
-    for batch in StreamBatches(stream, 1):
+    for batch in stream.pass_over(1):
         assert [number % 8 for number in numbers(stream, batch.images)] == batch.labels.tolist()
 
 
 def test_iterating_goes_on_where_it_stopped(numbered: ImageDataModule, stream_of: Any) -> None:
     stream = stream_of(numbered, replays=2)
-    whole = list(StreamBatches(stream, 0))
-    batches = StreamBatches(stream, 0, start=3)
+    whole = list(stream.pass_over(0))
+    batches = stream.pass_over(0, start=3)
     assert len(batches) == 10  # Lightning counts those before as fetched
     continued = [next(iter(batches)) for _ in range(2)] + list(batches)
     assert len(continued) == 7
@@ -53,31 +52,33 @@ def test_iterating_goes_on_where_it_stopped(numbered: ImageDataModule, stream_of
 
 
 def test_a_run_is_not_continued_with_another_stream(numbered: ImageDataModule, stream_of: Any) -> None:
-    state = StreamBatches(stream_of(numbered), 0).state_dict()
-    StreamBatches(stream_of(numbered), 2).load_state_dict(state)
+    state = stream_of(numbered).pass_over(0).state_dict()
+    stream_of(numbered).pass_over(2).load_state_dict(state)
     with pytest.raises(
         UserError,
         match=r"with a stream of seed 0, samples 45, not of seed 1, samples 44: continue it with its own",
     ):
-        StreamBatches(stream_of(numbered, seed=1, samples_per_task=44), 0).load_state_dict(state)
+        stream_of(numbered, seed=1, samples_per_task=44).pass_over(0).load_state_dict(state)
 
 
 def test_streams_of_another_kind_or_source_are_others(numbered: ImageDataModule) -> None:
-    permuted, rotated = PermutedTasks(numbered, 4, 20), RotatedTasks(numbered, 4, 20)
-    less = RotatedTasks(numbered, 4, 20, max_angle=90.0)
-    of_two, of_four = (IncrementalClasses(numbered, 2, 20, classes_per_task=number) for number in (2, 4))
-    streams = [permuted, rotated, less, RotatedTasks(Digits(), 4, 20), of_two, of_four]
+    permuted, rotated = PermutedTasks(numbered, 4, 20), RotatedTasks(source=numbered, tasks=4, samples_per_task=20)
+    less = RotatedTasks(source=numbered, tasks=4, samples_per_task=20, max_angle=90.0)
+    of_two, of_four = (
+        IncrementalClasses(source=numbered, tasks=2, samples_per_task=20, classes_per_task=number) for number in (2, 4)
+    )
+    streams = [permuted, rotated, less, RotatedTasks(source=Digits(), tasks=4, samples_per_task=20), of_two, of_four]
     for stream in streams:
-        StreamBatches(stream, 0).load_state_dict(stream.description())
+        stream.pass_over(0).load_state_dict(stream.description())
     for before, here in permutations(streams, 2):
         with pytest.raises(UserError, match=r"the run was started with a stream of .+, not of .+: continue it"):
-            StreamBatches(here, 0).load_state_dict(before.description())
+            here.pass_over(0).load_state_dict(before.description())
     with pytest.raises(UserError, match=r"of kind rotated, max_angle 180.0, not of kind permuted: continue it"):
-        StreamBatches(permuted, 0).load_state_dict(rotated.description())
+        permuted.pass_over(0).load_state_dict(rotated.description())
     with pytest.raises(UserError, match=r"of max_angle 180.0, not of max_angle 90.0: continue it"):
-        StreamBatches(less, 0).load_state_dict(rotated.description())
+        less.pass_over(0).load_state_dict(rotated.description())
     with pytest.raises(UserError, match=r"of classes_per_task 2, not of classes_per_task 4: continue it"):
-        StreamBatches(of_four, 0).load_state_dict(of_two.description())
+        of_four.pass_over(0).load_state_dict(of_two.description())
 
 
 def test_a_stream_of_another_split_or_normalisation_is_another() -> None:
@@ -88,15 +89,7 @@ def test_a_stream_of_another_split_or_normalisation_is_another() -> None:
         (Digits(zca=0.1), "zca None, not of zca 0.1"),
     ):
         with pytest.raises(UserError, match=rf"with a stream of {message}: continue it"):
-            StreamBatches(PermutedTasks(source, 4, 20), 0).load_state_dict(digits.description())
-
-
-def test_a_run_of_an_older_version_is_continued(numbered: ImageDataModule, stream_of: Any) -> None:
-    state = stream_of(numbered).description()
-    older = {name: value for name, value in state.items() if name not in ("kind", "source")}
-    StreamBatches(stream_of(numbered), 0).load_state_dict(older)
-    with pytest.raises(UserError, match=r"a stream of seed 0, not of seed 1"):
-        StreamBatches(stream_of(numbered, seed=1), 0).load_state_dict(older)
+            PermutedTasks(source, 4, 20).pass_over(0).load_state_dict(digits.description())
 
 
 def test_evaluation_has_a_loader_for_each_task(numbered: ImageDataModule, stream_of: Any) -> None:

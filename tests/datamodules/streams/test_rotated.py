@@ -8,7 +8,7 @@ from rtp.errors import UserError
 
 
 def test_right_angles_are_exact(numbered: ImageDataModule) -> None:
-    stream = RotatedTasks(numbered, 3, 20)
+    stream = RotatedTasks(source=numbered, tasks=3, samples_per_task=20)
     stream.setup("fit")
     assert [stream.angle(task) for task in range(3)] == [0, 90, 180]
     for task in range(3):
@@ -17,15 +17,15 @@ def test_right_angles_are_exact(numbered: ImageDataModule) -> None:
 
 
 def test_20_tasks_are_evenly_spaced_from_0_to_180_degrees(numbered: ImageDataModule) -> None:
-    stream = RotatedTasks(numbered, 20, 20)
+    stream = RotatedTasks(source=numbered, tasks=20, samples_per_task=20)
     angles = torch.tensor([stream.angle(task) for task in range(20)])
     torch.testing.assert_close(angles, torch.linspace(0, 180, 20))
-    assert RotatedTasks(numbered, 1, 20).angle(0) == 0
-    assert RotatedTasks(numbered, 2, 20, max_angle=90).angle(1) == 90
+    assert RotatedTasks(source=numbered, tasks=1, samples_per_task=20).angle(0) == 0
+    assert RotatedTasks(source=numbered, tasks=2, samples_per_task=20, max_angle=90).angle(1) == 90
 
 
 def test_what_comes_from_outside_is_black() -> None:
-    stream = RotatedTasks(Digits(), 5, 20)
+    stream = RotatedTasks(source=Digits(), tasks=5, samples_per_task=20)
     stream.setup("fit")
     images, _ = stream.task_set(1, "train")  # 45 degrees
     corners = stream.normalisation.invert(images)[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
@@ -37,11 +37,11 @@ def test_what_comes_from_outside_is_black() -> None:
 
 @pytest.mark.parametrize("angle", [0.0, 360.0])
 def test_angles_out_of_range_are_refused(angle: float, numbered: ImageDataModule) -> None:
-    with pytest.raises(UserError, match=f"max_angle is {angle}, but must be above 0 and below 360 degrees"):
-        RotatedTasks(numbered, 3, 20, max_angle=angle)
+    with pytest.raises(UserError, match=rf"max_angle must lie in \(0, 360\), got {angle}"):
+        RotatedTasks(source=numbered, tasks=3, samples_per_task=20, max_angle=angle)
 
 
 def test_images_that_are_not_square_are_refused(numbered: ImageDataModule, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(numbered), "image_shape", (1, 2, 8))
     with pytest.raises(UserError, match=r"numbered has images of 1x2x8, but a stream of rotations needs square ones"):
-        RotatedTasks(numbered, 3, 20).setup("fit")
+        RotatedTasks(source=numbered, tasks=3, samples_per_task=20).setup("fit")

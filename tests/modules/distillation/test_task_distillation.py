@@ -161,7 +161,7 @@ def test_memories_are_of_the_classes_that_the_checkpoint_says() -> None:
 
 
 def test_fewer_tasks_than_ways_are_refused_before_training() -> None:
-    with pytest.raises(UserError, match=r"ways is 5, but there are 3 tasks to take a class of each from: .* 2 to 3"):
+    with pytest.raises(UserError, match=r"ways is 5, but there are 3 class sets to take .* 2 to 3"):
         TaskDistillation(SHAPE, 6, memory, network, HigherUnroll(2), 1, classes_per_task=2)
     with pytest.raises(UserError, match=r"classes_per_task is 4, but 6 classes .*: use one of 2, 3, 6"):
         TaskDistillation(SHAPE, 6, memory, network, HigherUnroll(2), 1, classes_per_task=4)

@@ -1,4 +1,4 @@
-"""Sets of classes: the disjoint tasks that memories are learned on, and the new ones they are tested on."""
+"""Class sets that memories are distilled on, and the evaluation tasks and episodes that they are tested on."""
 
 from collections.abc import Sequence
 
@@ -7,23 +7,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rtp.errors import UserError
+from rtp.utils.checks import check_at_least
 from rtp.utils.seeds import derived_seed
 
-ClassTasks = tuple[tuple[int, ...], ...]
-"""The classes of each task, in the order of their new labels 0..k-1."""
+ClassSets = tuple[tuple[int, ...], ...]
+"""Disjoint class sets, each in the order of its own labels 0..k-1."""
 
 
-def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> ClassTasks:
-    """Split classes into disjoint tasks of one size, as CIFAR100's into 20 five-way tasks (5.3.1).
+def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> ClassSets:
+    """Split classes into disjoint class sets of one size, as CIFAR100's into 20 five-way tasks (5.3.1).
 
     Args:
         num_classes: Number of classes.
-        classes_per_task: Classes of a task, at least 2; divides `num_classes`.
+        classes_per_task: Classes of a set, at least 2; divides `num_classes`.
         seed: Seed of a random split, at least 0; None takes the classes in the order of their labels. The paper does
             not say how it splits.
 
     Returns:
-        The classes of each task, in ascending order.
+        The class sets, each in ascending order.
 
     Raises:
         UserError: If `classes_per_task` is 1 or does not divide the number of classes, or the seed is negative.
@@ -31,48 +32,47 @@ def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> 
     if classes_per_task < 2 or num_classes % classes_per_task:
         fits = ", ".join(str(size) for size in range(2, num_classes + 1) if num_classes % size == 0)
         raise UserError(
-            f"classes_per_task is {classes_per_task}, but {num_classes} classes make tasks of one size, each of two "
-            f"classes at least: use one of {fits}"
+            f"classes_per_task is {classes_per_task}, but {num_classes} classes must split into sets of one size, each "
+            f"of at least two classes: use one of {fits}"
         )
     if seed is None:
         order = torch.arange(num_classes)
-    elif seed < 0:
-        raise UserError(f"task_seed is {seed}, but must be at least 0, or null for the order of the labels")
     else:
+        check_at_least("task_seed", seed, 0)
         order = torch.randperm(num_classes, generator=torch.Generator().manual_seed(seed))
     return tuple(tuple(sorted(part)) for part in order.view(-1, classes_per_task).tolist())
 
 
-def draw_across_tasks(tasks: ClassTasks, ways: int, number: int, seed: int) -> tuple[int, ...]:
-    """Draw a test task whose classes were never seen together: one class of each of `ways` random tasks (A.3).
+def draw_across_sets(class_sets: ClassSets, ways: int, number: int, seed: int) -> tuple[int, ...]:
+    """Draw an evaluation task whose classes were never seen together: a class of each of `ways` random sets (A.3).
 
     Args:
-        tasks: The classes of each task.
-        ways: Classes of the test task, k.
-        number: Number of the test task; each has a random stream of its own, so that fewer tasks are the first ones.
-        seed: Seed of all test tasks.
+        class_sets: The class sets that the memories were distilled on.
+        ways: Classes of the evaluation task, k.
+        number: Number of the evaluation task; each has its own random stream, so fewer tasks are the first ones.
+        seed: Seed of all evaluation tasks.
 
     Returns:
-        k classes, each of another task, in random order.
+        k classes, each of another set, in random order.
 
     Raises:
-        UserError: If there are fewer tasks than classes to draw.
+        UserError: If there are fewer class sets than classes to draw.
     """
-    check_ways(ways, len(tasks), "tasks to take a class of each from")
+    check_ways(ways, len(class_sets), "class sets to take a class of each from")
     generator = torch.Generator().manual_seed(derived_seed(seed, ways, number))
-    chosen = torch.randperm(len(tasks), generator=generator)[:ways].tolist()
-    return tuple(tasks[task][int(torch.randint(len(tasks[task]), (), generator=generator))] for task in chosen)
+    chosen = torch.randperm(len(class_sets), generator=generator)[:ways].tolist()
+    return tuple(class_sets[i][int(torch.randint(len(class_sets[i]), (), generator=generator))] for i in chosen)
 
 
-def draw_shots(labels: Tensor, ways: int, shots: int, number: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw a few-shot task: random classes, a few images of each as shots, and all their other images to test on.
+def draw_episode(labels: Tensor, ways: int, shots: int, number: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw a few-shot episode: random classes, some images of each as shots, and all their other images to test on.
 
     Args:
         labels: (n,) labels of the images to draw from.
-        ways: Classes of the task, k.
+        ways: Classes of the episode, k.
         shots: Shots of a class.
-        number: Number of the task; each has a random stream of its own.
-        seed: Seed of all tasks.
+        number: Number of the episode; each has its own random stream.
+        seed: Seed of all episodes.
 
     Returns:
         The classes (k,), indices of the shots (k, shots), and those of the other images of these classes (m,), class by
@@ -94,7 +94,7 @@ def draw_shots(labels: Tensor, ways: int, shots: int, number: int, seed: int) ->
 
 
 def check_ways(ways: int, available: int, what: str) -> None:
-    """Refuse test tasks with fewer than two classes, or more than there are.
+    """Refuse evaluation tasks and episodes of fewer than two classes, or of more than there are.
 
     Raises:
         UserError: If `ways` is not between 2 and `available`.
