@@ -10,7 +10,7 @@ def constructor_arguments(cls: Callable[..., Any]) -> dict[str, Any]:
     """The arguments of a class's constructor and their types, those of its base classes first.
 
     Args:
-        cls: A function, or a class; the `**kwargs` of its constructor go to the next one in its method resolution order.
+        cls: A function or a class; `**kwargs` of its constructor go to the next one in its method resolution order.
 
     Returns:
         The type hint of each argument; None for one without.
