@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 
@@ -15,8 +14,6 @@ def constructor_arguments(cls: Callable[..., Any]) -> dict[str, Any]:
     Returns:
         The type hint of each argument; None for one without.
     """
-    if is_dataclass(cls):
-        return {field.name: get_type_hints(cls)[field.name] for field in fields(cls)}
     if not inspect.isclass(cls):
         return {name: get_type_hints(cls).get(name) for name in inspect.signature(cls).parameters}
     found: dict[str, Any] = {}

@@ -1,16 +1,15 @@
 """The LightningModule that learns a memory by matching the features of random networks: DM."""
 
+from typing import Any
+
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD
 
 from rtp.errors import UserError
-from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.matching.base import class_pairs, feature_distance
-from rtp.modules.memories.base import MemoryFactory
-from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
 
 
@@ -23,14 +22,10 @@ class DistributionMatching(Distillation):
     Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
 
     Args:
-        image_shape: (C, H, W), taken from the data set.
-        num_classes: Number of classes, taken from the data set.
-        memory: The memory to learn.
-        network: The random networks; their `features` map images (n, C, H, W) to features (n, ...).
         slots_per_class: Recalled images of each class in a step; all of them where the memory has fewer.
-        augmentation: Siamese: one draw a class and step, for real and recalled images; image by image when networks
-            are retrained.
         optimizer: The outer optimizer; the default is the authors'.
+        **kwargs: As in `Distillation`. The networks' `features` map images (n, C, H, W) to features (n, ...). The
+            augmentation is drawn once a class and step.
 
     Raises:
         UserError: If `slots_per_class` is below 1, or the network has no `features`.
@@ -38,16 +33,12 @@ class DistributionMatching(Distillation):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        memory: MemoryFactory,
-        network: NetworkFactory,
         slots_per_class: int,
-        augmentation: Augmentation | None = None,
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=1.0, momentum=0.5),
+        **kwargs: Any,
     ) -> None:
         check_at_least("slots_per_class", slots_per_class, 1)
-        super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
+        super().__init__(optimizer=optimizer, **kwargs)
         self.slots_per_class = slots_per_class
         self._fresh_features()  # a network without them is reported now
 

@@ -4,16 +4,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from rtp.errors import UserError
-from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.matching.base import MatchedNetwork, class_pairs, gradient_matching_loss, trained
-from rtp.modules.memories.base import MemoryFactory
-from rtp.modules.networks import NetworkFactory
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 from rtp.modules.unroll.step.functions import StepFunctions, step_functions, tf32_mode
 from rtp.utils.checks import check_at_least
@@ -37,10 +32,6 @@ class GradientMatching(Distillation):
     Condensation with Differentiable Siamese Augmentation", ICML 2021.
 
     Args:
-        image_shape: (C, H, W), taken from the data set.
-        num_classes: Number of classes, taken from the data set.
-        memory: The memory to learn.
-        network: The network in which gradients are matched; without buffers such as BatchNorm's.
         slots_per_class: Recalled images of each class in a matching; all of them where the memory has fewer.
         matchings_per_network: Outer steps before a fresh network is drawn, DC's outer loop: 1 for 1 image a class, 10
             for 10, 50 for 50 (authors' code).
@@ -50,9 +41,8 @@ class GradientMatching(Distillation):
         inner_optimizer: How the network is trained; SGD with 0.01 and momentum 0.5 is that of the first version of the
             authors' code.
         compile: Whether the functions of a step are compiled, which takes minutes at the first step of a run.
-        augmentation: DSA's siamese augmentation: one draw a class and step, for real and recalled images; image by
-            image while networks are trained and retrained. None is DC.
-        optimizer: The outer optimizer; the default is the authors'.
+        **kwargs: As in `Distillation`; the outer optimizer is the authors' too. The network has no buffers such as
+            BatchNorm's. An augmentation, drawn once a class and step, makes DC DSA.
 
     Raises:
         UserError: If a number is below 1, or the network has buffers.
@@ -60,18 +50,13 @@ class GradientMatching(Distillation):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        memory: MemoryFactory,
-        network: NetworkFactory,
         slots_per_class: int,
         matchings_per_network: int = 1,
         network_epochs: int = 1,
         network_batch_size: int = 256,
         inner_optimizer: InnerOptimizer = InnerSGD(0.01, 0.5),  # noqa: B008  # frozen
         compile: bool = True,
-        augmentation: Augmentation | None = None,
-        optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+        **kwargs: Any,
     ) -> None:
         for name, value in (
             ("slots_per_class", slots_per_class),
@@ -80,7 +65,7 @@ class GradientMatching(Distillation):
             ("network_batch_size", network_batch_size),
         ):
             check_at_least(name, value, 1)
-        super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
+        super().__init__(**kwargs)
         self.slots_per_class = slots_per_class
         self.matchings_per_network = matchings_per_network
         self.network_epochs = network_epochs
@@ -88,7 +73,7 @@ class GradientMatching(Distillation):
         self.inner_optimizer = inner_optimizer
         self.compiles = compile  # nn.Module has a method `compile`
         self._matched: MatchedNetwork | None = None
-        _refuse_buffers(self.fresh_network(network))
+        _refuse_buffers(self.fresh_network(self.network))
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The distance of the gradients, summed over classes; see `Distillation.outer_loss`."""

@@ -6,6 +6,7 @@ Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (MT
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -14,13 +15,10 @@ from torch.optim import SGD
 from tqdm import tqdm
 
 from rtp.errors import UserError
-from rtp.modules.augmentations.base import Augmentation
-from rtp.modules.distillation.base import Distillation
+from rtp.modules.distillation.unrolled import UnrolledDistillation
 from rtp.modules.matching.experts import ExpertBuffer, default_folder, made_of, train_expert
-from rtp.modules.memories.base import MemoryFactory
-from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import TrainingProtocol
-from rtp.modules.unroll.base import Episode, Unroll, WeightLoss, draw_minibatches
+from rtp.modules.unroll.base import Episode, WeightLoss, draw_minibatches
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 from rtp.utils.checks import check_at_least
 from rtp.utils.distributed import rank_and_world_size
@@ -29,7 +27,7 @@ from rtp.utils.seeds import derived_seed
 log = logging.getLogger(__name__)
 
 
-class TrajectoryMatching(Distillation):
+class TrajectoryMatching(UnrolledDistillation):
     """Distils a data set into a memory that moves networks as the real images do.
 
     Before the first step, expert networks are trained on all real training images; what is there already is used. An
@@ -46,12 +44,6 @@ class TrajectoryMatching(Distillation):
     minibatch of all images at random; here it has the same number of every class.
 
     Args:
-        image_shape: (C, H, W), taken from the data set.
-        num_classes: Number of classes, taken from the data set.
-        memory: The memory to learn.
-        network: The networks of experts and students, without running statistics.
-        unroll: How the inner loop of N steps is run and differentiated.
-        slots_per_class: Recalled images of each class in an inner minibatch; at most as many as the memory has.
         experts: Number of experts; MTT has 100.
         expert_epochs: M, epochs of the expert that the N inner steps have to match.
         max_start_epoch: The last epoch t to start after: 0, ..., max_start_epoch are equally likely. (The authors' code
@@ -61,18 +53,13 @@ class TrajectoryMatching(Distillation):
         expert_seed: Seed of the experts, at least 0: runs with other seeds share them.
         experts_dir: Folder of the experts; null for one in rtp's cache, named after all that they are made of.
         inner_optimizer: The student's update rule; the default is what MTT's starts from.
-        augmentation: Applied image by image, to the experts' images and to the student's, anew at each inner step.
         optimizer: The outer optimizer; MTT's is SGD with momentum 0.5 and, at 1 image a class, learning rate 100.
+        **kwargs: As in `UnrolledDistillation`. The networks have no running statistics. The augmentation is applied
+            image by image, to the experts' images and to the student's, anew at each inner step.
     """
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        memory: MemoryFactory,
-        network: NetworkFactory,
-        unroll: Unroll,
-        slots_per_class: int,
         experts: int,
         expert_epochs: int,
         max_start_epoch: int,
@@ -80,11 +67,10 @@ class TrajectoryMatching(Distillation):
         expert_seed: int = 0,
         experts_dir: str | None = None,
         inner_optimizer: InnerOptimizer = InnerSGD(0.01, 0.0),  # noqa: B008  # frozen
-        augmentation: Augmentation | None = None,
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=100, momentum=0.5),
+        **kwargs: Any,
     ) -> None:
         for name, value, least in (
-            ("slots_per_class", slots_per_class, 1),
             ("experts", experts, 1),
             ("expert_epochs", expert_epochs, 1),
             ("max_start_epoch", max_start_epoch, 0),
@@ -96,16 +82,13 @@ class TrajectoryMatching(Distillation):
                 f"experts of {expert_protocol.epochs} epochs end before max_start_epoch {max_start_epoch} + "
                 f"expert_epochs {expert_epochs}: use expert_protocol.epochs >= {max_start_epoch + expert_epochs}"
             )
-        super().__init__(image_shape, num_classes, memory, network, augmentation, optimizer)
-        self.unroll = unroll
-        self.slots_per_class = slots_per_class
+        super().__init__(inner_optimizer=inner_optimizer, optimizer=optimizer, **kwargs)
         self.experts = experts
         self.expert_epochs = expert_epochs
         self.max_start_epoch = max_start_epoch
         self.expert_protocol = expert_protocol
         self.expert_seed = expert_seed
         self.experts_dir = experts_dir
-        self.inner_optimizer = inner_optimizer
         self.buffer: ExpertBuffer | None = None
 
     def on_fit_start(self) -> None:

@@ -27,7 +27,9 @@ def addressable(image_shape: tuple[int, int, int], num_classes: int) -> Addressa
 
 def matching(memory: MemoryFactory = pixels, **options: Any) -> DistributionMatching:
     torch.manual_seed(0)
-    module = DistributionMatching(SHAPE, CLASSES, memory, options.pop("network", network), 2, **options)
+    module = DistributionMatching(
+        slots_per_class=2, image_shape=SHAPE, num_classes=CLASSES, memory=memory, **{"network": network} | options
+    )
     module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
     return module
 
@@ -123,6 +125,6 @@ class Plain(nn.Sequential):
 
 def test_what_is_refused() -> None:
     with pytest.raises(UserError, match=r"^slots_per_class must be at least 1, got 0"):
-        DistributionMatching(SHAPE, CLASSES, pixels, network, 0)
+        DistributionMatching(0, image_shape=SHAPE, num_classes=CLASSES, memory=pixels, network=network)
     with pytest.raises(UserError, match=r"^DistributionMatching needs a network with `features`.*: Plain has none$"):
         matching(network=Plain)

@@ -50,7 +50,7 @@ def addressable(image_shape: tuple[int, int, int], num_classes: int) -> Addressa
 def matching(memory: MemoryFactory = pixels, **options: Any) -> GradientMatching:
     torch.manual_seed(0)
     given: dict[str, Any] = {"network": network, "slots_per_class": 99, "compile": False} | options
-    module = GradientMatching(SHAPE, CLASSES, memory, **given)
+    module = GradientMatching(image_shape=SHAPE, num_classes=CLASSES, memory=memory, **given)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
     return module
 

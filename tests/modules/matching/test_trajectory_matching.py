@@ -50,7 +50,12 @@ def matching(memory: str, folder: Path, unroll: Unroll, augmentation: Augmentati
     """A module in float64 whose experts are random numbers."""
     torch.manual_seed(0)
     module = TrajectoryMatching(
-        *(SHAPE, CLASSES, MEMORIES[memory], network, unroll, 1),
+        image_shape=SHAPE,
+        num_classes=CLASSES,
+        memory=MEMORIES[memory],
+        network=network,
+        unroll=unroll,
+        slots_per_class=1,
         experts=EXPERTS,
         expert_epochs=2,
         max_start_epoch=1,
@@ -153,9 +158,16 @@ def test_every_expert_and_start_epoch_is_drawn(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_impossible_arguments_are_refused(change: dict[str, int], message: str) -> None:
-    arguments = {"slots_per_class": 1, "experts": 1, "expert_epochs": 2, "max_start_epoch": 2} | change
+    arguments: dict[str, Any] = {"slots_per_class": 1, "experts": 1, "expert_epochs": 2, "max_start_epoch": 2} | change
     with pytest.raises(UserError, match=message):
-        TrajectoryMatching(SHAPE, CLASSES, MEMORIES["pixel"], network, HigherUnroll(1), **arguments)  # type: ignore[arg-type]
+        TrajectoryMatching(
+            image_shape=SHAPE,
+            num_classes=CLASSES,
+            memory=MEMORIES["pixel"],
+            network=network,
+            unroll=HigherUnroll(1),
+            **arguments,
+        )
 
 
 # Whole runs ------------------------------------------------------------------------------------------------------
@@ -288,7 +300,12 @@ def test_networks_with_running_statistics_are_refused() -> None:
             super().__init__(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, num_classes))
 
     module = TrajectoryMatching(
-        *(SHAPE, CLASSES, MEMORIES["pixel"], Normed, HigherUnroll(1), 1),
+        image_shape=SHAPE,
+        num_classes=CLASSES,
+        memory=MEMORIES["pixel"],
+        network=Normed,
+        unroll=HigherUnroll(1),
+        slots_per_class=1,
         experts=1,
         expert_epochs=1,
         max_start_epoch=0,
