@@ -99,7 +99,7 @@ def _check_arguments(place: str, arguments: dict[str, Any], cls: Any) -> None:
 
 def _argument_types(cls: Any) -> dict[str, Any]:
     """The type of each argument of a class, through the `**kwargs` of its bases."""
-    if is_dataclass(cls):
+    if "__dataclass_fields__" in vars(cls):  # its own, not a base class's
         hints = get_type_hints(cls)
         return {field.name: hints[field.name] for field in fields(cls)}
     types: dict[str, Any] = {}
