@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from contextlib import ExitStack
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -242,24 +242,25 @@ def test_an_expert_that_another_run_trains_is_left_to_it(monkeypatch: pytest.Mon
     trained: list[int] = []
     original = TrajectoryMatching._trained_expert
 
-    with ExitStack() as theirs:
-        buffers: list[ExpertBuffer] = []
+    held = threading.Event()
 
-        def train(self: TrajectoryMatching, number: int, *rest: Any) -> Tensor:
-            trained.append(number)
-            assert self.buffer is not None
-            if not buffers:  # from now on another run has the second expert, which it stores and gives back
-                buffers.append(self.buffer)
-                assert theirs.enter_context(self.buffer.claimed(1, wait=False))
-                threading.Timer(0.5, give_back).start()
-            return original(self, number, *rest)
-
-        def give_back() -> None:
+    def other_run(buffer: ExpertBuffer) -> None:
+        with buffer.claimed(1, wait=False) as free:
+            assert free
+            held.set()
+            time.sleep(0.5)
             (Path("experts") / "expert_0001.safetensors").write_bytes(done["expert_0001.safetensors"])
-            theirs.close()
 
-        monkeypatch.setattr(TrajectoryMatching, "_trained_expert", train)
-        fit("run", "--trainer.max_steps", "0")
+    def train(self: TrajectoryMatching, number: int, *rest: Any) -> Tensor:
+        trained.append(number)
+        assert self.buffer is not None
+        if not held.is_set():  # from now on another run has the second expert, which it stores and gives back
+            threading.Thread(target=other_run, args=(self.buffer,)).start()
+            assert held.wait(5)
+        return original(self, number, *rest)
+
+    monkeypatch.setattr(TrajectoryMatching, "_trained_expert", train)
+    fit("run", "--trainer.max_steps", "0")
     assert trained == [0]
     assert {path.name: path.read_bytes() for path in Path("experts").iterdir()} == done  # no lock is left behind
 
