@@ -21,6 +21,14 @@ from rtp.modules import Distillation
 UNUSED = ("inner_optimizer", "optimizer")
 """Arguments of the module that a test does not need; the outer optimizer is one of torch's classes."""
 
+RENAMED = {
+    "together": "vmapped",
+    "networks_at_once": "chunk_size",
+    "kept_gigabytes": "activation_cache_gb",
+    "rtp.modules.ImageAddressing": "rtp.modules.ImageAddressedMemory",
+}
+"""Settings and classes of the memory files that were written before these names; such a file is tested as it was."""
+
 OWN_CLASSES = register_short_names()
 """The classes that a file may name, by the paths that checkpoints record."""
 
@@ -37,6 +45,7 @@ def config_for_test(config: dict[str, Any]) -> str:
     Raises:
         UserError: If a part is missing, or anything in it is not one of rtp's classes or a plain value for them.
     """
+    config = _renamed(config)
     seed = config.get("seed_everything", 0)
     if not isinstance(seed, int):
         raise _refusal("seed_everything", seed)
@@ -60,6 +69,15 @@ def check_data(data: Any) -> None:
         UserError: If it is not.
     """
     _check("data", data, ImageDataModule)
+
+
+def _renamed(value: Any) -> Any:
+    """A configuration with the present names."""
+    if isinstance(value, dict):
+        return {RENAMED.get(key, key): _renamed(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed(part) for part in value]
+    return RENAMED.get(value, value) if isinstance(value, str) else value
 
 
 def _section(config: dict[str, Any], name: str) -> dict[str, Any]:

@@ -59,6 +59,16 @@ def test_what_a_test_needs_is_kept() -> None:
     assert taken == expected
 
 
+def test_files_written_before_a_renaming_are_tested_as_they_were() -> None:
+    old = copy.deepcopy(CONFIG)
+    del old["evaluation"]["vmapped"]
+    old["evaluation"]["together"] = False
+    old["model"]["init_args"]["unroll"]["init_args"]["kept_gigabytes"] = 1.0
+    taken = yaml.safe_load(config_for_test(old))
+    assert taken["evaluation"]["vmapped"] is False
+    assert taken["model"]["init_args"]["unroll"]["init_args"]["activation_cache_gb"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
