@@ -71,12 +71,12 @@ def check_data(data: Any) -> None:
     _check("data", data, ImageDataModule)
 
 
-def _renamed(value: Any) -> Any:
-    """A configuration with the present names."""
-    if isinstance(value, dict):
-        return {RENAMED.get(key, key): _renamed(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_renamed(part) for part in value]
+def _renamed(value: Any, levels: int = 20) -> Any:
+    """A configuration with the present names; none of rtp's has so many levels, and one may contain itself."""
+    if levels and isinstance(value, dict):
+        return {RENAMED.get(key, key): _renamed(part, levels - 1) for key, part in value.items()}
+    if levels and isinstance(value, list):
+        return [_renamed(part, levels - 1) for part in value]
     return RENAMED.get(value, value) if isinstance(value, str) else value
 
 
