@@ -1,7 +1,8 @@
 """`rtp.distill`: distil a data set from Python, as `rtp fit` does with a configuration."""
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,8 @@ def _record(part: Any) -> Any:
         return {"class_path": _path(part.func), "init_args": part.keywords}
     if hasattr(part, "__qualname__"):  # a class, a function
         return {"class_path": _path(part)}
-    settings = {field.name: getattr(part, field.name) for field in fields(part)} if is_dataclass(part) else {}
+    names = inspect.signature(type(part)).parameters if is_dataclass(part) else ()
+    settings = {name: getattr(part, name) for name in names}
     return {"class_path": _path(type(part)), "init_args": settings}
 
 

@@ -133,9 +133,9 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
         ({"steps": 0}, "^steps must be at least 1, got 0"),
         ({"inner_steps": 0}, "inner_steps must be at least 1, got 0"),
         ({"num_bases": 100}, "num_bases=100 does not fit"),
-        ({"validation": 0.0}, "validation_fraction is 0.0"),
-        ({"zca": 0.0}, "zca is 0.0"),
-        ({"classes_per_step": 0}, "classes_per_step is 0"),
+        ({"validation": 0.0}, r"validation_fraction must lie in \(0, 1\), got 0.0"),
+        ({"zca": 0.0}, "zca must be positive, got 0.0"),
+        ({"classes_per_step": 0}, "classes_per_step must be at least 1, got 0"),
     ],
 )
 def test_unusable_arguments_are_named(digits: Dataset[Any], settings: dict[str, Any], message: str) -> None:

@@ -93,7 +93,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[RetainedAccuracy, TaskStream, L.T
     def run(
         learner: ContinualLearner, kind: type[TaskStream] = PermutedTasks, test: bool = True, **settings: Any
     ) -> tuple[RetainedAccuracy, TaskStream, L.Trainer]:
-        stream = kind(Digits(), TASKS, SAMPLES, replays=2, validation_samples=60)
+        stream = kind(source=Digits(), tasks=TASKS, samples_per_task=SAMPLES, replays=2, validation_samples=60)
         evaluation = RetainedAccuracy()
         own: dict[str, Any] = {
             "accelerator": "cpu",

@@ -135,7 +135,7 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("config", "options", "message"),
     [
-        (TASKS, ["--model.extrapolation.ways", "[6]"], "ways is 6, but there are 5 tasks"),
+        (TASKS, ["--model.extrapolation.ways", "[6]"], "ways is 6, but there are 5 class sets"),
         (TASKS, ["--model.classes_per_task", "3"], "classes_per_task is 3, but 10 classes .*: use one of 2, 5, 10"),
         (TASKS, ["--data.classes_per_step", "3"], "classes_per_step is 3, but a task has 2 classes"),
         (IMAGES, ["--model.few_shot.ways", "11"], "ways is 11, but there are 10 classes"),
@@ -144,7 +144,11 @@ def test_images_are_tested_with_both_baselines(capsys: pytest.CaptureFixture[str
         (IMAGES, ["--evaluation.protocol.momentum", "-1"], r"momentum must lie in \[0, 1\), got -1"),
         (IMAGES, ["--evaluation.real_learning_rate", "0"], "learning_rate must be positive, got 0"),
         (IMAGES, ["--model.few_shot.shots", "[0, 5]"], r"few_shot.shots is \[0, 5\], but must hold"),
-        (IMAGES, ["--data.classes_per_step", "1"], "classes_per_step is 1, .*: set it to 3, the ways of the test"),
+        (
+            IMAGES,
+            ["--data.classes_per_step", "1"],
+            "classes_per_step is 1, .*: set it to 3, the ways of",
+        ),
         (IMAGES, ["--model.shots", "[6]"], "6 shots leave no image of a class for the outer loss"),
         (IMAGES, ["--data.real_images_per_class", "500"], "fewer than real_images_per_class=500: set it to"),
         (IMAGES, ["--model.memory.query_dim", "0"], "query_dim must be at least 1, got 0"),

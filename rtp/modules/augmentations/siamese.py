@@ -163,9 +163,14 @@ class FlipOrRotate(SiameseAugmentation):
         check_in("max_degrees", max_degrees, "[0, 180]")
         super().__init__(("rotate", "flip"), degrees=max_degrees)
 
+    @property
+    def max_degrees(self) -> float:
+        """The largest angle."""
+        return self.degrees
+
     def __repr__(self) -> str:
         """The argument alone."""
-        return f"FlipOrRotate(max_degrees={self.degrees})"
+        return f"FlipOrRotate(max_degrees={self.max_degrees})"
 
     def sample(self, num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
         """See `SiameseAugmentation.sample`; the flip and the angle have a random number each."""

@@ -151,5 +151,5 @@ def test_inherited_options_are_taken_and_misspelled_ones_refused(capsys: pytest.
     for option in ("margin", "memory_images", "learning_rate", "network"):
         assert f"--model.{option}" in shown or f"--model.init_args.{option}" in shown
     configs = [f"--config={CONFIGS / name}.yaml" for name in ("streams/permutations", "learners/gem")]
-    with pytest.raises(UserError, match=r"learning_rat.*GEM, which takes margin, memory_images, learning_rate"):
+    with pytest.raises(UserError, match=r"learning_rat.*GEM, which takes network, memory_images, learning_rate, m"):
         main(["fit", *configs, "--model.init_args.learning_rat=0.1"])
