@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Augmentation(ABC):
-    """A random transform of images, cut into a draw of parameters and a pure function of images and them.
+    """A random transform of images: a draw of parameters, and a pure function of images and parameters.
 
     Siamese, as in an outer step (section 5.1, after [1]): `sample(1)` once, then `apply` to the recalled and
     to the real images. Image by image, as when a network is retrained: `sample(n)`.

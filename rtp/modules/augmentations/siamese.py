@@ -58,7 +58,6 @@ class SiameseAugmentation(Augmentation):
     degrees: float = 15.0
 
     def __post_init__(self) -> None:
-        """Check the names and ranges."""
         known = get_args(Operation)
         if not self.operations or len(set(self.operations)) < len(self.operations) or set(self.operations) - set(known):
             raise UserError(f"operations must be some of {', '.join(known)}, each once, got {list(self.operations)}")
@@ -169,7 +168,6 @@ class FlipOrRotate(SiameseAugmentation):
         return self.degrees
 
     def __repr__(self) -> str:
-        """The argument alone."""
         return f"FlipOrRotate(max_degrees={self.max_degrees})"
 
     def sample(self, num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every memory offers: recall by label or by query vector, and its price (section 4.1 of the paper)."""
+"""Interface of the memories: recall by label or by query vector, and storage (section 4.1 of the paper)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,16 +13,12 @@ from rtp.datamodules.class_sets import ClassSets
 from rtp.errors import UserError
 
 QueriedBy = Literal["labels", "images"]
-
-
 Initialisation = Literal["kaiming_uniform", "xavier_uniform"]
-
-
 PixelInitialisation = Literal["kaiming_uniform", "xavier_uniform", "standard_normal"]
 
 
 class StoredQuery(Protocol):
-    """The feature network of a memory that is addressed by images, as a file describes it."""
+    """A file's description of the feature network of a memory that is addressed by images."""
 
     @property
     def query_dim(self) -> int:
@@ -36,7 +32,7 @@ class StoredQuery(Protocol):
 
 
 class StoredSizes(Protocol):
-    """What a file says about a memory beside its tensors."""
+    """A file's description of a memory."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -64,7 +60,7 @@ class StoredSizes(Protocol):
 
 
 class Memory(nn.Module, ABC):
-    """What every memory offers: recall by label or by query vector, and its price.
+    """Learned images or bases with recall by label or by query vector.
 
     A subclass's first two arguments are `image_shape` and `num_classes`, which the data set provides.
 
@@ -99,13 +95,7 @@ class Memory(nn.Module, ABC):
 
     @abstractmethod
     def recall_queries(self, queries: Tensor) -> Tensor:
-        """Recall by arbitrary query vectors y, equation 2.
-
-        Args:
-            queries: (n, query_dim) real vectors.
-
-        Returns:
-            (n, num_slots, C, H, W) images.
+        """Recall images (n, num_slots, C, H, W) by query vectors y (n, query_dim), equation 2.
 
         Raises:
             UserError: If the queries are not of width d_y.
@@ -116,28 +106,16 @@ class Memory(nn.Module, ABC):
         """Coefficients v = y^T A_i of every class and slot, (num_classes, num_slots, K)."""
 
     def recall(self, labels: Tensor) -> Tensor:
-        """Recall all images of some labels.
-
-        Args:
-            labels: (n,) integers in [0, query_dim).
-
-        Returns:
-            (n, num_slots, C, H, W) images.
-        """
+        """Recall all images (n, num_slots, C, H, W) of labels (n,), integers in [0, query_dim)."""
         slots = torch.arange(self.num_slots, device=labels.device)
         images = self.recall_slots(labels.repeat_interleave(self.num_slots), slots.repeat(len(labels)))
         return images.unflatten(0, (len(labels), self.num_slots))
 
     @classmethod
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """Name the tensors of a `state_dict` as a file does.
+        """The tensors of any module's `state_dict` by their names in a file.
 
-        Args:
-            state: The `state_dict` of any module.
-
-        Returns:
-            The tensors by their names in a file; None if the state is not that of such a memory, or a file cannot hold
-            such memories.
+        None if the state is not that of such a memory, or if a file cannot hold such memories.
         """
         return None
 
@@ -154,35 +132,22 @@ class Memory(nn.Module, ABC):
 
     @classmethod
     def tensor_shapes(cls, sizes: StoredSizes, num_bases: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors in a file.
-
-        Args:
-            sizes: The file's description.
-            num_bases: Number of bases, of all tasks together; pixel memories ignore it.
-        """
+        """Shapes of the tensors in a file with `num_bases` bases in all tasks together; pixel memories ignore it."""
         raise NotImplementedError
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
-        """Build a memory from the tensors of a file.
-
-        Args:
-            tensors: float32, of the names and shapes of `tensor_shapes`.
-            sizes: The file's description.
-        """
+        """Build a memory from a file's float32 tensors, with the names and shapes of `tensor_shapes`."""
         raise NotImplementedError
 
     @property
     def storage_floats(self) -> int:
-        """Numbers that have to be stored, all that the state holds (left-hand side of equation 4).
-
-        These are bases, addressing and, where a memory has more, such as learned labels, that as well.
-        """
+        """Numbers in the state (left-hand side of equation 4): bases, addressing, and extras such as learned labels."""
         return sum(tensor.numel() for tensor in self.state_dict().values())
 
     @property
     def storage_bytes(self) -> int:
-        """Bytes of these numbers, each in the precision that it has now."""
+        """Bytes of these numbers in their present precision."""
         return sum(tensor.nbytes for tensor in self.state_dict().values())
 
     def _check_width(self, queries: Tensor) -> None:
@@ -203,11 +168,7 @@ MemoryFactory = Callable[[tuple[int, int, int], int], Memory]
 def initialise(tensor: Tensor, fan_in: int, fan_out: int, scheme: PixelInitialisation) -> None:
     """Fill a tensor in place with standard normal numbers, or with uniform ones of the scheme's bound.
 
-    Args:
-        tensor: Any shape.
-        fan_in: Columns of one matrix of the tensor.
-        fan_out: Its rows.
-        scheme: Kaiming: bound sqrt(6 / fan_in); Xavier: sqrt(6 / (fan_in + fan_out)).
+    Kaiming: sqrt(6 / fan_in); Xavier: sqrt(6 / (fan_in + fan_out)). Fans are columns and rows of one of its matrices.
     """
     if scheme == "standard_normal":
         nn.init.normal_(tensor)

@@ -12,10 +12,9 @@ MIN_SLOTS = 6  # images a class: with fewer, memories of Digits saturated (docs/
 
 @dataclass(frozen=True)
 class StorageBudget:
-    """What a budget of so many images a class buys.
+    """Equation 4: size(bases) + size(addressing matrices) <= N * C * size(image).
 
-    The paper's equation 4, size(bases) + size(addressing matrices) <= N * C * size(image), "assuming the
-    numbers are stored as floats"; the number of addressing matrices is the integer lower bound.
+    In floats, "assuming the numbers are stored as floats"; the number of addressing matrices is rounded down.
 
     Args:
         images_per_class: The budget, in real images a class; any positive number (below 1 is allowed).
@@ -33,7 +32,6 @@ class StorageBudget:
     downsampling: int
 
     def __post_init__(self) -> None:
-        """Check what can be wrong between the arguments."""
         check_positive("images_per_class", self.images_per_class)
         _, height, width = self.image_shape
         if self.downsampling < 1 or height % self.downsampling or width % self.downsampling:
@@ -61,15 +59,10 @@ class StorageBudget:
         return math.prod(self.basis_shape)
 
     def num_matrices(self, num_bases: int) -> int:
-        """Addressing matrices r that fit beside the bases, which is the number of images a class.
-
-        r = floor((ipc * C_cls * C * H * W - K * C * h * w) / (d_y * K)).
-
-        Args:
-            num_bases: Number of bases K, at least 1.
+        """Addressing matrices, or images a class: r = floor((ipc * C_cls * C * H * W - K * C * h * w) / (d_y * K)).
 
         Raises:
-            UserError: If `num_bases` is below 1, or so large that r < 1; says which K or budget would fit.
+            UserError: If the number K of bases is below 1, or so large that r < 1; names a K or budget that fits.
         """
         check_at_least("num_bases", num_bases, 1)
         rest = self.floats - num_bases * self.basis_size
@@ -88,7 +81,7 @@ class StorageBudget:
         )
 
     def balanced_bases(self) -> int:
-        """A number of bases K that suits the budget, for who has not tried several.
+        """The default number of bases K.
 
         Bases take `BASES_SHARE` of the budget, or less where fewer than `MIN_SLOTS` images a class would have room
         beside them; at least one. This gives the 16, 160 and 800 bases of the shipped configurations for 10 classes

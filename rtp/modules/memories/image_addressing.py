@@ -67,37 +67,21 @@ class ImageAddressedMemory(SharedBases):
             )
 
     def query(self, images: Tensor) -> Tensor:
-        """The query of each image, y = h(image).
-
-        Args:
-            images: (n, C, H, W), preprocessed.
-
-        Returns:
-            (n, query_dim).
-        """
-        queries: Tensor = self.feature_network(images)
-        return queries
+        """Queries y = h(image), (n, query_dim), of preprocessed images (n, C, H, W)."""
+        return self.feature_network(images)
 
     def recall_images(self, images: Tensor) -> Tensor:
-        """Recall by images, equation 2 with y = h(image).
+        """Recall (n, num_slots, C, H, W) by preprocessed images (n, C, H, W), equation 2 with y = h(image).
 
-        Args:
-            images: (n, C, H, W), preprocessed.
-
-        Returns:
-            (n, num_slots, C, H, W) images, differentiable with respect to bases, addressing and h.
+        Differentiable with respect to bases, addressing and h.
         """
         return self.recall_queries(self.query(images))
 
     @torch.no_grad()
     def addressed_by(self, images: Tensor) -> SharedBases:
-        """The memory that has these images for its classes: A'_i = Y A_i takes the label c to the query Y_c.
+        """A memory whose labels stand for preprocessed images (c, C, H, W): A'_i = Y A_i maps label c to query Y_c.
 
-        Args:
-            images: (c, C, H, W), preprocessed, an image for each class.
-
-        Returns:
-            A memory of c labels with the same bases, on the same device, without gradients.
+        It has the same bases, on the same device, without gradients.
         """
         queries = self.query(images)
         shape = self.bases.shape[1], self.bases.shape[2], self.bases.shape[3]

@@ -14,8 +14,7 @@ from rtp.modules.memories.base import Memory, StoredSizes
 class TaskMemories(Memory):
     """One memory a task; a label is looked up in the memory of its own task.
 
-    The memories share nothing. That the label c is class `place` of task t follows from the split, which is not
-    charged to the storage, as labels are not.
+    The memories share nothing. The split maps label c to class `place` of task t and, like labels, costs no storage.
 
     Args:
         image_shape: (C, H, W) of the data set's images.

@@ -1,4 +1,4 @@
-"""What every network offers, and how a configuration names one."""
+"""Interface of the networks and of their factories."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,13 +13,9 @@ class Network(nn.Module, ABC):
     builds `features` and `classifier` with PyTorch's default initialisation, as the authors' code does. The
     inner loop differentiates a network twice, so no layer works in place or keeps running statistics.
 
-    Args:
+    Attributes:
         image_shape: (C, H, W) of the images, H and W in pixels.
         num_classes: Number of classes.
-
-    Attributes:
-        image_shape: As given.
-        num_classes: As given.
         features: Maps images (n, C, H, W) to features (n, F).
         classifier: Maps features (n, F) to logits (n, num_classes).
     """
@@ -34,16 +30,8 @@ class Network(nn.Module, ABC):
         self.num_classes = num_classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify images.
-
-        Args:
-            images: (n, C, H, W).
-
-        Returns:
-            Logits, (n, num_classes).
-        """
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
+        """Map images (n, C, H, W) to logits (n, num_classes)."""
+        return self.classifier(self.features(images))
 
 
 # Called with (image_shape, num_classes). By the first member a configuration names this package's networks

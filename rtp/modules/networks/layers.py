@@ -23,16 +23,10 @@ def grey_margin(image_shape: tuple[int, int, int]) -> int:
 
 
 def pooled_area(image_shape: tuple[int, int, int], num_poolings: int, network: str, margin: int = 0) -> int:
-    """Count the pixels of the map that is left after some 2x2 poolings, each of which rounds down.
-
-    Args:
-        image_shape: (C, H, W) of the images, H and W in pixels.
-        num_poolings: How many times the map is halved.
-        network: The network's name and depth, for the error.
-        margin: Pixels added to each side before the first pooling.
+    """Pixels of the map after some 2x2 poolings, each of which rounds down, with `margin` pixels added to each side.
 
     Raises:
-        UserError: If nothing would be left.
+        UserError: If no pixel remains; names the `network`.
     """
     _, height, width = image_shape
     padded_height, padded_width = height + 2 * margin, width + 2 * margin
@@ -47,10 +41,6 @@ def pooled_area(image_shape: tuple[int, int, int], num_poolings: int, network: s
 
 
 def require_positive(name: str, *values: int) -> None:
-    """Check a network's widths or its depth.
-
-    Raises:
-        UserError: If a value is below 1.
-    """
+    """Raise a UserError if one of a network's widths, or its depth, is below 1."""
     if min(values) < 1:
         raise UserError(f"{name} must be at least 1, got {', '.join(map(str, values))}")

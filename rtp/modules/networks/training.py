@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -19,9 +20,7 @@ from rtp.utils.seeds import derived_seed
 log = logging.getLogger(__name__)
 
 MIN_VMAPPED, MAX_VMAPPED_PIXELS = 8, 32 * 8 * 8  # networks, and pixels of a minibatch; see `vmap_pays`
-CHUNK_SIZE = (
-    1000  # images that a network classifies in one call: activations of ConvNet-128 take 0.5 GB for 32x32 pixels
-)
+CHUNK_SIZE = 1000  # images classified in one call: activations of ConvNet-128 take 0.5 GB for 32x32 pixels
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class TrainingProtocol:
     drop_after: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_at_least("epochs", self.epochs, 1)
         check_at_least("batch_size", self.batch_size, 1)
         check_positive("learning_rate", self.learning_rate)
@@ -83,11 +81,7 @@ class Trainee:
 
 @contextmanager
 def isolated_rng(seed: int) -> Iterator[None]:
-    """Seed the global random generators; on leaving, restore their state.
-
-    Args:
-        seed: As `torch.manual_seed` takes it.
-    """
+    """Seed torch's global generators; on leaving, restore the state of all global generators."""
     with isolate_rng():
         torch.manual_seed(seed)
         yield
@@ -96,13 +90,9 @@ def isolated_rng(seed: int) -> Iterator[None]:
 def num_correct(
     classifier: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, chunk_size: int = CHUNK_SIZE
 ) -> int:
-    """Count the images that are classified correctly; the program's one way to measure.
+    """Count the images (n, C, H, W) whose highest score (n, num_classes) is that of their label (n,).
 
-    Args:
-        classifier: Maps images (n, C, H, W) to scores (n, num_classes), of which the highest decides.
-        images: (n, C, H, W).
-        labels: (n,) their labels.
-        chunk_size: Images classified in one call.
+    The classifier is called with `chunk_size` images at a time.
     """
     chunks = zip(images.split(chunk_size), labels.split(chunk_size), strict=True)
     with torch.no_grad():
@@ -144,10 +134,11 @@ def train_networks(
         trainee.network.train()
     if vmapped is None:
         vmapped = vmap_pays(trainees, protocol)
+    descend = partial(_descend, protocol=protocol, augmentation=augmentation, on_epoch=on_epoch)
     with torch.enable_grad():  # Lightning turns gradients off while it validates and tests
-        if not (vmapped and _stackable(trainees) and _train_vmapped(trainees, protocol, augmentation, on_epoch)):
+        if not (vmapped and _stackable(trainees) and _train_vmapped(trainees, descend)):
             for trainee in trainees:
-                _train_alone(trainee, protocol, augmentation, on_epoch)
+                _train_alone(trainee, descend)
     return [trainee.network.eval() for trainee in trainees]
 
 
@@ -160,10 +151,6 @@ def vmap_pays(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bool:
     1.1 for 8 ConvNet-128 with those, and 1.2 to 1.5 for ConvNets with 100 such images or more. An MLP gains beyond the
     rule's bounds too (0.7 to 1.0 with 290 images of 8x8). Not measured on a GPU. Nothing is compiled: that took 4 to
     29 s for each shape of a minibatch and saved 0 to 56 % of the time one by one.
-
-    Args:
-        trainees: The networks with their training sets.
-        protocol: How they are trained.
     """
     if len(trainees) < MIN_VMAPPED:
         return False
@@ -181,24 +168,17 @@ def _stackable(trainees: Sequence[Trainee]) -> bool:
     return len(kinds) == 1 and plain
 
 
-def _train_alone(
-    trainee: Trainee, protocol: TrainingProtocol, augmentation: Augmentation | None, on_epoch: Callable[[], object]
-) -> None:
+def _train_alone(trainee: Trainee, descend: Callable[..., None]) -> None:
     network = trainee.network
 
     def backward(images: Tensor, labels: Tensor) -> None:
         F.cross_entropy(network(images[0]), labels[0]).backward()
 
     with isolated_rng(derived_seed(trainee.seed, 1)):  # for layers that draw, as dropout does
-        _descend(network.parameters(), backward, [trainee], protocol, augmentation, on_epoch)
+        descend(network.parameters(), backward, [trainee])
 
 
-def _train_vmapped(
-    trainees: Sequence[Trainee],
-    protocol: TrainingProtocol,
-    augmentation: Augmentation | None,
-    on_epoch: Callable[[], object],
-) -> bool:
+def _train_vmapped(trainees: Sequence[Trainee], descend: Callable[..., None]) -> bool:
     """Train all networks in one loop; where vmap refuses, return False and leave them untouched."""
     networks = [trainee.network for trainee in trainees]
     stacked: dict[str, Tensor] = stack_module_state(networks)[0]  # leaves (N, ...)
@@ -213,7 +193,7 @@ def _train_vmapped(
             weights.grad = gradients[name]
 
     try:
-        _descend(stacked.values(), backward, trainees, protocol, augmentation, on_epoch)
+        descend(stacked.values(), backward, trainees)
     except RuntimeError as error:  # what vmap refuses, out of memory
         log.warning("networks are trained one by one, not vmapped: %s", first_line(error))
         return False

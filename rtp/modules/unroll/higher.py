@@ -1,4 +1,4 @@
-"""The inner loop differentiated by `higher`, which keeps its whole graph: the reference engine."""
+"""The reference engine: `higher` differentiates the inner loop and keeps its whole graph."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,10 +17,9 @@ from rtp.utils.checks import check_at_least
 
 @dataclass(frozen=True)
 class HigherUnroll(Unroll):
-    """Back-propagation through time with `higher`: the whole graph of the loop is kept.
+    """Back-propagation through time with `higher`, which keeps the graph of the whole loop.
 
-    The reference, and right for short loops: memory grows with the number of steps (about 0.6 GB a step for
-    ConvNet-128 and 100 images of 32x32).
+    The reference engine, suited to short loops: it takes about 0.6 GB per step for ConvNet-128 and 100 images of 32x32.
 
     Args:
         num_steps: Inner steps T, at least 1.
@@ -32,7 +31,6 @@ class HigherUnroll(Unroll):
     num_steps: int
 
     def __post_init__(self) -> None:
-        """Check the range."""
         check_at_least("num_steps", self.num_steps, 1)
 
     def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
@@ -55,12 +53,7 @@ class HigherUnroll(Unroll):
 
 @singledispatch
 def differentiable(rule: InnerOptimizer, parameters: Iterable[nn.Parameter]) -> DifferentiableOptimizer:
-    """An inner optimizer's rule as one of `higher`'s differentiable optimizers.
-
-    Args:
-        rule: Any inner optimizer; SGD runs through `higher`'s own.
-        parameters: The network's parameters; `step(loss, params=...)` takes and returns theirs in this order.
-    """
+    """Convert an inner optimizer to `higher`; its `step(loss, params=...)` keeps the order of `parameters`."""
     parameters = list(parameters)
     return _RuleOptimizer(torch.optim.SGD(parameters), parameters, rule)
 
@@ -74,10 +67,10 @@ def _(rule: InnerSGD, parameters: Iterable[nn.Parameter]) -> DifferentiableOptim
 
 
 class ForwardOnlyMomentumSGD(DifferentiableSGD):  # type: ignore[misc]  # higher has no types
-    """`higher`'s SGD with the carried momentum detached.
+    """`higher`'s SGD with m_{t-1} detached, so that gradients reach m_t only through g_t.
 
-    The gradient reaches m_t only through g_t, not through m_{t-1} ("blocks the gradients on the momentum term in
-    the backward pass, except for the gradients on the current time step weights", B.1).
+    The paper "blocks the gradients on the momentum term in the backward pass, except for the gradients on the current
+    time step weights" (B.1).
     """
 
     def _update(self, grouped_grads: list[list[Tensor]], **kwargs: object) -> None:
@@ -88,7 +81,7 @@ class ForwardOnlyMomentumSGD(DifferentiableSGD):  # type: ignore[misc]  # higher
 
 
 class _RuleOptimizer(DifferentiableOptimizer):  # type: ignore[misc]  # higher has no types
-    """`InnerOptimizer.step` within `higher`; for Adam, as `higher`'s own has epsilon outside of the root."""
+    """`InnerOptimizer.step` within `higher`, needed for Adam: `higher`'s own adds epsilon outside the root."""
 
     def __init__(self, plain: torch.optim.Optimizer, parameters: list[nn.Parameter], rule: InnerOptimizer) -> None:
         super().__init__(plain, parameters)

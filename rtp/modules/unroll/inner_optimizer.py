@@ -1,7 +1,4 @@
-"""Optimizers of the inner loop: one step of training on recalled images.
-
-Each rule is a pure step with its adjoint; `rtp.modules.unroll.higher` has them as `higher`'s differentiable optimizers.
-"""
+"""Optimizers of the inner loop: pure steps with their adjoints; `rtp.modules.unroll.higher` converts them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,29 +12,25 @@ from rtp.utils.checks import check_in, check_positive
 
 MomentumMode = Literal["none", "forward_only", "full"]
 State = tuple[Tensor, ...]
-"""Moments of the gradient, each as long as the weights."""
+"""Moments of the gradient, each (P,)."""
 
 
 class InnerOptimizer(ABC):
-    """A rule for training a network on recalled images, independent of how the loop is differentiated."""
+    """An update rule of the inner loop, independent of how the loop is differentiated."""
 
     @abstractmethod
     def initial_state(self, theta: Tensor) -> State:
-        """The state before the first step.
-
-        Args:
-            theta: (P,) the network's weights.
-        """
+        """The state before the first step, for weights theta (P,)."""
 
     @abstractmethod
     def step(self, t: int, theta: Tensor, state: State, gradient: Tensor) -> tuple[Tensor, State, State]:
-        """One step of training.
+        """Update theta_{t-1} (P,) with the loss's gradient g_t (P,).
 
         Args:
             t: Number of the step, from 1.
-            theta: (P,) weights theta_{t-1}.
+            theta: theta_{t-1}.
             state: The state after step t - 1.
-            gradient: (P,) g_t, the loss's gradient at theta_{t-1}.
+            gradient: g_t, at theta_{t-1}.
 
         Returns:
             theta_t, the state after step t, and the residuals that `adjoint` needs.
@@ -45,15 +38,13 @@ class InnerOptimizer(ABC):
 
     @abstractmethod
     def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, residuals: State) -> tuple[Tensor, State]:
-        """Carry derivatives of the meta-loss J from the outputs of `step` to its inputs.
-
-        The derivative for theta_{t-1} through this rule is that for theta_t, which the caller keeps.
+        """Back-propagate the meta-loss J through step t; dJ / dtheta_{t-1} through this rule is dJ / dtheta_t.
 
         Args:
             t: Number of the step, from 1.
             theta_bar: (P,) dJ / dtheta_t.
             state_bar: dJ / d(state after step t).
-            residuals: Those that `step` returned.
+            residuals: From `step`.
 
         Returns:
             dJ / dg_t and dJ / d(state after step t - 1).
@@ -69,8 +60,8 @@ class InnerSGD(InnerOptimizer):
     Args:
         learning_rate: alpha_0; the paper uses 0.01 (A.1).
         momentum: beta_0, in [0, 1); the paper uses 0.9.
-        momentum_mode: How the momentum takes part, table 8: "full" differentiates through it, "forward_only" uses
-            it but takes m_{t-1} as a constant in the backward pass, "none" trains without it.
+        momentum_mode: Role of the momentum (table 8): "full" differentiates through it, "forward_only" takes m_{t-1}
+            as a constant in the backward pass, "none" trains without it.
 
     Raises:
         UserError: If a value is out of its range.
@@ -81,7 +72,6 @@ class InnerSGD(InnerOptimizer):
     momentum_mode: MomentumMode = "full"
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_positive("learning_rate", self.learning_rate)
         check_in("momentum", self.momentum, "[0, 1)")
 
@@ -102,7 +92,7 @@ class InnerSGD(InnerOptimizer):
 
     @property
     def carried(self) -> float:
-        """The part of m_{t-1} in m_t: beta_0, or 0 without momentum."""
+        """Factor of m_{t-1} in m_t: beta_0, or 0 without momentum."""
         return 0.0 if self.momentum_mode == "none" else self.momentum
 
 
@@ -113,13 +103,13 @@ class InnerAdam(InnerOptimizer):
     m_t = beta_1 m_{t-1} + (1 - beta_1) g_t; v_t = beta_2 v_{t-1} + (1 - beta_2) g_t^2;
     theta_t = theta_{t-1} - alpha m^ / sqrt(v^ + eps) with m^ = m_t / (1 - beta_1^t) and v^ = v_t / (1 - beta_2^t).
 
-    Kingma and Ba (ICLR 2015) add epsilon to the root; the derivative of sqrt(v) at v = 0 is infinite. The paper found
-    that Adam "prefers smaller" rates "such as 1e-4" in the inner loop (B.1).
+    Kingma and Ba (ICLR 2015) add epsilon to the root, whose derivative at v = 0 is infinite. The paper found that Adam
+    "prefers smaller" rates "such as 1e-4" in the inner loop (B.1).
 
     Args:
         learning_rate: alpha.
         betas: beta_1 and beta_2, each in [0, 1); Adam's usual values.
-        eps: Positive; its root plays the part of Adam's usual 1e-8, but larger, as it bounds the derivatives.
+        eps: Positive; its root replaces Adam's usual 1e-8 and is larger, as it bounds the derivatives.
 
     Raises:
         UserError: If a value is out of its range.
@@ -130,7 +120,6 @@ class InnerAdam(InnerOptimizer):
     eps: float = 1e-12
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_positive("learning_rate", self.learning_rate)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"betas must lie in [0, 1), got {self.betas}")

@@ -1,9 +1,9 @@
-"""The exact engine that keeps one step in memory: store the weights, then walk back through the steps."""
+"""The exact engine with the graph of one step in memory: store the weights, then differentiate step by step."""
 
-import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, get_args
 
 import torch
@@ -23,33 +23,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepwiseUnroll(Unroll):
-    """Exact back-propagation through time that never holds the graph of more than one step.
+    """Exact back-propagation through time with the graph of one step at a time.
 
-    Runs the loop without a graph and stores theta_0, ..., theta_{T-1}; then, with theta_bar = dJ / dtheta_T and
-    m_bar = 0, walks back for t = T, ..., 1. For SGD with momentum:
+    Runs the loop without a graph and stores theta_0, ..., theta_{T-1}; then starts from theta_bar = dJ / dtheta_T and
+    m_bar = 0 and goes through t = T, ..., 1. For SGD with momentum:
 
         m_bar -= alpha theta_bar;  (theta_bar, x_bar_t) += (H_t m_bar, M_t m_bar);  m_bar *= beta
 
-    where H_t and M_t are second derivatives of the loss at (theta_{t-1}, x_t), and both products come from one pass.
-    The gradient is `HigherUnroll`'s to rounding. Memory is that of one step and T times the weights.
+    where H_t and M_t are second derivatives of the loss at (theta_{t-1}, x_t); one pass computes both products.
+    The gradient equals `HigherUnroll`'s up to rounding. Memory: one step and T times the weights.
 
-    Networks with running statistics (BatchNorm) or random numbers of their own (dropout) are not supported: their loss
-    is no function of the weights and images alone.
+    Networks with running statistics (BatchNorm) or random layers (dropout) are not supported: their loss depends on
+    more than weights and images.
 
     Args:
         num_steps: Inner steps T, at least 1.
         window: Which steps are differentiated; null for all of them.
-        compile: Whether the functions of a step are compiled. It takes about a minute at the first step of a run,
-            less where it has been done before.
-        precision: How convolutions and linear layers round what they multiply: "fp32" not at all, "tf32" to 10 bits
-            (a GPU's matrix products alone), "bf16" to 7 bits. Weights, norms, losses and sums stay float32.
-        activation_cache_gb: Memory for the activations of the last steps, as many as it has room for (0.09 GB each for
-            ConvNet-128 and 100 images of 32x32). They are not computed again on the way back, which takes a fifth off
-            a step; 0 keeps none.
+        compile: Whether to compile the functions of a step: about a minute at a run's first step, less with a cache.
+        precision: Mantissa of the factors in convolutions and linear layers: "fp32" full, "tf32" 10 bits (on a GPU
+            only), "bf16" 7 bits. Weights, norms, losses and sums stay float32.
+        activation_cache_gb: Memory for the activations of the last steps, as many as fit (0.09 GB each for ConvNet-128
+            and 100 images of 32x32). The backward pass reuses them, which saves a fifth of a step; 0 saves none.
 
     Raises:
-        UserError: If `num_steps` is below 1 or less than the window's size, if `precision` is none of the three, or if
-            `activation_cache_gb` is negative.
+        UserError: If `num_steps` is below 1 or the window's size, `precision` is unknown or `activation_cache_gb` is
+            negative.
     """
 
     num_steps: int
@@ -59,7 +57,6 @@ class StepwiseUnroll(Unroll):
     activation_cache_gb: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_at_least("num_steps", self.num_steps, 1)
         if self.window is not None and self.window.size > self.num_steps:
             raise UserError(
@@ -81,8 +78,7 @@ class StepwiseUnroll(Unroll):
         if self.precision == "tf32" and not theta_0.is_cuda:
             raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
         with tf32_mode(self.precision):
-            loss: Tensor = _Solved.apply(episode.images, lambda: self._solve(functions, optimizer, theta_0, episode))
-        return loss
+            return _Solved.apply(episode.images, lambda: self._solve(functions, optimizer, theta_0, episode))
 
     @torch.no_grad()
     def _solve(
@@ -95,12 +91,12 @@ class StepwiseUnroll(Unroll):
 
         theta, state = theta_0, optimizer.initial_state(theta_0)
         trajectory: Trajectory | None = None
-        kept: dict[int, tuple[Tensor, ...]] = {}  # the activations of some steps
-        first_kept = max(first, end + 1 - self._steps_kept(functions, theta, episode))
+        saved: dict[int, tuple[Tensor, ...]] = {}  # activations by step
+        first_saved = max(first, end + 1 - self._steps_saved(functions, theta, episode))
         for t in range(1, end + 1):
             batch = episode.minibatches[t - 1]
-            if t >= first_kept:
-                gradient, kept[t] = functions.keeping.gradient(theta, images[batch], episode.labels[batch])
+            if t >= first_saved:
+                gradient, saved[t] = functions.keeping.gradient(theta, images[batch], episode.labels[batch])
             else:
                 gradient = functions.gradient(theta, images[batch], episode.labels[batch])
             before = theta
@@ -122,8 +118,8 @@ class StepwiseUnroll(Unroll):
             theta, residuals = trajectory.pop()
             gradient_bar, state_bar = optimizer.adjoint(t, theta_bar, state_bar, residuals)
             arguments = theta, gradient_bar, images[batch], episode.labels[batch]
-            if t in kept:
-                through_theta, through_images = functions.keeping.hessian_vector_products(*arguments, kept.pop(t))
+            if t in saved:
+                through_theta, through_images = functions.keeping.hessian_vector_products(*arguments, saved.pop(t))
             else:
                 through_theta, through_images = functions.hessian_vector_products(*arguments)
             theta_bar = theta_bar + through_theta
@@ -136,14 +132,14 @@ class StepwiseUnroll(Unroll):
                 f"StepwiseUnroll does not support {type(network).__name__}, whose buffers change while it is trained: "
                 "use InstanceNorm in place of BatchNorm, or HigherUnroll"
             )
-        if draws_random_numbers(network, images[:1]):  # a step is computed twice, and would be two different ones
+        if draws_random_numbers(network, images[:1]):  # the backward pass repeats a step and would draw others
             raise UserError(
                 f"StepwiseUnroll does not support {type(network).__name__}, which draws random numbers: leave dropout "
                 "out, or use HigherUnroll"
             )
         return step_functions(network, self.precision, self.compile)
 
-    def _steps_kept(self, functions: StepFunctions, theta: Tensor, episode: Episode) -> int:
+    def _steps_saved(self, functions: StepFunctions, theta: Tensor, episode: Episode) -> int:
         if self.activation_cache_gb == 0:
             return 0
         batch = episode.minibatches[0]
@@ -154,36 +150,27 @@ class StepwiseUnroll(Unroll):
         on_host = theta.is_cuda and not fits(steps, tensors_per_step, theta, free_memory(theta.device))
         if on_host:
             size = steps * tensors_per_step * theta.nbytes / 1e9
-            _say_once(f"the weights of {steps} steps ({size:.1f} GB) are kept in the host's memory: no room on the GPU")
+            _log_once(f"the weights of {steps} steps ({size:.1f} GB) are kept in the host's memory: no room on the GPU")
         return Trajectory(on_host)
 
 
 @torch.no_grad()
 def draws_random_numbers(network: nn.Module, images: Tensor) -> bool:
-    """Whether a forward pass, as training does it, depends on more than weights and images; the generators stay put."""
+    """Whether a forward pass in training mode draws random numbers; leaves the generators' states as they were."""
+    state = partial(torch.cuda.get_rng_state, images.device) if images.is_cuda else torch.get_rng_state
     with torch.random.fork_rng([images.device] if images.is_cuda else []):
-        before = _generator_state(images.device)
+        before = state()
         network(images)
-        return not torch.equal(before, _generator_state(images.device))
+        return not torch.equal(before, state())
 
 
-def _generator_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-@functools.cache
-def _say_once(message: str) -> None:
-    log.info(message)
+_log_once = cache(log.info)
 
 
 def outer_loss_and_grad(functions: StepFunctions, theta: Tensor, real: RealImages, most: int) -> tuple[Tensor, Tensor]:
-    """(dJ / dtheta_T, J), over parts of the real images, which are often many times an inner minibatch (640).
+    """(dJ / dtheta_T (P,), J) at theta_T, over chunks of the real images, which may outnumber an inner minibatch (640).
 
-    Args:
-        functions: Of the network.
-        theta: (P,) theta_T.
-        real: The real images.
-        most: What a part may have, see `part_size`.
+    Each chunk has at most `most` images, see `part_size`.
     """
     size = part_size(len(real.labels), most)
     theta_bar, loss = torch.zeros_like(theta), theta.new_zeros(())
@@ -196,21 +183,16 @@ def outer_loss_and_grad(functions: StepFunctions, theta: Tensor, real: RealImage
 
 
 def part_size(num: int, most: int) -> int:
-    """Cut images into equal parts, so that one compiled function does for all.
+    """Size of equal chunks of `num` images, so that one compiled function serves all of them.
 
-    Args:
-        num: Number of images.
-        most: What a part may have.
-
-    Returns:
-        The largest divisor of `num` up to `most`; or `num` where that is below half of `most`.
+    The largest divisor of `num` up to `most`; `num` itself if that divisor is below half of `most`.
     """
     divisor = max(size for size in range(1, min(num, most) + 1) if num % size == 0)
     return divisor if 2 * divisor >= most else num
 
 
 class _Solved(torch.autograd.Function):
-    """The whole inner loop as one operation, whose gradient was computed together with its value."""
+    """The inner loop as one operation, whose gradient is computed together with its value."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, solve: Callable[[], tuple[Tensor, Tensor]]) -> Tensor:

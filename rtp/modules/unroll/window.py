@@ -10,7 +10,7 @@ from rtp.utils.checks import check_at_least
 
 @dataclass(frozen=True)
 class Window(ABC):
-    """W consecutive steps; the loop ends with the last of them, and only they are differentiated.
+    """W consecutive steps, the only ones that are differentiated; the loop ends with the last of them.
 
     Args:
         size: W, at least 1.
@@ -22,19 +22,11 @@ class Window(ABC):
     size: int
 
     def __post_init__(self) -> None:
-        """Check the range."""
         check_at_least("the size of a window", self.size, 1)
 
     @abstractmethod
     def end(self, num_steps: int) -> int:
-        """The last step of the window.
-
-        Args:
-            num_steps: T, at least W.
-
-        Returns:
-            A step in [W, T], counted from 1.
-        """
+        """The last step of the window, in [W, T] and counted from 1, for a loop of T >= W steps."""
 
 
 class LastSteps(Window):

@@ -26,7 +26,7 @@ class StepFunctions:
         hessian_vector_products: (theta, direction, images, labels) -> (H direction (P,), M direction (b, C, H, W)) with
             H = d2l / dtheta2 and M = d2l / (dx dtheta).
         outer_loss_and_grad: (theta, images, labels) -> (dl / dtheta, l).
-        keeping: `gradient` and `hessian_vector_products` for steps whose activations are kept in between.
+        keeping: `gradient` and `hessian_vector_products` for steps whose activations are saved in between.
     """
 
     gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -56,7 +56,7 @@ def step_functions(network: nn.Module, precision: Precision = "fp32", compile: b
 
 
 def _settings(network: nn.Module) -> tuple[tuple[str, str, str], ...]:
-    """What the modules of a network were told and need not print."""
+    """Settings of a network's modules, which their repr may omit."""
     return tuple(
         (path, name, repr(value))
         for path, module in network.named_modules()

@@ -48,7 +48,7 @@ class SavedActivations:
         self._halves: dict[tuple[Any, ...], tuple[Callable[..., Any], Callable[..., Any], int]] = {}
 
     def gradient(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """G and what is kept."""
+        """G and the saved activations."""
         first, _, _ = self._split(theta, images, labels)
         gradient, *kept = first(theta, images, labels)
         return gradient, tuple(kept)
@@ -81,21 +81,16 @@ class SavedActivations:
             # some of PyTorch's own derivatives write in place, which a graph that is cut must not
             graph = make_fx(functionalize(graph), tracing_mode="fake")(*inputs)
             first, second, size = split(graph)
-            if self._compiler is not None:
-                self._halves[key] = self._compiler(first), self._compiler(second), size
-            else:
-                self._halves[key] = first, second, size
+            compiled = self._compiler or (lambda function: function)
+            self._halves[key] = compiled(first), compiled(second), size
         return self._halves[key]
 
 
 def split(joint: fx.GraphModule) -> tuple[fx.GraphModule, fx.GraphModule, int]:
-    """Cut a graph at what depends on its second argument.
-
-    Args:
-        joint: A graph (a, direction, b, c) -> (x, y, z) without side effects; x does not depend on the direction.
+    """Split a graph (a, direction, b, c) -> (x, y, z) without side effects, whose x does not depend on `direction`.
 
     Returns:
-        (a, b, c) -> (x, *kept); (direction, a, b, c, *kept) -> (y, z); and the bytes of what is kept.
+        (a, b, c) -> (x, *kept); (direction, a, b, c, *kept) -> (y, z); and the bytes of `kept`.
     """
     nodes = list(joint.graph.nodes)
     inputs = [node for node in nodes if node.op == "placeholder"]

@@ -33,7 +33,6 @@ class TwiceDifferentiable(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Replace a call."""
         kwargs = kwargs or {}
         own = _OWN.get(func)
         used = func if own is None or not args or args[0].dim() != 4 else own
@@ -64,8 +63,7 @@ def conv2d(
     if isinstance(padding, str):
         return torch.conv2d(images, weight, bias, stride, padding, dilation, groups)
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    result: Tensor = _Convolution.apply(images, weight, bias, geometry)
-    return result
+    return _Convolution.apply(images, weight, bias, geometry)
 
 
 def group_norm(
@@ -169,5 +167,4 @@ def _convolution_backward(upstream: Tensor, images: Tensor, weight: Tensor, geom
     gradients = torch.ops.aten.convolution_backward(
         upstream, images, weight, None, stride, padding, dilation, False, (0, 0), groups, wanted
     )
-    result: Tensor = gradients[which]
-    return result
+    return gradients[which]
