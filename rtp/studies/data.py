@@ -1,4 +1,4 @@
-"""The data module of a configuration, built to know its name and its sizes."""
+"""The data module of a configuration, built for its name and sizes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +11,12 @@ from rtp.studies.plan import Options, option_arguments
 
 
 def built_data(part: Mapping[str, Any], changes: Options | None = None) -> ImageDataModule | TaskStream:
-    """Build the data set or the stream of a configuration; nothing is read or downloaded.
+    """Build the data set or stream of a configuration's `data`, overridden by options `data` and `data.*`.
 
-    Args:
-        part: The configuration's `data`.
-        changes: Options that change it, `data` and `data.*` alone.
+    Nothing is read or downloaded.
 
     Raises:
-        UserError: If it is not what `rtp fit` accepts.
+        UserError: If `rtp fit` would not accept it.
     """
     with user_errors():
         parser = jsonargparse.ArgumentParser(exit_on_error=False)

@@ -1,4 +1,4 @@
-"""Study files: which settings a study compares, at which sizes and with which seeds."""
+"""Study files: the settings that a study compares, its sizes and its seeds."""
 
 # mypy: disable-error-code="type-arg"
 
@@ -10,29 +10,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jsonargparse
-import yaml
 from jsonargparse.typing import NonNegativeInt
 
 from rtp.cli.parse_errors import user_errors
 from rtp.errors import UserError
-from rtp.studies.plan import CONFIG, Options, Plan, Search
+from rtp.studies.plan import CONFIG, Options, Plan, Search, read_yaml
 
 FAST = "fast"
 """The size of `--fast`."""
 
-Given = dict  # without types of its values: jsonargparse leaves them as YAML has read them
+Given = dict  # untyped values: jsonargparse keeps them as read from YAML
 Settings = Mapping[str, Options | None]
 Part = TypeVar("Part")
 
 
 @dataclass(kw_only=True)
 class Comparison:
-    """Part of a study file that the whole study and each size may have.
+    """Keys of a study file that both the study and each size accept.
 
     Attributes:
         seeds: Seeds of the runs.
-        settings: Names of settings and the options of each; null removes one.
-        grid: Axes, each of labels and the options of each, whose combinations are settings.
+        settings: Options of each setting, by name; null removes a setting.
+        grid: Options of each label, by axis and label; their combinations are settings.
     """
 
     seeds: list[NonNegativeInt] | None = None
@@ -49,9 +48,9 @@ class StudyFile(Comparison):
     """A study file.
 
     Attributes:
-        sizes: Names of the sizes and the `SizeOfStudy` of each.
-        seeded: Options that are set to a run's seed, beside `seed_everything`. The default draws the real images and
-            the networks of the evaluation by it.
+        sizes: The `SizeOfStudy` of each size, by name.
+        seeded: Options set to a run's seed, in addition to `seed_everything`. The default seeds the evaluation's real
+            images and networks.
     """
 
     sizes: dict[str, Given]
@@ -65,7 +64,7 @@ class SizeOfStudy(Comparison):
     Attributes:
         base: Configuration file or files, relative to the study's file.
         options: Options of all runs.
-        search: The search of a file for `rtp sweep`, which has no settings and no grid.
+        search: Search space for `rtp sweep`; excludes settings and a grid.
     """
 
     base: str | list[str]
@@ -74,27 +73,20 @@ class SizeOfStudy(Comparison):
 
 
 def read_study(path: Path, size: str | None) -> Plan:
-    """Read a study file and check all of it.
+    """Read and check a study file, a YAML file with the keys of `StudyFile`.
 
-    The file is a `StudyFile`. Combinations of a grid are settings named "axis=label, axis=label", to which `settings`
-    add. An option `config` of a setting is a file beside the study's, which is read after those of the base. The
-    settings and the grid of a size add to the study's or change them option by option; its seeds replace the study's.
+    Combinations of a grid are settings named "axis=label, axis=label"; `settings` extends them. A setting's option
+    `config` names a file relative to the study file, read after the base. A size's settings and grid extend or
+    override the study's option by option; its seeds replace the study's.
 
     Args:
-        path: A YAML file.
-        size: Name of one of its sizes; None is refused with their names, as no size fits everybody.
+        path: The study file.
+        size: Name of one of its sizes; there is no default.
 
     Raises:
-        UserError: If there is no such file or size, or something in the file is unknown or of the wrong kind.
+        UserError: If the file or the size is missing, or a key is unknown or a value has the wrong type.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or "it is not text"
-        raise UserError(
-            f"cannot read the study file {str(path)!r} ({problem}): name one of configs/studies/"
-        ) from error
-    study = _parsed(str(path), StudyFile, content)
+    study = _parsed(str(path), StudyFile, read_yaml(path, "study file", "name one of configs/studies/"))
     plans = {name: _plan(path, name, own, study) for name, own in study.sizes.items()}
     if size is None:
         fast = f", or --{FAST}" if FAST in plans else ""
@@ -105,12 +97,12 @@ def read_study(path: Path, size: str | None) -> Plan:
 
 
 def _parsed(place: str, kind: type[Part], value: Any) -> Part:
-    """A part of a study file as its dataclass; errors name its place."""
+    """Parse a part of a study file into its dataclass; errors name its place."""
     if not isinstance(value, dict):
         raise UserError(f"{place} is {value!r}, but must be a mapping of names to values")
     _check_text(place, value)
     known = [part.name for part in fields(kind)]  # type: ignore[arg-type]
-    if unknown := [name for name in value if name not in known]:  # jsonargparse overlooks those that are empty
+    if unknown := [name for name in value if name not in known]:  # jsonargparse ignores empty ones
         raise UserError(f"{place}: {unknown[0]!r} is not known; use {', '.join(known)}")
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
@@ -137,20 +129,11 @@ def _plan(path: Path, name: str, value: Any, study: StudyFile) -> Plan:
         raise UserError(f"{place} needs either settings, or a grid, or a search: it has {has}")
     if (seeds := own.seeds or study.seeds) is None:
         raise UserError(f"{path} has no seeds: list whole numbers from 0, such as seeds: [0, 1, 2]")
-    return Plan(
-        study=path.stem,
-        size=name,
-        bases=bases,
-        options=own.options,
-        seeds=tuple(seeds),
-        seeded=tuple(study.seeded),
-        settings=settings,
-        search=own.search,
-    )
+    return Plan(path.stem, name, bases, own.options, tuple(seeds), tuple(study.seeded), settings, own.search)
 
 
 def _with_config(place: str, path: Path, options: Options) -> Options:
-    """Options with the place of their configuration file, where they have one."""
+    """Resolve the path of the options' configuration file, if they have one."""
     if CONFIG not in options:
         return options
     config = path.parent / str(options[CONFIG])
@@ -171,24 +154,24 @@ def _settings(path: Path, place: str, own: Comparison, study: Comparison) -> dic
 
 
 def combinations(axes: Mapping[str, Mapping[str, Options]]) -> dict[str, Options]:
-    """All combinations of the labels of some axes, the last axis varying fastest.
+    """All combinations of the axes' labels, the last axis varying fastest.
 
     Args:
-        axes: For each axis its labels and their options.
+        axes: Options of each label, by axis and label.
 
     Returns:
-        Settings named "axis=label, axis=label" with the options of all of their labels.
+        The merged options of each combination, named "axis=label, axis=label".
     """
     settings: dict[str, Options] = {}
     for labels in itertools.product(*axes.values()):
-        name = ", ".join(f"{axis}={label}" for axis, label in zip(axes, labels, strict=True))
-        parts = (axes[axis][label] for axis, label in zip(axes, labels, strict=True))
-        settings[name] = {option: value for part in parts for option, value in part.items()}
+        pairs = list(zip(axes, labels, strict=True))
+        name = ", ".join(f"{axis}={label}" for axis, label in pairs)
+        settings[name] = {option: value for axis, label in pairs for option, value in axes[axis][label].items()}
     return settings
 
 
 def _merged(place: str, named: Mapping[str, Options], changes: Settings) -> dict[str, Options]:
-    """Sets of options with some changed, some added and those that are null removed."""
+    """Extend or override named sets of options; null removes a set."""
     merged = dict(named)
     for name, options in changes.items():
         _check_name(place, name)
@@ -200,7 +183,7 @@ def _merged(place: str, named: Mapping[str, Options], changes: Settings) -> dict
 
 
 def _check_name(place: str, name: str) -> None:
-    # names are those of folders, of lines in a table and of arguments
+    # names become folders, table entries and arguments
     if not name or name[0] in ".-" or not name.isprintable() or set(name) & set('/\\"'):
         raise UserError(f"{place}: the name {name!r} cannot name a folder; use letters, numbers, spaces and =")
 

@@ -18,20 +18,20 @@ Options = Mapping[str, Any]
 """Options of `rtp fit` and their values: `{"model.unroll.num_steps": 10}`."""
 
 CONFIG = "config"
-"""The option of a setting that names a configuration file, as a learner's, beside those that all settings share."""
+"""The option of a setting that names its own configuration file, such as a learner's, read after the shared ones."""
 
 DIGITS = 8
-"""Hexadecimal digits of a digest: two settings of a study share one with a probability of 2 ** -32."""
+"""Hexadecimal digits of a digest: two settings collide with a probability of 2 ** -32."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What `rtp sweep` looks for.
+    """The search space of `rtp sweep`.
 
     Attributes:
-        axis: Its short name, in settings and figures: K.
+        axis: Short name of the option in settings and figures, such as K.
         option: Option of `rtp fit`.
-        values: Its values, whole numbers in ascending order.
+        values: Candidate values, positive integers in ascending order.
     """
 
     axis: str
@@ -54,12 +54,12 @@ class Plan:
     Attributes:
         study: Name of the study, the stem of its file.
         size: Name of the size.
-        bases: Configuration files that its runs start from.
-        options: What all runs of this size change in them.
+        bases: Configuration files of all runs.
+        options: Options of all runs of this size; they override the files.
         seeds: Seeds of the runs.
-        seeded: Options that are a run's seed, beside `seed_everything`.
-        settings: Names of what is compared, with what each one changes; empty for a sweep.
-        search: What a sweep looks for; none in a study.
+        seeded: Options set to a run's seed, in addition to `seed_everything`.
+        settings: The options of each compared setting, by name; empty for a sweep.
+        search: Search space of a sweep; None for a study.
     """
 
     study: str
@@ -71,10 +71,6 @@ class Plan:
     settings: Mapping[str, Options]
     search: Search | None
 
-    def named(self, setting: str) -> Options:
-        """The options of a setting, or of a value that a sweep tries."""
-        return self.settings.get(setting, {})
-
 
 @dataclass(frozen=True)
 class Run:
@@ -82,8 +78,8 @@ class Run:
 
     Attributes:
         plan: The study and its size.
-        setting: Name of the setting, or of a value of a sweep.
-        options: What the setting changes beside the plan's options.
+        setting: Name of the setting, such as K=8 in a sweep.
+        options: The setting's own options; they override the plan's.
         seed: Seed of the run.
         folder: The run's folder.
     """
@@ -103,10 +99,9 @@ class Run:
 
     @property
     def changes(self) -> list[str]:
-        """Its configuration file, where it has one, and its options, the setting's after those of the size."""
-        own = {name: value for name, value in self.options.items() if name == CONFIG}
-        others = {name: value for name, value in self.options.items() if name != CONFIG}
-        return [*option_arguments(own), *option_arguments(self.plan.options), *option_arguments(others)]
+        """Arguments for the setting's configuration file, the options of the size, and those of the setting."""
+        config, own = self._config_and_options
+        return [f"--{CONFIG}={file}" for file in config] + option_arguments(self.plan.options) + option_arguments(own)
 
     @cached_property
     def digest(self) -> str:
@@ -115,50 +110,57 @@ class Run:
         Raises:
             UserError: If a configuration file cannot be read.
         """
-        files = [*self.plan.bases, *(Path(str(value)) for name, value in self.options.items() if name == CONFIG)]
-        own = {name: value for name, value in self.options.items() if name != CONFIG}
-        return digest(files, self.plan.options, own, self.plan.seeded)
+        config, own = self._config_and_options
+        return digest([*self.plan.bases, *config], self.plan.options, own, self.plan.seeded)
+
+    @property
+    def _config_and_options(self) -> tuple[list[Path], Options]:
+        own = dict(self.options)
+        return [Path(str(own.pop(CONFIG)))] if CONFIG in own else [], own
 
     def owns(self, row: Row) -> bool:
-        """Whether a row of the table is one of this run's, as its study is now."""
+        """Whether a table row belongs to this run, given the study's current files."""
         return row.seed == self.seed and self.has_setting_of(row)
 
     def has_setting_of(self, row: Row) -> bool:
-        """Whether a row of the table is of this run's setting, as its study is now, with any seed."""
+        """Whether a table row belongs to this run's setting, with any seed, given the study's current files."""
         theirs = (row.study, row.size, row.setting, row.digest)
         return theirs == (self.plan.study, self.plan.size, self.setting, self.digest)
 
 
 def make_run(plan: Plan, setting: str, seed: int, root: Path, options: Options | None = None) -> Run:
-    """A run with its place in the folder of all studies.
-
-    Args:
-        plan: The study and its size.
-        setting: Name of the setting.
-        seed: Seed.
-        root: The folder of all studies.
-        options: What the setting changes; by default the plan's options of it.
-    """
+    """A run in the folder `root` of all studies; its options default to the plan's for this setting."""
     folder = root / plan.study / plan.size / setting / f"seed{seed}"
-    return Run(plan, setting, plan.named(setting) if options is None else options, seed, folder)
+    return Run(plan, setting, plan.settings.get(setting, {}) if options is None else options, seed, folder)
 
 
 def option_arguments(options: Options) -> list[str]:
-    """Options as arguments of a command line: a class comes before its own arguments."""
+    """Options as command-line arguments; a class precedes its own arguments."""
     return [
         f"--{name}={options[name] if isinstance(options[name], str) else json.dumps(options[name], allow_nan=False)}"
         for name in sorted(options, key=lambda name: name.count("."))
     ]
 
 
-def digest(files: Sequence[Path], *parts: Any) -> str:
-    """Hash the contents of configuration files and other values.
+def read_yaml(path: Path, kind: str, remedy: str) -> Any:
+    """Read a YAML file.
 
-    Comments, the order of names and the place of a file do not matter.
+    Raises:
+        UserError: If it cannot be read; the message names the kind of file and the remedy.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or "it is not text"
+        raise UserError(f"cannot read the {kind} {str(path)!r} ({problem}): {remedy}") from error
+
+
+def digest(files: Sequence[Path], *parts: Any) -> str:
+    """Hash configuration files and other values; comments, the order of keys and the files' paths do not matter.
 
     Args:
-        files: YAML files, in their order.
-        parts: What JSON can hold.
+        files: YAML files, in order.
+        parts: JSON-serialisable values.
 
     Returns:
         The first 8 hexadecimal digits of the SHA-256 of their canonical JSON.
@@ -166,15 +168,7 @@ def digest(files: Sequence[Path], *parts: Any) -> str:
     Raises:
         UserError: If a file cannot be read.
     """
-    contents = []
-    for file in files:
-        try:
-            contents.append(yaml.safe_load(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or "it is not text"
-            raise UserError(
-                f"cannot read the configuration {str(file)!r} ({problem}): correct or restore it"
-            ) from error
+    contents = [read_yaml(file, "configuration", "correct or restore it") for file in files]
     # YAML has dates, JSON does not
     text = json.dumps([contents, *parts], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -1,4 +1,4 @@
-"""One run of a study: fit, test, export and its rows of the table; steps already done are skipped."""
+"""One run of a study: fit, test, export and its table rows; finished steps are skipped."""
 
 import json
 import math
@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from rtp.callbacks.best_checkpoint import BEST
-from rtp.cli import main
+from rtp.cli import RtpCLI, main
 from rtp.cli.commands.export import load_memory
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
@@ -29,23 +29,23 @@ from rtp.utils.files import locked, write_json
 from rtp.version import __version__
 
 TEST, MEMORY = "test.json", "memory.safetensors"
-RECORD, LOCK, OUTPUT = "study_run.json", "study_run.lock", "output.txt"  # the study's own
+RECORD, LOCK, OUTPUT = "study_run.json", "study_run.lock", "output.txt"
 MEASURED = ("accuracy_mean", "accuracy_std", "networks", "storage_floats", "storage_bytes")
-"""Entries of a test's results that are columns of the table."""
+"""Entries of the test results that become columns of the table."""
 
 
 @dataclass
 class Record:
-    """The study's record in a run's folder.
+    """The study's record in a run's folder; `steps` and what follows are set once the run is fitted.
 
     Attributes:
-        digest: `Run.digest` when it was started.
-        seconds: Time of its finished sessions of training.
-        started: When the present session began, in seconds of `time.time`; none between sessions.
-        steps: Outer steps, once it is fitted.
-        device: What it was trained on, once it is fitted.
-        data: Name of its data set, once it is fitted.
-        tested: File name of the checkpoint to test, once it is fitted: a stream is tested at its end.
+        digest: `Run.digest` at the start of the run.
+        seconds: Duration of the finished training sessions.
+        started: Start of the current session, in seconds of `time.time`; None between sessions.
+        steps: Outer steps.
+        device: Device of the training.
+        data: Name of the data set.
+        tested: File name of the checkpoint to test; for a stream, the last one.
     """
 
     digest: str
@@ -58,48 +58,34 @@ class Record:
 
 
 def claimed(folder: Path, wait: bool = False) -> AbstractContextManager[bool]:
-    """Take a run's folder for this process, so that several may work on one study.
-
-    Args:
-        folder: Made where it is missing.
-        wait: Whether to wait until no other process works on it.
-
-    Returns:
-        A context whose value is whether no other process works on it. A process that ends, in whichever way, gives its
-        folder back.
-    """
+    """Lock a run's folder for this process, so that several processes can share a study; see `locked`."""
     return locked(folder / LOCK, wait)
 
 
 def fit(run: Run, bars: bool) -> bool:
-    """Fit a run, or continue it from its last checkpoint.
-
-    Args:
-        run: The run; its folder is claimed.
-        bars: Whether to show progress bars.
+    """Fit a run whose folder is claimed, or continue it from its last checkpoint.
 
     Returns:
-        Whether there was something left to do.
+        Whether any training was left to do.
 
     Raises:
         UserError: If the run was started with other options or configuration files.
-        DivergenceError: If its training diverges.
+        DivergenceError: If training diverges.
     """
     record = _record(run)
     if record.steps is not None:
         return False
     last = next((file for name in (LAST, PREVIOUS) if (file := run.folder / name).is_file()), None)
     if last is None:
-        _clear(run.folder)  # it was stopped before its first checkpoint
+        _clear(run.folder)  # stopped before its first checkpoint
         record = Record(run.digest)
     elif record.started is not None:  # killed
         record.seconds += max(0.0, last.stat().st_mtime - record.started)
     record.started = time.time()
     _write(run, record)
-    arguments = ["fit", *run.arguments, *([] if last is None else ["--ckpt_path=last"])]
+    resume = [] if last is None else ["--ckpt_path=last"]
     try:
-        with _output(run):
-            cli = main([*arguments, *_quiet(bars)])
+        cli = _command(run, bars, "fit", *run.arguments, *resume)
         record.steps, record.device = int(cli.trainer.global_step), device_name(cli.trainer.strategy.root_device)
         record.data = cli.datamodule.name
         record.tested = LAST if isinstance(cli.model, ContinualLearner) else BEST
@@ -111,14 +97,10 @@ def fit(run: Run, bars: bool) -> bool:
 
 
 def measure(run: Run, bars: bool) -> bool:
-    """Test the best memory of a fitted run and export it, or test a continual learner after its stream.
-
-    Args:
-        run: The run; its folder is claimed.
-        bars: Whether to show progress bars.
+    """Test and export the best memory of a fitted run, or test a continual learner after its stream.
 
     Returns:
-        Whether it was not tested yet.
+        Whether it had not been tested before.
     """
     name = _record(run).tested
     tested = run.folder / name
@@ -126,8 +108,7 @@ def measure(run: Run, bars: bool) -> bool:
         raise UserError(f"{run.folder} has no {name}: its study has to validate, set trainer.val_check_interval")
     untested = not (run.folder / TEST).is_file()
     if untested:
-        with _output(run):
-            main(["test", f"--ckpt_path={tested}", *_quiet(bars)])
+        _command(run, bars, "test", f"--ckpt_path={tested}")
     if name == BEST and not (run.folder / MEMORY).is_file():
         with _output(run):
             load_memory(tested, []).save(run.folder / MEMORY, overwrite=True)
@@ -135,43 +116,32 @@ def measure(run: Run, bars: bool) -> bool:
 
 
 def test_rows(run: Run) -> list[Row]:
-    """The rows of a run that was tested, one for each training set and architecture, or one of a stream."""
-    found = json.loads((run.folder / TEST).read_text(encoding="utf-8"))
-    record = _record(run)
-    if record.tested == LAST:
-        return [_stream_row(run, found)]
+    """Rows of a tested run: one per training set and architecture, or a single one for a stream."""
+    test = json.loads((run.folder / TEST).read_text(encoding="utf-8"))
+    if _record(run).tested == LAST:
+        return [_stream_row(run, test)]
+    copied = ("training_set", "architecture", *MEASURED)
     return [
-        Row(
-            **_common(run),
-            data=found["dataset"],
-            training_set=result["training_set"],
-            architecture=result["architecture"],
-            split="test",
-            **{name: result[name] for name in MEASURED},
-            steps=record.steps or 0,
-            device=record.device,
-        )
-        for result in found["results"]
+        _row(run, split="test", data=test["dataset"], **{name: result[name] for name in copied})
+        for result in test["results"]
     ]
 
 
-def _stream_row(run: Run, found: dict[str, Any]) -> Row:
+def _stream_row(run: Run, test: dict[str, Any]) -> Row:
     last = run.folder / LAST
-    config = checkpoint_config(last, load_checkpoint(last))
-    accuracies, interference = found["retained_accuracies"], found["backward_transfer_interference"]
-    return Row(
-        **_common(run),
-        data=found["dataset"],
+    accuracies, interference = test["retained_accuracies"], test["backward_transfer_interference"]
+    return _row(
+        run,
+        data=test["dataset"],
         training_set=STREAM,
-        architecture=_class_name(config["model"]["init_args"]["network"]),
+        architecture=_architecture(checkpoint_config(last, load_checkpoint(last))),
         split="test",
-        accuracy_mean=found["retained_accuracy"],
+        accuracy_mean=test["retained_accuracy"],
         accuracy_std=pstdev(accuracies),
         networks=len(accuracies),
-        storage_floats=found["storage_floats"],
-        storage_bytes=found["storage_floats"] * torch.float32.itemsize,
-        steps=found["steps"],
-        device=_record(run).device,
+        storage_floats=test["storage_floats"],
+        storage_bytes=test["storage_floats"] * torch.float32.itemsize,
+        steps=test["steps"],
         interference=math.nan if interference is None else interference,
     )
 
@@ -182,20 +152,14 @@ def validation_row(run: Run) -> Row:
     config = checkpoint_config(run.folder / BEST, checkpoint)
     states = (state for name, state in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint"))
     memory = [tensor for name, tensor in checkpoint["state_dict"].items() if name.startswith("memory.")]
-    record = _record(run)
-    return Row(
-        **_common(run),
-        data=record.data,
-        training_set=DISTILLED,
-        architecture=_class_name(config["model"]["init_args"]["network"]),
+    return _row(
+        run,
+        architecture=_architecture(config),
         split="validation",
         accuracy_mean=float(next(states)["best_model_score"]),
-        accuracy_std=math.nan,
         networks=config["evaluation"]["validation_networks"],
         storage_floats=sum(tensor.numel() for tensor in memory),
         storage_bytes=sum(tensor.nbytes for tensor in memory),
-        steps=record.steps or 0,
-        device=record.device,
     )
 
 
@@ -204,19 +168,18 @@ def diverged_row(run: Run, split: str) -> Row:
 
     Args:
         run: The run.
-        split: What it would have been measured on.
+        split: The split on which it would have been evaluated.
     """
-    config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))  # from before the first step
+    config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))  # written before the first step
     last = run.folder / LAST
     data = built_data(config["data"])
-    return Row(
-        **_common(run),
+    return _row(
+        run,
         data=str(data.name),
         training_set=STREAM if isinstance(data, TaskStream) else DISTILLED,
-        architecture=_class_name(config["model"]["init_args"]["network"]),
+        architecture=_architecture(config),
         split=split,
         accuracy_mean=math.nan,
-        accuracy_std=math.nan,
         networks=0,
         storage_floats=0,
         storage_bytes=0,
@@ -230,20 +193,30 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _common(run: Run) -> dict[str, Any]:
-    return {
-        "study": run.plan.study,
-        "size": run.plan.size,
-        "setting": run.setting,
-        "seed": run.seed,
-        "seconds": round(_record(run).seconds, 1),
-        "version": __version__,
-        "digest": run.digest,
+def _row(run: Run, **columns: Any) -> Row:
+    """A row of the table; by default its columns are those of a distilled memory's single evaluation."""
+    record = _record(run)
+    defaults: dict[str, Any] = {
+        "data": record.data,
+        "training_set": DISTILLED,
+        "accuracy_std": math.nan,
+        "steps": record.steps or 0,
+        "device": record.device,
     }
+    return Row(
+        study=run.plan.study,
+        size=run.plan.size,
+        setting=run.setting,
+        seed=run.seed,
+        seconds=round(record.seconds, 1),
+        version=__version__,
+        digest=run.digest,
+        **(defaults | columns),
+    )
 
 
-def _class_name(part: dict[str, Any]) -> str:
-    return str(part["class_path"]).rpartition(".")[2]
+def _architecture(config: dict[str, Any]) -> str:
+    return str(config["model"]["init_args"]["network"]["class_path"]).rpartition(".")[2]
 
 
 def _record(run: Run) -> Record:
@@ -267,7 +240,7 @@ def _write(run: Run, record: Record) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Make a run's folder, or remove what a run without a checkpoint left there."""
+    """Create a run's folder, or delete the remains of a run without a checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.is_dir():
@@ -278,10 +251,11 @@ def _clear(folder: Path) -> None:
 
 @contextmanager
 def _output(run: Run) -> Iterator[None]:
-    """Let a command's own lines go into the run's folder: a study has a line a run."""
+    """Redirect standard output to the run's folder: a study prints one line per run."""
     with (run.folder / OUTPUT).open("a", encoding="utf-8") as file, redirect_stdout(file):
         yield
 
 
-def _quiet(bars: bool) -> list[str]:
-    return [] if bars else ["--trainer.enable_progress_bar=false"]
+def _command(run: Run, bars: bool, *arguments: str) -> RtpCLI:
+    with _output(run):
+        return main([*arguments, *([] if bars else ["--trainer.enable_progress_bar=false"])])

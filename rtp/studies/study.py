@@ -1,4 +1,4 @@
-"""`rtp study`: all runs of a study file, entered into one table."""
+"""`rtp study`: runs a study file and collects the results in one table."""
 
 import argparse
 import importlib.util
@@ -10,7 +10,7 @@ from pathlib import Path
 from rtp.cli.parse_errors import Parser
 from rtp.errors import DivergenceError, UserError
 from rtp.studies.definition import FAST, read_study
-from rtp.studies.plan import Plan, Run, make_run
+from rtp.studies.plan import Run, make_run
 from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows
 from rtp.studies.summary import accuracy_text, summarise
 from rtp.studies.table import Row, append_rows, read_rows
@@ -20,11 +20,11 @@ SUMMARY = "Redo one of the paper's studies: fit and test several settings with s
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is done.
+    """A finished run.
 
     Attributes:
-        rows: Its rows of the table.
-        ran: Whether something of it was trained or tested in this call.
+        rows: Its table rows.
+        ran: Whether this call trained or tested it.
     """
 
     rows: list[Row]
@@ -32,13 +32,10 @@ class Finished:
 
 
 def study(args: Sequence[str]) -> None:
-    """Run `rtp study`.
-
-    Args:
-        args: What follows `study` on the command line.
+    """Run `rtp study` with its command-line arguments.
 
     Raises:
-        UserError: If something that the user gave is not usable.
+        UserError: If an argument or a file is invalid.
     """
     parser = study_parser(
         "rtp study",
@@ -52,10 +49,11 @@ def study(args: Sequence[str]) -> None:
     plan = read_study(Path(options.file), options.size)
     if plan.search:
         raise UserError(f"{options.file} searches for {plan.search.option}: run it with `rtp sweep`")
-    chosen = _chosen(options.only, plan)
-    root = Path(options.folder)
-    table = results_file(options)
-    # seed by seed: a study that is stopped early has something of every setting
+    if unknown := [name for name in options.only or [] if name not in plan.settings]:
+        raise UserError(f"there is no setting {unknown[0]!r} in the size {plan.size}: use {'; '.join(plan.settings)}")
+    chosen = [name for name in plan.settings if options.only is None or name in options.only]
+    root, table = Path(options.folder), results_file(options)
+    # seed by seed, so that a study that is stopped early has results for every setting
     runs = [make_run(plan, setting, seed, root) for seed in options.seeds or plan.seeds for setting in chosen]
     elsewhere, new = 0, False
     for number, run in enumerate(runs, 1):
@@ -73,18 +71,12 @@ def study(args: Sequence[str]) -> None:
         print("another process works on it" if finished is None else accuracy_line(finished.rows))
     if elsewhere:
         print(f"{elsewhere} of {len(runs)} runs are still being done by other processes")
-    # all that the table has, whatever was chosen now
+    # the whole table, not only the chosen settings
     conclude([make_run(plan, setting, plan.seeds[0], root) for setting in plan.settings], table, new)
 
 
 def study_parser(command: str, description: str, epilog: str) -> Parser:
-    """A parser with the options that `rtp study` and `rtp sweep` share.
-
-    Args:
-        command: Name of the command.
-        description: First line of its help.
-        epilog: Last line of its help.
-    """
+    """A parser with the options that `rtp study` and `rtp sweep` share."""
     parser = Parser(prog=command, description=description, epilog=epilog)
     parser.add_argument("file", metavar="FILE", help="study file, such as configs/studies/momentum.yaml")
     size = parser.add_mutually_exclusive_group()
@@ -98,10 +90,10 @@ def study_parser(command: str, description: str, epilog: str) -> Parser:
 
 
 def results_file(options: argparse.Namespace) -> Path:
-    """The table that the options name; one that cannot take rows is refused before anything runs.
+    """The path of the results table, checked before any run.
 
     Raises:
-        UserError: If there is such a file, but another kind of table.
+        UserError: If the file is another kind of table.
     """
     table = Path(options.results or Path(options.folder) / "results.csv")
     read_rows(table)
@@ -109,28 +101,23 @@ def results_file(options: argparse.Namespace) -> Path:
 
 
 def show_bars() -> bool:
-    """Whether progress bars are of use: in a terminal, not in a file."""
+    """Whether to show progress bars: in a terminal, not in a file."""
     return sys.stderr.isatty()
 
 
 def finish(run: Run, table: Path, bars: bool) -> Finished | None:
-    """Fit, test and export a run, as far as that is not done, and add its rows to the table.
-
-    Args:
-        run: The run.
-        table: Where its rows go.
-        bars: Whether to show progress bars.
+    """Fit, test and export a run, skipping finished steps, and add its rows to the table.
 
     Returns:
-        The run's rows of the test, or nothing if another process works on it. Rows of other settings, which an earlier
-        state of the study's files had, do not count.
+        The run's test rows, without those of an earlier version of the study's files; None if another process has
+        claimed the run.
     """
     with claimed(run.folder) as free:
         if not free:
             return None
-        known = {row.key: row for row in read_rows(table) if run.owns(row) and row.split == "test"}
+        known = [row for row in read_rows(table) if run.owns(row) and row.split == "test"]
         if known and not (run.folder / TEST).is_file():
-            return Finished(list(known.values()), ran=False)  # it diverged, or its folder was cleared away
+            return Finished(known, ran=False)  # it diverged, or its folder was deleted
         ran = True
         try:
             fitted = fit(run, bars)
@@ -140,25 +127,25 @@ def finish(run: Run, table: Path, bars: bool) -> Finished | None:
         else:
             tested = measure(run, bars)
             rows, ran = test_rows(run), fitted or tested
-        # all of them, unless the table was cut off
-        append_rows(table, [row for row in rows if row.key not in known])
+        keys = {row.key for row in known}  # some may be missing from a truncated table
+        append_rows(table, [row for row in rows if row.key not in keys])
         return Finished(rows, ran)
 
 
 def accuracy_line(rows: Sequence[Row]) -> str:
-    """A run's accuracy in words: that of the first row, which is that of its memory."""
+    """One line for a run: the accuracy of its memory, the first row, with storage, steps and time."""
     row = rows[0]
     took = f"{row.storage_floats:,} floats, {row.steps:,} steps, {row.seconds:,.0f} s"
     return f"{accuracy_text([row.accuracy_mean])} % on the {row.split} set ({took})" if row.networks else "diverged"
 
 
 def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
-    """Print a study's results at one size, and draw them into its folder if matplotlib is installed.
+    """Print a study's results at one size, and save a figure to its folder if matplotlib is installed.
 
     Args:
-        runs: One of each setting to show, in their order, of one study and size.
-        table: The table of results; rows whose settings are not those of the study's files any more are left out.
-        new: Whether something was run since the last time: TensorBoard gets the figure too.
+        runs: One run per setting to show, in order, of one study and size.
+        table: The table of results; rows of an earlier version of the study's files are left out.
+        new: Whether this call ran anything: the figure then goes to TensorBoard too.
     """
     found = read_rows(table)
     rows = [row for run in runs for row in found if run.has_setting_of(row)]
@@ -177,9 +164,3 @@ def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
     name, folder = runs[0].plan.study, runs[0].folder.parents[1]  # a run's is SIZE/SETTING/SEED
     for path in save_figure(study_figure(rows, name), folder / name, tensorboard=folder if new else None):
         print(f"figure: {path}")
-
-
-def _chosen(only: Sequence[str] | None, plan: Plan) -> list[str]:
-    if unknown := [name for name in only or [] if name not in plan.settings]:
-        raise UserError(f"there is no setting {unknown[0]!r} in the size {plan.size}: use {'; '.join(plan.settings)}")
-    return [name for name in plan.settings if only is None or name in only]

@@ -1,4 +1,4 @@
-"""`rtp sweep`: chooses a number, such as that of the bases, by the accuracy on the validation split (figures 2, 5)."""
+"""`rtp sweep`: selects a numeric option, such as the number of bases, by validation accuracy (figures 2, 5)."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,15 +26,15 @@ SUMMARY = "Choose a study's number, such as that of the bases, by the accuracy o
 BASES = "model.memory.num_bases"
 """The option whose values equation 4 limits."""
 Tried = tuple[float, str]
-"""The accuracy of a value and a note about it."""
+"""Accuracy of a value, and its table rows."""
 NOTE = "rows"
-"""Where Optuna keeps a trial's note: the rows of the table that other computers lack."""
+"""Optuna attribute of a trial's table rows, which other computers lack."""
 HEARTBEAT, GRACE = 30, 120
-"""Seconds between two signs of life of a trial, and those after which one without is tried again."""
+"""Seconds between a trial's heartbeats, and without a heartbeat until the trial is retried."""
 
 
 class Stopped(BaseException):
-    """Something ended a trial. Optuna does not see it: as after a kill, the trial goes stale and is tried again."""
+    """Ends a trial unseen by Optuna: as after a kill, the trial becomes stale and is retried."""
 
     def __init__(self, reason: BaseException) -> None:
         super().__init__(reason)
@@ -42,13 +42,10 @@ class Stopped(BaseException):
 
 
 def sweep(args: Sequence[str]) -> None:
-    """Run `rtp sweep`.
-
-    Args:
-        args: What follows `sweep` on the command line.
+    """Run `rtp sweep` with its command-line arguments.
 
     Raises:
-        UserError: If something that the user gave is not usable, or Optuna is not installed.
+        UserError: If an argument or a file is invalid, or Optuna is not installed.
     """
     parser = study_parser(
         "rtp sweep",
@@ -79,19 +76,25 @@ def sweep(args: Sequence[str]) -> None:
         return make_run(plan, search.setting(value), seed, root, {search.option: value})
 
     def objective(value: int) -> Tried:
-        found = [validated(run_of(value, seed), table, show_bars()) for seed in plan.seeds]
-        work.extend(found)
-        rows = [row for finished in found for row in finished.rows]
+        validations = [validated(run_of(value, seed), table, show_bars()) for seed in plan.seeds]
+        work.extend(validations)
+        rows = [row for finished in validations for row in finished.rows]
         accuracy = fmean(row.accuracy_mean for row in rows)
         print(f"{search.setting(value)}: {accuracy_text([accuracy])} % on the validation split", flush=True)
         return accuracy, lines_of(rows)
 
-    storage = options.storage or _file_storage(root / plan.study / plan.size)
-    best, notes = optimise(study_name(plan), storage, search, objective, options.sampler, options.trials)
+    folder = root / plan.study / plan.size
+    if not options.storage:
+        folder.mkdir(parents=True, exist_ok=True)
+    storage = options.storage or f"sqlite:///{folder / 'optuna.db'}"
+    # a sweep with other options or seeds is another study of Optuna
+    identity = digest(plan.bases, plan.options, plan.seeded, plan.search.option, plan.seeds)
+    name = f"{plan.study}-{plan.size}-{identity}"
+    best, notes = optimise(name, storage, search, objective, options.sampler, options.trials)
     here = {row.key for row in read_rows(table)}
     append_rows(table, [row for note in notes for row in rows_of(note) if row.key not in here])
     print(f"best on the validation split: {search.setting(best)}")
-    for run in [run_of(best, seed) for seed in plan.seeds]:
+    for run in (run_of(best, seed) for seed in plan.seeds):
         if not run.folder.exists() and not any(run.owns(row) and row.key in here for row in read_rows(table)):
             done = "trained on another computer or in another folder: give the same command there to test it"
         elif (finished := finish(run, table, show_bars())) is None:
@@ -106,27 +109,21 @@ def sweep(args: Sequence[str]) -> None:
     conclude(tried, table, new=any(finished.ran for finished in work))
 
 
-def study_name(plan: Plan) -> str:
-    """The name of a sweep in Optuna's storage: with other options or seeds it is another one."""
-    assert plan.search is not None
-    return f"{plan.study}-{plan.size}-{digest(plan.bases, plan.options, plan.seeded, plan.search.option, plan.seeds)}"
-
-
 def optimise(
     name: str, storage: str, search: Search, objective: Callable[[int], Tried], sampler: str, trials: int | None
 ) -> tuple[int, list[str]]:
-    """Let Optuna look for the value of the highest objective.
+    """Maximise an objective with Optuna.
 
     Args:
-        name: Of the study within the storage; an existing one is continued.
+        name: Name of the study in the storage; an existing study is continued.
         storage: URL of Optuna's storage.
-        search: What to look for.
-        objective: The accuracy of a value, NaN where training diverged, and a note that is kept beside it.
+        search: The search space.
+        objective: Maps a value to its accuracy, NaN if training diverged, and a note that is stored with the trial.
         sampler: "grid" or "tpe".
-        trials: Finished trials of "tpe" in all; by default as many as there are values.
+        trials: Total number of finished trials of "tpe"; by default the number of values.
 
     Returns:
-        The best value of all trials in the storage, and the notes of all that finished, whichever process made them.
+        The best value over all trials in the storage, and the notes of all finished trials, of any process.
 
     Raises:
         UserError: If Optuna is not installed, the storage cannot be used, or all trials diverged.
@@ -135,11 +132,10 @@ def optimise(
         import optuna
     except ImportError as error:
         raise UserError("rtp sweep needs Optuna: pip install 'rtp[sweep]'") from error
-    low, high = search.values[0], search.values[-1]
 
     def trial_objective(trial: "optuna.Trial") -> float:
         try:
-            accuracy, note = objective(trial.suggest_int(search.axis, low, high, log=True))
+            accuracy, note = objective(trial.suggest_int(search.axis, search.values[0], search.values[-1], log=True))
         except BaseException as error:
             raise Stopped(error) from error
         trial.set_user_attr(NOTE, note)
@@ -147,10 +143,10 @@ def optimise(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
-        # heartbeats, retried trials and the constant liar have been experimental for years
+        # heartbeats, retried trials and the constant liar are long-standing experimental features
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         grid = optuna.samplers.GridSampler({search.axis: list(search.values)})
-        # its seed is drawn: processes that share a sweep must not propose the same values
+        # unseeded: processes that share a sweep must not propose the same values
         chooser = grid if sampler == "grid" else optuna.samplers.TPESampler(constant_liar=True)
         try:
             study = optuna.create_study(
@@ -165,7 +161,7 @@ def optimise(
                 direction="maximize",
                 load_if_exists=True,
             )
-        except Exception as error:  # whatever the database's driver raises
+        except Exception as error:  # any error of the database driver
             reason = first_line(error)
             raise UserError(f"--storage {storage} cannot be used ({reason}): give a URL like sqlite:///FILE") from error
         finished = optuna.trial.TrialState.COMPLETE
@@ -176,7 +172,7 @@ def optimise(
                 enough = optuna.study.MaxTrialsCallback(wanted, states=(finished,))
                 study.optimize(trial_objective, n_trials=max(0, left), callbacks=[enough])
             elif not grid.is_exhausted(study):
-                study.optimize(trial_objective)  # the sampler ends it
+                study.optimize(trial_objective)  # until the sampler stops it
         except Stopped as stopped:
             raise stopped.reason from None
         if not (done := study.get_trials(states=(finished,))):
@@ -185,19 +181,13 @@ def optimise(
 
 
 def validated(run: Run, table: Path, bars: bool) -> Finished:
-    """A run's best validation: from the table, or else the run is fitted for it.
-
-    Args:
-        run: The run; waited for where another process works on it.
-        table: The table that the run's row goes into.
-        bars: Whether to show progress bars.
+    """A run's best validation, read from the table, or else fitted and added to it; waits for other processes.
 
     Returns:
-        One row; its accuracy is NaN where training diverged.
+        One row; its accuracy is NaN if training diverged.
     """
     with claimed(run.folder, wait=True):
-        known = [row for row in read_rows(table) if run.owns(row) and row.split == "validation"]
-        if known:
+        if known := [row for row in read_rows(table) if run.owns(row) and row.split == "validation"]:
             return Finished(known, ran=False)
         ran = True
         try:
@@ -210,11 +200,7 @@ def validated(run: Run, table: Path, bars: bool) -> Finished:
 
 
 def within_budget(plan: Plan, search: Search) -> Search:
-    """Leave out the numbers of bases that do not fit the budget of equation 4, with a line for each.
-
-    Args:
-        plan: Names the data set and the memory.
-        search: Any option; others than the number of bases are left as they are.
+    """Drop and print the numbers of bases that exceed the budget of equation 4; other options are not limited.
 
     Raises:
         UserError: If no value is left.
@@ -244,8 +230,3 @@ def _budget(plan: Plan) -> StorageBudget:
     changes = {name: value for name, value in plan.options.items() if name.partition(".")[0] == "data"}
     data = built_data(config["data"], changes)
     return StorageBudget(memory["images_per_class"], data.num_classes, data.image_shape, memory.get("downsampling", 2))
-
-
-def _file_storage(folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder / 'optuna.db'}"

@@ -1,24 +1,25 @@
-"""The table of results, `results.csv`: a row for each set of images that a run's networks were trained on."""
+"""The table of results, `results.csv`: one row per training set and architecture of a run."""
 
 import csv
 import io
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import TypeVar, get_type_hints
 
 from rtp.errors import UserError
 from rtp.utils.files import locked
 
 DISTILLED = "distilled"
-"""The training set that is recalled from a memory."""
+"""Training set recalled from a memory."""
 
 STREAM = "stream"
-"""The training set of a continual learner: the stream, of which it has kept `storage_floats`."""
+"""Training set of a continual learner: a stream, of which it stores `storage_floats` numbers."""
 
 log = logging.getLogger(__name__)
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -26,27 +27,26 @@ class Row:
     """One measurement of a run; the attributes are the table's columns, in order.
 
     Attributes:
-        study: Name of the study, its file's stem.
+        study: Name of the study, the stem of its file.
         size: Name of the size, such as `paper` or `fast`.
-        setting: What is compared with others.
+        setting: Name of the compared setting.
         data: Name of the data set, such as `mnist`.
         seed: Seed of the run.
-        training_set: What the networks were trained on: `DISTILLED`, one of the baselines, or `STREAM`.
+        training_set: Training set of the networks: `DISTILLED`, one of the baselines, or `STREAM`.
         architecture: Class name of the networks.
         split: "test" or "validation".
-        accuracy_mean: Mean accuracy over the networks, in [0, 1]; NaN where training diverged. Of a stream, retained
-            accuracy (RA).
-        accuracy_std: Standard deviation over the networks, dividing by their number; NaN where it was not kept.
-        networks: How many there are; 0 where training diverged.
-        storage_floats: Numbers that the training set takes; 0 where training diverged.
-        storage_bytes: Bytes that it takes; 0 where training diverged.
+        accuracy_mean: Mean accuracy over the networks, in [0, 1]; for a stream, retained accuracy (RA); NaN if
+            training diverged.
+        accuracy_std: Population standard deviation over the networks; NaN if unknown.
+        networks: Number of networks; 0 if training diverged.
+        storage_floats: Numbers that the training set stores; 0 if training diverged.
+        storage_bytes: Bytes that it stores; 0 if training diverged.
         steps: Outer steps of the run.
-        seconds: Wall-clock time of the run's training with its validations; those of a process that was killed count
-            until its last checkpoint.
-        device: What the run was trained on.
+        seconds: Wall-clock time of training and validation; a killed process counts until its last checkpoint.
+        device: Device of the training.
         version: Version of rtp.
-        interference: Of a stream, backward transfer and interference (BTI), in [-1, 1]; NaN where it does not apply.
-        digest: `Run.digest`: what the run was made of, in eight digits.
+        interference: Backward transfer and interference (BTI) of a stream, in [-1, 1]; NaN if not applicable.
+        digest: `Run.digest`, eight hexadecimal digits.
     """
 
     study: str
@@ -71,7 +71,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What the row is about; a later row replaces an earlier one of the same key."""
+        """Identity of the row; a later row replaces an earlier one with the same key."""
         return (self.study, self.size, self.setting, self.seed, self.training_set, self.architecture, self.split)
 
 
@@ -81,49 +81,34 @@ HEADER = ",".join(COLUMNS) + "\n"
 
 
 def append_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Add rows to the table, all of them in one write; several processes may share the file.
-
-    The file is locked for as long as it takes, so that a last line that a killed process left behind can be removed.
+    """Append rows to the table in one write, under a lock; a truncated last line of a killed process is removed.
 
     Args:
-        path: The table; made with its header, and with its folder, where it is missing.
+        path: The table; created with its header and folder if missing.
         rows: The rows.
 
     Raises:
         UserError: If the file is another kind of table.
     """
     with locked(path.with_name(f"{path.name}.lock")), path.open("a+b") as file:
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            log.warning("%s: removed its last line, which was cut off", path)
-            file.truncate(whole)
-        text = content[:whole].decode("utf-8")
-        _check_header(path, text)
+        text, size = _complete_lines(path, "removed its last line, which was cut off")
+        file.truncate(size)
         file.write(("" if text else HEADER).encode() + lines_of(rows).encode())
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the table.
-
-    Args:
-        path: The table; none yet is an empty one.
+    """Read the table; a missing file is an empty table.
 
     Returns:
-        The rows in the order of the file. Of several of one `key` it is the last one; a last line that was cut off,
-        as a killed process leaves it, is reported and left out.
+        The rows in file order, only the last one of each `key`. A truncated last line, left by a killed process, is
+        reported and skipped.
 
     Raises:
         UserError: If the file is another kind of table, or another line is damaged.
     """
     if not path.is_file():
         return []
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        log.warning("%s: left out its last line, which is cut off", path)
-    text = content[:whole].decode("utf-8", errors="replace")
-    _check_header(path, text)
+    text, _ = _complete_lines(path, "left out its last line, which is cut off")
     rows: dict[tuple[str | int, ...], Row] = {}
     for number, values in enumerate(csv.reader(io.StringIO(text)), 1):
         if number > 1:
@@ -131,29 +116,44 @@ def read_rows(path: Path) -> list[Row]:
                 row = _row(values)
             except ValueError as error:
                 raise UserError(f"row {number} of {path} is damaged ({error}): remove that line") from error
-            rows.pop(row.key, None)  # the order is that of the last ones
+            rows.pop(row.key, None)  # ordered by last occurrence
             rows[row.key] = row
     return list(rows.values())
 
 
 def lines_of(rows: Iterable[Row]) -> str:
-    """Write rows as the lines of a table, without its header."""
+    """Format rows as CSV lines, without the header."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(astuple(row) for row in rows)
     return text.getvalue()
 
 
 def rows_of(lines: str) -> list[Row]:
-    """Read what `lines_of` wrote."""
+    """Parse the output of `lines_of`."""
     return [_row(values) for values in csv.reader(io.StringIO(lines))]
 
 
-def _check_header(path: Path, text: str) -> None:
+def grouped(rows: Iterable[Row], key: Callable[[Row], _Key]) -> dict[_Key, list[Row]]:
+    """Group rows by a key, in the order in which keys first appear."""
+    groups: dict[_Key, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
+def _complete_lines(path: Path, truncated: str) -> tuple[str, int]:
+    """The checked text up to the last line break, and its bytes; a truncated last line is logged."""
+    content = path.read_bytes()
+    size = content.rfind(b"\n") + 1
+    if size < len(content):
+        log.warning("%s: %s", path, truncated)
+    text = content[:size].decode("utf-8", errors="replace")
     if text and text.partition("\n")[0] != HEADER.rstrip():
         raise UserError(
             f"{path} has other columns than a table of rtp {', '.join(COLUMNS[:3])}, ...: "
             "name another file with --results, or rename this one"
         )
+    return text, size
 
 
 def _row(values: Sequence[str]) -> Row:

@@ -1,14 +1,11 @@
-"""What a figure of a study shows, as numbers: settings over their seeds, panels, axes and series."""
+"""The data behind a study's figure: settings averaged over seeds, axes and series."""
 
 import math
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from rtp.studies.table import DISTILLED, Row
-
-_Key = TypeVar("_Key", bound=Hashable)
+from rtp.studies.table import DISTILLED, Row, grouped
 
 
 @dataclass(frozen=True)
@@ -16,12 +13,12 @@ class Point:
     """Accuracy of one setting over its seeds.
 
     Attributes:
-        mean: Mean over the seeds of each one's mean accuracy, in percent; NaN where all of them diverged.
-        std: Standard deviation over the seeds (n - 1), in percentage points; with one seed over its networks, and 0
-            where that is not known.
-        seeds: Seeds that did not diverge.
-        diverged: Seeds that did.
-        storage_floats: Numbers that the training set takes.
+        mean: Mean over the seeds of each one's mean accuracy, in percent; NaN if all diverged.
+        std: Standard deviation over the seeds (n - 1), in percentage points; for one seed, over its networks, or 0 if
+            unknown.
+        seeds: Number of seeds that did not diverge.
+        diverged: Number of diverged seeds.
+        storage_floats: Numbers that the training set stores.
     """
 
     mean: float
@@ -32,33 +29,22 @@ class Point:
 
 
 def over_seeds(rows: Sequence[Row]) -> Point:
-    """Summarise the rows of one setting, one row a seed; of several rows of a seed the last one counts."""
+    """Average the rows of one setting over seeds; the last row of each seed counts."""
     last = list({row.seed: row for row in rows}.values())
     finite = [row for row in last if math.isfinite(row.accuracy_mean)]
     means = [100 * row.accuracy_mean for row in finite]
-    if len(means) > 1:
-        std = statistics.stdev(means)
-    else:
-        std = next((100 * row.accuracy_std for row in finite if math.isfinite(row.accuracy_std)), 0.0)
+    over_networks = next((100 * row.accuracy_std for row in finite if math.isfinite(row.accuracy_std)), 0.0)
     return Point(
         mean=statistics.fmean(means) if means else math.nan,
-        std=std,
+        std=statistics.stdev(means) if len(means) > 1 else over_networks,
         seeds=len(means),
         diverged=len(last) - len(means),
         storage_floats=max(row.storage_floats for row in last),
     )
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], _Key]) -> dict[_Key, list[Row]]:
-    """Rows by a key, in the order in which keys first appear."""
-    groups: dict[_Key, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return groups
-
-
 def axes_of(setting: str) -> dict[str, str]:
-    """The axes of a setting of a grid, `{"T": "10", "momentum": "full"}` of "T=10, momentum=full"; of others none."""
+    """The axes of a grid setting, `{"T": "10", "momentum": "full"}` for "T=10, momentum=full"; else empty."""
     parts = [part.partition("=") for part in setting.split(", ")]
     return {name.strip(): label.strip() for name, _, label in parts} if all(sign for _, sign, _ in parts) else {}
 
@@ -68,10 +54,10 @@ class Chart:
     """Settings of one panel as a curve or as bars.
 
     Attributes:
-        axis: Name of the x axis; empty where settings are named freely.
-        numeric: Whether it has numbers, drawn to scale.
-        places: What is on it, in order.
-        series: For each series its points, by what is on the axis.
+        axis: Name of the x axis; empty for settings that are not from a grid.
+        numeric: Whether its labels are numbers, drawn to scale.
+        places: Its labels, in order.
+        series: Points of each series, by label.
     """
 
     axis: str
@@ -81,14 +67,11 @@ class Chart:
 
 
 def chart(rows: Sequence[Row]) -> Chart:
-    """Decide on axis and series of the distilled sets of a panel.
+    """Choose the axis and the series of a panel's distilled sets; needs at least one row.
 
-    Of a grid's axes the numeric one with the most values becomes x, or else the one with the most labels; all others
-    that vary tell series apart, and so do splits and architectures where there are several. Settings that are not all
-    combinations of the same axes are bars of their own.
-
-    Args:
-        rows: At least one.
+    The x axis is the grid's numeric axis with the most values, or else the axis with the most labels. All other axes
+    that vary distinguish series, as do several splits and architectures. Settings that are not all combinations of the
+    same axes are individual bars.
     """
     settings = list(dict.fromkeys(row.setting for row in rows))
     labels = {setting: axes_of(setting) for setting in settings}
@@ -115,14 +98,11 @@ def chart(rows: Sequence[Row]) -> Chart:
 
 
 def distilled_and_others(rows: Sequence[Row]) -> tuple[list[Row], dict[str, Point]]:
-    """Tell what a study compares from what it is compared with.
-
-    Args:
-        rows: Of one panel.
+    """Separate a panel's settings from its baselines.
 
     Returns:
-        Rows of the settings, and the baselines that were tested beside them (all real images, ...), each over the
-        seeds. A setting without a distilled set, such as a selection of real images, is one of the settings.
+        Rows of the settings, and each baseline tested beside them (all real images, ...) averaged over the seeds.
+        A setting without a distilled set, such as a selection of real images, counts as a setting.
     """
     own: list[Row] = []
     others: list[Row] = []

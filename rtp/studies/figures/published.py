@@ -1,4 +1,4 @@
-"""The paper's numbers that figures show beside measured ones: tables 2, 6, 7 and 8, accuracies in percent."""
+"""The paper's accuracies (tables 2, 6, 7 and 8, percent), shown beside measured ones in figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """A number of the paper.
-
-    Attributes:
-        mean: Mean accuracy in percent.
-        std: Its deviation.
-        table: Number of the table.
-    """
+    """Mean and deviation of an accuracy in percent, with the number of the paper's table."""
 
     mean: float
     std: float
@@ -20,10 +14,10 @@ class Published:
 
 
 PAPER = "paper"
-"""What the names of sizes start with whose networks, steps and images are the paper's."""
+"""Prefix of the sizes with the paper's networks, steps and images."""
 
 _IMAGE_FLOATS = {"mnist": 10 * 784, "fashionmnist": 10 * 784, "svhn": 30_720, "cifar10": 30_720, "cifar100": 307_200}
-"""Numbers in one image a class, the unit of the budgets."""
+"""Numbers in one image per class, the unit of the budgets."""
 
 _ABLATION_SETTINGS = ("DC", "pixels", "pixels downsampled", "addressing", "addressing augmented")
 # Table 7: Single-step GM, BPTT, BPTT + ds, Full w/o Aug., Full. "No augmentations are used on MNIST, FashionMNIST and
@@ -66,16 +60,16 @@ cifar10 10 63.8±0.8 67.5±0.4 71.2±0.4
 def published(
     study: str, size: str, data: str, storage_floats: int, setting: str, architecture: str | None = None
 ) -> Published | None:
-    """What the paper has for a setting on a data set and a budget.
+    """The paper's result for a setting on a data set and budget, if there is one.
 
     Args:
-        study: "ablation", "momentum" or "architectures"; others have nothing.
-        size: Of the study; those for less than the paper's means, whose names do not start with `PAPER`, have nothing.
+        study: "ablation", "momentum" or "architectures".
+        size: Size of the study; without the prefix `PAPER` there is no result.
         data: Name of the data set.
-        storage_floats: Numbers that the memory takes; within a tenth of a budget of 1, 10 or 50 images a class, which
+        storage_floats: Numbers that the memory stores; within 10 % of a budget of 1, 10 or 50 images per class, which
             equation 4 fills up to a remainder.
-        setting: As `configs/studies/` names it.
-        architecture: Tested on, for "architectures".
+        setting: Its name in `configs/studies/`.
+        architecture: Evaluation architecture, for "architectures".
     """
     name = data.lower().replace("_", "")
     budget = storage_floats / _IMAGE_FLOATS.get(name, 1)
@@ -86,37 +80,28 @@ def published(
 
 
 def in_order(study: str, settings: Sequence[str]) -> list[str]:
-    """Settings in the order of the paper's table, those that it does not have behind."""
+    """Settings in the order of the paper's table, others last."""
     known = {"ablation": _ABLATION_SETTINGS, "momentum": _MOMENTUM_SETTINGS, "architectures": _ARCHITECTURES}
     table = known.get(study, ())
     return sorted(settings, key=lambda setting: table.index(setting) if setting in table else len(table))
 
 
-_Key = tuple[str, str, int, str, str | None]
-
-
-def _tables() -> dict[_Key, Published]:
-    tables: dict[_Key, Published] = {}
-    for study, number, settings, text in (
+def _tables() -> dict[tuple[str, str, int, str, str | None], Published]:
+    tables: dict[tuple[str, str, int, str, str | None], Published] = {}
+    for study, number, columns, text in (
         ("ablation", 7, _ABLATION_SETTINGS, _ABLATION),
         ("momentum", 8, _MOMENTUM_SETTINGS, _MOMENTUM),
+        ("architectures", 6, _ARCHITECTURES, _TRANSFER),
     ):
-        for line in text.split("\n")[1:-1]:
-            data, images, *values = line.split(" ")
-            for setting, value in zip(settings, values, strict=True):
+        for place, line in enumerate(text.strip().splitlines()):
+            data, images, *values = line.split()
+            for column, value in zip(columns, values, strict=True):
+                distilled = _ARCHITECTURES[place % len(_ARCHITECTURES)]
+                key = (distilled, column) if study == "architectures" else (column, None)
                 if value != "-":
-                    tables[study, data, int(images), setting, None] = _parsed(value, number)
-    for place, line in enumerate(_TRANSFER.split("\n")[1:-1]):
-        data, images, *values = line.split(" ")
-        for tested, value in zip(_ARCHITECTURES, values, strict=True):
-            distilled = _ARCHITECTURES[place % len(_ARCHITECTURES)]
-            tables["architectures", data, int(images), distilled, tested] = _parsed(value, 6)
+                    mean, std = map(float, value.split("±"))
+                    tables[study, data, int(images), *key] = Published(mean, std, number)
     return tables
-
-
-def _parsed(value: str, table: int) -> Published:
-    mean, _, std = value.partition("±")
-    return Published(float(mean), float(std), table)
 
 
 _TABLES = _tables()

@@ -1,4 +1,4 @@
-"""Writing a figure: PNG for screens, PDF for papers, and TensorBoard."""
+"""Saves figures as PNG and PDF, and to TensorBoard."""
 
 from pathlib import Path
 
@@ -13,29 +13,26 @@ FORMATS = ("png", "pdf")
 
 
 def without_suffix(out: str) -> Path:
-    """What `--out` names, without the ending that one of the files has.
-
-    Args:
-        out: `figure`, `figure.png` or `figure.pdf`: all of them name both files.
+    """The path of `--out` without .png or .pdf: `figure`, `figure.png` and `figure.pdf` all name both files.
 
     Raises:
-        UserError: If the ending is that of another format of pictures.
+        UserError: If the suffix is another image format's.
     """
     path = Path(out)
     if path.suffix[1:] in FORMATS:
         return path.with_suffix("")
     if path.suffix[1:] in FigureCanvasBase.get_supported_filetypes():
         raise UserError(f"--out {out} is written as PNG and PDF: call it {path.stem}, without {path.suffix}")
-    return path  # ipc0.5 has no ending
+    return path  # ipc0.5 has no image suffix
 
 
 def save_figure(figure: Figure, path_without_suffix: Path, tensorboard: Path | None) -> list[Path]:
-    """Write a figure as PNG and as PDF; the same figure gives the same bytes whenever it is written.
+    """Save a figure as PNG and PDF, with reproducible bytes.
 
     Args:
-        figure: What to write.
-        path_without_suffix: Folder, made where it is missing, and name; files of this name are replaced.
-        tensorboard: Folder of event files to which the picture is added under its name, or None.
+        figure: The figure.
+        path_without_suffix: Output path; missing folders are created, existing files replaced.
+        tensorboard: Folder of event files to which the figure is added under its name, or None.
 
     Returns:
         The two files.
@@ -47,7 +44,7 @@ def save_figure(figure: Figure, path_without_suffix: Path, tensorboard: Path | N
     try:
         with styled():
             path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
-            # one layout for all files: each drawing would shift it by a fraction of a dot
+            # fix the layout for all files: each drawing would shift it by a fraction of a pixel
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
             for path in files:

@@ -21,18 +21,18 @@ from rtp.utils.pictures import class_similarity
 Order = Literal["superclass", "given"]
 
 WRITTEN_CLASSES = 12
-"""Classes up to which each cell has its number written in it."""
-_LARGEST_CELL, _SMALLEST_CELL, _MAP = 0.42, 0.08, 6.0  # inches: a cell takes what the map has for it, within bounds
+"""Largest number of classes for which cells show their value."""
+_LARGEST_CELL, _SMALLEST_CELL, _MAP = 0.42, 0.08, 6.0  # inches; cells share the map's width, within these bounds
 
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """Similarities of classes, in the order in which they are drawn.
+    """Similarities of classes, in drawing order.
 
     Attributes:
         similarity: (C, C) cosine similarities, in [-1, 1].
         names: C class names.
-        groups: Superclass of each class, neighbours where equal; empty where there is none.
+        groups: Superclass of each class, equal ones adjacent; empty without superclasses.
     """
 
     similarity: Tensor
@@ -41,21 +41,21 @@ class ClassMap:
 
     @cached_property
     def blocks(self) -> BlockSimilarity | None:
-        """Similarity within superclasses against that between them, None where there is nothing to compare."""
+        """Similarity within and between superclasses; None if there is nothing to compare."""
         return block_similarity(self.similarity, self.groups) if self.groups else None
 
 
 def class_map(memory: DistilledMemory, order: Order | None = None, classes: Sequence[str] | None = None) -> ClassMap:
-    """Similarities of a memory's mean coefficients.
+    """Cosine similarities of a memory's mean coefficients.
 
     Args:
-        memory: With addressing matrices.
+        memory: A memory with addressing matrices.
         order: "superclass" for blocks of CIFAR-100's superclasses, "given" for the order of `classes`, or of the
-            labels; None takes the first where all names are CIFAR-100's.
-        classes: Names of the classes that are shown, None for all.
+            labels; by default "superclass" if all names are CIFAR-100's.
+        classes: Names of the shown classes, by default all.
 
     Raises:
-        UserError: If the memory has no addressing, or a class is not there, or has no superclass.
+        UserError: If the memory has no addressing matrices, or a class is unknown or has no superclass.
     """
     if memory.description.kind == "pixel":
         raise UserError("the classes of a pixel memory share no bases, so there is no similarity of coefficients")
@@ -75,10 +75,10 @@ def class_map(memory: DistilledMemory, order: Order | None = None, classes: Sequ
 
 
 def class_places(memory: DistilledMemory, classes: Sequence[str]) -> list[int]:
-    """Labels of some classes of a memory.
+    """Labels of named classes of a memory.
 
     Raises:
-        UserError: If there is no such class, or one is named twice.
+        UserError: If a class is unknown or named twice.
     """
     for name in classes:
         if name not in memory.class_names:
@@ -91,14 +91,10 @@ def class_places(memory: DistilledMemory, classes: Sequence[str]) -> list[int]:
 
 @styled()
 def similarity_figure(classes: ClassMap, title: str) -> Figure:
-    """Draw a similarity map: blue is -, white 0, red +; blocks of superclasses are framed.
+    """Draw a similarity map: blue negative, white 0, red positive; superclasses are framed.
 
-    The colours reach to the largest similarity of two classes, in steps of 0.1, so that faint maps can be read; the
-    diagonal, which is 1, may lie beyond them.
-
-    Args:
-        classes: What to draw.
-        title: Of the figure.
+    The colour range ends at the largest similarity of two classes, rounded up to 0.1, so that faint maps are legible;
+    the diagonal, which is 1, may exceed it.
     """
     count = len(classes.names)
     cell = min(_LARGEST_CELL, max(_SMALLEST_CELL, _MAP / count))
@@ -109,7 +105,7 @@ def similarity_figure(classes: ClassMap, title: str) -> Figure:
     figure = new_figure(max(cell * count + labels + group_labels + 1.2, 4.2), max(cell * count + labels, 1.6) + 0.8)
     axes = figure.subplots()
     limit = _limit(classes.similarity)
-    # cells as shapes, not as a picture that a PDF viewer may blur; lines of their own colour close the gaps
+    # vector cells, as PDF viewers may blur images; edges of the same colour close the gaps
     mesh = axes.pcolormesh(
         classes.similarity.cpu().numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="face", linewidth=0.05
     )
@@ -126,16 +122,12 @@ def similarity_figure(classes: ClassMap, title: str) -> Figure:
     bar = figure.colorbar(mesh, ax=axes, shrink=0.6, aspect=30, pad=0.02, extend="max" if limit < 1 else "neither")
     bar.set_label("cosine similarity of mean coefficients")
     bar.outline.set_visible(False)
-    figure.suptitle("\n".join([title, *_said(classes.blocks)]), fontsize=9)
+    figure.suptitle(title if classes.blocks is None else f"{title}\n{describe(classes.blocks)}", fontsize=9)
     return figure
 
 
-def _said(blocks: BlockSimilarity | None) -> list[str]:
-    return [] if blocks is None else [describe(blocks)]
-
-
 def describe(blocks: BlockSimilarity) -> str:
-    """What a comparison found, in a line."""
+    """The comparison in one line."""
     return (
         f"mean similarity {blocks.within:z.2f} within superclasses, {blocks.between:z.2f} between "
         f"(p = {blocks.p_value:.4f}, {blocks.permutations:,} permutations)"
@@ -143,14 +135,13 @@ def describe(blocks: BlockSimilarity) -> str:
 
 
 def _limit(similarity: Tensor) -> float:
-    # the largest absolute similarity of two classes, rounded up to a tenth
     others = similarity[~torch.eye(len(similarity), dtype=torch.bool)]
     largest = float(others.abs().max()) if len(others) else 1.0
     return min(1.0, max(0.1, -(-round(largest * 1000) // 100) / 10))
 
 
 def _group_size(size: float) -> float:
-    return min(8.0, size * 1.25)  # one name for five rows: room for larger letters
+    return min(8.0, size * 1.25)  # larger: one name spans five rows
 
 
 def _write(axes: Axes, similarity: Tensor, limit: float) -> None:

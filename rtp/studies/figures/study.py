@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from rtp.errors import UserError
-from rtp.studies.figures.points import Chart, Point, axes_of, chart, distilled_and_others, grouped, over_seeds
+from rtp.studies.figures.points import Chart, Point, axes_of, chart, distilled_and_others, over_seeds
 from rtp.studies.figures.published import Published, in_order, published
 from rtp.studies.figures.style import COLOURS, GREY, MARKERS, new_figure, shown_name, styled, text_width
-from rtp.studies.table import Row
+from rtp.studies.table import Row, grouped
 
 ARCHITECTURES = "architectures"
 """The study whose settings are architectures to distil on, each tested on several."""
