@@ -22,30 +22,25 @@ LabelledImages = tuple[Tensor, Tensor]
 
 
 class ImageDataModule(LightningDataModule, ABC):
-    """Labelled images of one size, kept as one tensor a split on the training device.
+    """Labelled images of one size, one tensor per split on the training device.
 
-    A concrete class defines `class_names` and `image_shape` (class attributes or properties), `load` and,
-    where files must be fetched, `prepare_data`.
-
-    The training set is split into a training and a validation part, and the normalisation is fitted on the
-    training part alone. The test set is read by `setup("test")` alone.
+    A concrete class defines `class_names` and `image_shape` (class attributes or properties), `load` and, if files
+    must be downloaded, `prepare_data`. The normalisation is fitted on the training images without the validation
+    images. Only `setup("test")` reads the test set.
 
     Args:
         root: Folder of the data sets; by default the environment variable RTP_DATA_DIR, or else `./data`.
         validation_fraction: Part of the training images of each class kept for validation, in (0, 1).
-        real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the
-            authors' code).
+        real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the authors' code).
         classes_per_step: Classes sampled in an outer step (Y' of algorithm 1), null for all of them.
-        zca: Regularisation of ZCA, positive (the authors: 0.1 for CIFAR, 100 for SVHN); null standardises
-            each channel instead.
+        zca: Regularisation of ZCA, positive (the authors: 0.1 for CIFAR, 100 for SVHN); null standardises each channel.
         seed: Seed of the split and of the outer batches, at least 0.
         batch_size: Images in one evaluation batch, at least 1.
 
     Attributes:
-        name: Short lower-case name of the data, e.g. `cifar10`; a class attribute, or else made from the
-            class name.
-        class_groups: Sets of classes that take turns in outer steps, for a module that learns task by task; None, as
-            it is at first, for one of all classes.
+        name: Short lower-case name of the data, e.g. `cifar10`; by default derived from the class name.
+        class_groups: Class sets that take turns in outer steps, for a module that learns task by task; None (initially)
+            for a single set of all classes.
 
     Raises:
         UserError: If an argument is out of its range.
@@ -101,13 +96,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def load(self, split: Split) -> LabelledImages:
-        """Read one of the official splits.
-
-        Args:
-            split: `"train"` or `"test"`.
-
-        Returns:
-            Images (n, C, H, W) uint8 and labels (n,) int64 in 0..num_classes-1, on the CPU.
+        """Read an official split: images (n, C, H, W) uint8 and labels (n,) int64 in 0..num_classes-1, on the CPU.
 
         Raises:
             DataError: If files are missing or damaged.
@@ -119,13 +108,10 @@ class ImageDataModule(LightningDataModule, ABC):
         return Path(self.root or os.environ.get("RTP_DATA_DIR") or "data").expanduser()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, split and normalise the training set, once; for the stage `"test"` the test set as well.
-
-        Args:
-            stage: `"fit"`, `"validate"`, `"test"` or `"predict"`.
+        """Read, split and normalise the training set, once; for the stage `"test"` also the test set.
 
         Raises:
-            DataError: If the data are missing, damaged or not fit for a stratified split.
+            DataError: If the data are missing, damaged or unfit for a stratified split.
         """
         if self._train_set is None:
             images, labels = self._load_checked("train")
@@ -139,7 +125,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def normalisation(self) -> Normalisation:
-        """The normalisation fitted on the training images, or the one that was set before `setup`."""
+        """The normalisation fitted on the training images, or one set before `setup`."""
         return self._ready(self._normalisation, "fit")
 
     @normalisation.setter
@@ -165,62 +151,40 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def num_floats(self) -> int:
-        """Floats of the whole training set, training and validation part together."""
+        """Floats of the training and validation images together."""
         return self.train_set[0].numel() + self.validation_set[0].numel()
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Normalise images.
-
-        Args:
-            images: (n, C, H, W) uint8.
-
-        Returns:
-            What networks see, (n, C, H, W) float32 on the device of `images`.
-        """
+        """Normalise uint8 images (n, C, H, W) to the float32 input of networks, on their device."""
         return normalised(images, self.normalisation)
 
     def to_pixels(self, images: Tensor) -> Tensor:
-        """Undo the normalisation, for display.
-
-        Args:
-            images: Normalised images, (n, C, H, W) floats.
-
-        Returns:
-            Pixels in [0, 1], (n, C, H, W) float32.
-        """
+        """Undo the normalisation for display: floats (n, C, H, W) to float32 pixels in [0, 1]."""
         return self.normalisation.invert(images.float()).clamp(0, 1)
 
     def train_dataloader(self) -> OuterBatches:
-        """One class-balanced batch of real images for each of `trainer.max_steps` outer steps, or endless.
+        """One class-balanced batch of real images for each of `trainer.max_steps` outer steps; endless without a limit.
 
-        A continued run starts at the batch that would have come next; each process of several has its own batches.
+        A resumed run starts at its next batch; each process draws its own batches.
         """
         length, start, rank = None, 0, 0
         if self.trainer is not None:
             if self.trainer.max_steps > 0:
                 length = self.trainer.max_steps * self.trainer.accumulate_grad_batches
             start, rank = self.trainer.fit_loop.total_batch_idx + 1, self.trainer.global_rank
-        return OuterBatches(
-            *self.train_set,
-            self.real_images_per_class,
-            self.classes_per_step,
-            self.seed,
-            length,
-            start,
-            rank,
-            self.class_groups,
-        )
+        per_class, groups = self.real_images_per_class, self.class_groups
+        return OuterBatches(*self.train_set, per_class, self.classes_per_step, self.seed, length, start, rank, groups)
 
     def val_dataloader(self) -> Batches[LabelledImages]:
-        """The validation set in order, `batch_size` images a batch; the whole of it in each process."""
+        """The whole validation set in order in each process, `batch_size` images per batch."""
         return self._in_order(self.validation_set)
 
     def test_dataloader(self) -> Batches[LabelledImages]:
-        """The test set in order, `batch_size` images a batch."""
+        """The test set in order, `batch_size` images per batch."""
         return self._in_order(self.test_set)
 
     def predict_dataloader(self) -> Batches[Tensor]:
-        """One batch, the labels 0..num_classes-1: to predict is to recall the images of every class."""
+        """One batch with the labels 0..num_classes-1: prediction recalls the images of every class."""
         return Batches([torch.arange(self.num_classes)])
 
     def _load_checked(self, split: Split) -> LabelledImages:
@@ -267,7 +231,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error of another library on one line, for use inside a DataError."""
+    """Another library's error message on one line, for use inside a DataError."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

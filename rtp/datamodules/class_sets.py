@@ -1,4 +1,4 @@
-"""Class sets that memories are distilled on, and the evaluation tasks and episodes that they are tested on."""
+"""Class sets for distillation, and the evaluation tasks and episodes for testing."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,7 @@ def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> 
     Args:
         num_classes: Number of classes.
         classes_per_task: Classes of a set, at least 2; divides `num_classes`.
-        seed: Seed of a random split, at least 0; None takes the classes in the order of their labels. The paper does
-            not say how it splits.
+        seed: Seed of a random split, at least 0; None keeps the order of the labels. The paper does not specify either.
 
     Returns:
         The class sets, each in ascending order.
@@ -65,27 +64,26 @@ def draw_across_sets(class_sets: ClassSets, ways: int, number: int, seed: int) -
 
 
 def draw_episode(labels: Tensor, ways: int, shots: int, number: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw a few-shot episode: random classes, some images of each as shots, and all their other images to test on.
+    """Draw a few-shot episode: random classes, some images of each as shots, and all their other images for testing.
 
     Args:
         labels: (n,) labels of the images to draw from.
         ways: Classes of the episode, k.
-        shots: Shots of a class.
+        shots: Shots per class.
         number: Number of the episode; each has its own random stream.
         seed: Seed of all episodes.
 
     Returns:
-        The classes (k,), indices of the shots (k, shots), and those of the other images of these classes (m,), class by
-        class; on the CPU.
+        On the CPU: classes (k,), indices of the shots (k, shots) and of the test images (m,), class by class.
 
     Raises:
-        UserError: If there are fewer classes than `ways`, or a class has no image left beside its shots.
+        UserError: If there are fewer classes than `ways`, or a class has no test image left.
     """
     present = labels.cpu()
-    check_ways(ways, len(present.unique()), "classes")
+    distinct = present.unique()
+    check_ways(ways, len(distinct), "classes")
     check_shots(present, shots)
     generator = torch.Generator().manual_seed(derived_seed(seed, ways, shots, number))
-    distinct = present.unique()
     classes = distinct[torch.randperm(len(distinct), generator=generator)[:ways]]
     members = [(present == label).nonzero().flatten() for label in classes]
     shuffled = [of_class[torch.randperm(len(of_class), generator=generator)] for of_class in members]
@@ -94,25 +92,13 @@ def draw_episode(labels: Tensor, ways: int, shots: int, number: int, seed: int) 
 
 
 def check_ways(ways: int, available: int, what: str) -> None:
-    """Refuse evaluation tasks and episodes of fewer than two classes, or of more than there are.
-
-    Raises:
-        UserError: If `ways` is not between 2 and `available`.
-    """
+    """Raise UserError unless an evaluation task or episode has 2 to `available` classes."""
     if not 2 <= ways <= available:
         raise UserError(f"ways is {ways}, but there are {available} {what}: choose a number from 2 to {available}")
 
 
 def check_shots(labels: Tensor, shots: int) -> None:
-    """Refuse more shots than leave an image of every class to test on.
-
-    Args:
-        labels: (n,) labels of the images that shots are drawn from.
-        shots: Shots of a class.
-
-    Raises:
-        UserError: If it is below 1, or the smallest class has no more images than shots.
-    """
+    """Raise UserError unless `shots` >= 1 and every class of `labels` (n,) has at least one more image to test on."""
     classes, counts = labels.unique(return_counts=True)
     least = int(counts.min())
     if not 1 <= shots < least:
@@ -124,15 +110,7 @@ def check_shots(labels: Tensor, shots: int) -> None:
 
 
 def renumbered(labels: Tensor, classes: Sequence[int]) -> Tensor:
-    """Number labels as the outputs of a network for some classes are numbered.
-
-    Args:
-        labels: (n,) labels, each of them one of `classes`.
-        classes: k classes, in the order of the network's outputs.
-
-    Returns:
-        (n,) labels in 0..k-1.
-    """
+    """Map labels (n,), all in `classes` of length k, to their positions there: the network's outputs 0..k-1."""
     places = torch.full((max(classes) + 1,), -1, device=labels.device)
     places[torch.tensor(classes, device=labels.device)] = torch.arange(len(classes), device=labels.device)
     return places[labels]
@@ -144,15 +122,7 @@ def members_of_classes(labels: Tensor, num_classes: int) -> list[Tensor]:
 
 
 def first_of_each_class(labels: Tensor, num: int) -> Tensor:
-    """Mark the first images of each class.
-
-    Args:
-        labels: (n,) labels in 0..k-1.
-        num: Images of a class to mark.
-
-    Returns:
-        (n,) truth values.
-    """
+    """Mask (n,) of the first `num` images of each class, from labels (n,) in 0..k-1."""
     one_hot = F.one_hot(labels)
     rank = (one_hot.cumsum(0) * one_hot).sum(1)  # 1 for the first image of its class
     return rank <= num

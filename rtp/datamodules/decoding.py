@@ -19,13 +19,7 @@ Source = tuple[str, Path | bytes]
 
 
 def open_image(source: Source) -> Image.Image:
-    """Open an image; its pixels are not decoded before they are used.
-
-    Args:
-        source: The image's name and file.
-
-    Returns:
-        The image, to be closed by the caller.
+    """Open an image without decoding its pixels; the caller closes it.
 
     Raises:
         DataError: If this is not an image.
@@ -38,14 +32,11 @@ def open_image(source: Source) -> Image.Image:
 
 
 def shape_of(image: Image.Image, image_size: int | None) -> tuple[int, int, int]:
-    """The shape that `read_images` gives to images like this one.
+    """Channels (1 for grey images, 3 for all others), height and width of an image as `read_images` returns it.
 
     Args:
         image: A grey or colour image.
         image_size: Height and width after resizing, in pixels; None keeps the image's own.
-
-    Returns:
-        Channels (1 for grey images, 3 for all others), height and width.
     """
     width, height = image.size if image_size is None else (image_size, image_size)
     return 1 if image.mode in GREY_MODES else 3, height, width
@@ -56,16 +47,15 @@ def read_images(sources: Iterable[Source], shape: tuple[int, int, int], resize: 
 
     Args:
         sources: The images.
-        shape: Channels (1: grey, 3: colour), height and width; images are converted to that number of
-            channels.
-        resize: Whether images of another size are resized until they cover that size (bilinear, smoothed) and
-            cropped at the centre; without it they are refused.
+        shape: Channels (1: grey, 3: colour; images are converted), height and width.
+        resize: Whether images of another size are resized to cover that size (bilinear, antialiased) and cropped at the
+            centre; otherwise they raise an error.
 
     Returns:
         The images, (n, C, H, W) uint8.
 
     Raises:
-        DataError: If an image cannot be decoded or has another size, or if there is none.
+        DataError: If an image cannot be decoded or has another size, or there are no images.
     """
     channels, height, width = shape
     images = []

@@ -1,4 +1,4 @@
-"""Splits of a labelled image set and the batches that are drawn from it; nothing here knows Lightning."""
+"""Splits of a labelled image set and the batches drawn from it, independent of Lightning."""
 
 from collections.abc import Iterator, Sequence
 from typing import Generic, Literal, TypeVar
@@ -12,7 +12,7 @@ from rtp.errors import UserError
 Split = Literal["train", "test"]
 Batch = TypeVar("Batch")
 
-# The share that tutorials use, and the first seed. Neither ever changes, or results could not be compared.
+# The usual test fraction, and the first seed. Neither may change, or results could not be compared.
 TEST_FRACTION = 0.2
 TEST_SEED = 0
 
@@ -22,13 +22,12 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
     Args:
         labels: Class of every image, (n,) integers.
-        fraction: Part of each class in the second part, in (0, 1). The number of images is rounded to the
-            nearest one, and both parts get at least one image of every class with two images or more; the
-            only image of a class goes to the first part.
-        seed: Seed of the draw; the same labels and the same seed give the same split.
+        fraction: Part of each class in the second part, in (0, 1). The number of images is rounded, but both parts get
+            at least one image of every class with two or more; the only image of a class goes to the first part.
+        seed: Seed of the draw; the same labels and seed give the same split.
 
     Returns:
-        The indices of the first part and of the second, int64, each in ascending order.
+        The int64 indices of the first and of the second part, each in ascending order.
     """
     generator = torch.Generator().manual_seed(seed)
     in_second = torch.zeros(len(labels), dtype=torch.bool)
@@ -40,15 +39,9 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
 
 def fixed_split(images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-    """One side of the stratified split for data without an official test set; always the same one.
+    """The training or test part of images (n, C, H, W) and labels (n,) without an official test set.
 
-    Args:
-        images: All images, (n, C, H, W).
-        labels: Their classes, (n,) integers.
-        split: The side wanted.
-
-    Returns:
-        The images and labels of that side, in their original order.
+    The stratified split is always the same, and the order of the images stays.
     """
     train, test = stratified_split(labels, TEST_FRACTION, TEST_SEED)
     chosen = train if split == "train" else test
@@ -56,11 +49,7 @@ def fixed_split(images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, T
 
 
 class Batches(Generic[Batch]):
-    """A fixed sequence of batches as one data loader; Lightning takes a plain list for several loaders.
-
-    Args:
-        batches: The batches, in order.
-    """
+    """A fixed sequence of batches as one data loader; Lightning takes a plain list for several loaders."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
         self._batches = batches
@@ -75,21 +64,21 @@ class Batches(Generic[Batch]):
 class OuterBatches:
     """Class-balanced batches of real images, one for each outer step (algorithm 1, lines 4 and 14).
 
-    Batch number `step` depends on `seed`, `step` and `rank` alone, so a continued run needs only the number of its
-    next batch. A new iteration continues where the last one stopped.
+    Batch number `step` depends only on `seed`, `step` and `rank`, so a resumed run needs only the number of its next
+    batch. A new iteration continues after the last batch drawn.
 
     Args:
         images: Real images, (n, C, H, W), on any device.
-        labels: Their classes, (n,) int64 on the same device; 0 to the largest label all occur.
-        images_per_class: Images of each sampled class in a batch (m), at least 1. They are drawn without
-            replacement, from a class with fewer images with replacement.
-        classes_per_step: Classes in a batch (k), drawn without replacement; None takes all of them.
+        labels: Their classes, (n,) int64 on the same device; every class from 0 to the largest label occurs.
+        images_per_class: Images of each sampled class in a batch (m), at least 1; drawn without replacement, or with
+            replacement from a class with fewer images.
+        classes_per_step: Classes in a batch (k), drawn without replacement; None takes all.
         seed: Seed of the draws, at least 0.
         length: Number of the batch to stop before; None for endless batches.
         start: Number of the first batch.
-        rank: Number of the process among those that train together, each of which has batches of its own.
-        class_groups: Sets of classes that take turns: batch number `step` is drawn from the classes of group
-            `step mod G` alone, in every process. None for one group of all classes.
+        rank: Rank of the process; each draws its own batches.
+        class_groups: Class sets that take turns: in every process, batch number `step` is drawn from group
+            `step mod G`. None for one group of all classes.
 
     Raises:
         UserError: If `classes_per_step` is not between 1 and the number of classes (of the smallest group).
@@ -126,14 +115,7 @@ class OuterBatches:
             )
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Draw batch number `step`.
-
-        Args:
-            step: Number of the batch, at least 0.
-
-        Returns:
-            Images (k * m, C, H, W) and labels (k * m,), the classes in ascending order.
-        """
+        """Draw batch number `step` >= 0: images (k * m, C, H, W) and labels (k * m,), classes in ascending order."""
         # NumPy mixes the numbers into its 128-bit state; torch's CPU generator would keep 32 bits of a seed.
         generator = np.random.default_rng([self._seed, step, self._rank])
         group = self._groups[step % len(self._groups)]
@@ -156,21 +138,18 @@ class OuterBatches:
         return self._length
 
     def state_dict(self) -> dict[str, int]:
-        """What the batches are drawn from, for Lightning's checkpoint.
+        """The seed and number of images, for Lightning's checkpoint.
 
-        The number of the next batch is not there: Lightning fetches one ahead of endless batches, so it alone knows
-        which of them have been used.
+        The number of the next batch is not included: Lightning prefetches one of endless batches, so only it knows
+        which have been used.
         """
         return {"seed": self._seed, "images": len(self._labels)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Check that a continued run has its own batches.
-
-        Args:
-            state: What `state_dict` returned.
+        """Check that a resumed run has the same batches.
 
         Raises:
-            UserError: If they were drawn with another seed or from another number of images.
+            UserError: If `state` has another seed or number of images.
         """
         if state != self.state_dict():
             raise UserError(

@@ -1,4 +1,4 @@
-"""Opening checkpoints, choosing the one to continue from, and the configuration that they carry."""
+"""Loading checkpoints, finding the one to resume from, and the configuration they contain."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +13,14 @@ from rtp.runs.checkpoint_io import LAST, PREVIOUS
 CONFIG_KEY = "rtp_config"
 """Where a checkpoint holds the resolved configuration, as YAML text."""
 RESUMED = ("global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
-"""What Lightning puts into a checkpoint to resume from it, beside the module's tensors."""
+"""Lightning's entries of a checkpoint for resuming, besides the module's tensors."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Open a checkpoint without running any code that it may hold.
-
-    Args:
-        path: A checkpoint of Lightning's.
+    """Load a Lightning checkpoint without executing any code in it.
 
     Raises:
-        UserError: If the file is missing, truncated or something else; it names a good one of the same folder.
+        UserError: If the file is missing, truncated or no checkpoint; names a good one of the same folder.
     """
     try:
         return _load(path)
@@ -32,14 +29,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def checkpoint_config(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The configuration that a checkpoint carries, without what belongs to the machine it was written on.
+    """The machine-independent configuration in a checkpoint: seed, model, data, evaluation and pictures, keys sorted.
 
     Args:
         path: The checkpoint's file, for messages.
         checkpoint: Its content.
-
-    Returns:
-        The seed, model, data, evaluation and pictures, with sorted keys.
 
     Raises:
         UserError: If the checkpoint is not from rtp.
@@ -48,20 +42,14 @@ def checkpoint_config(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{path} was not written by `rtp fit`: give its configuration with --config")
     config = yaml.safe_load(checkpoint[CONFIG_KEY])
     kept = {key: config[key] for key in ("seed_everything", "model", "data", "evaluation", "pictures")}
-    return yaml.safe_load(yaml.safe_dump(kept))  # sorted: the same run gives the same file, whoever wrote its options
+    return yaml.safe_load(yaml.safe_dump(kept))  # sorted, whatever the order of the options
 
 
 def steps_done(path: Path) -> int:
-    """Check that a run can be resumed from a checkpoint.
-
-    Args:
-        path: A checkpoint that `rtp fit` wrote.
-
-    Returns:
-        The outer steps that were done.
+    """Check that a run can be resumed from a checkpoint, and return its outer steps.
 
     Raises:
-        UserError: If the file is missing, truncated or not from `rtp fit`; it names a good one of the same folder.
+        UserError: If the file is missing, truncated or not from `rtp fit`; names a good one of the same folder.
     """
     checkpoint = load_checkpoint(path)
     if missing := [key for key in (*RESUMED, CONFIG_KEY) if key not in checkpoint]:
@@ -76,7 +64,7 @@ def last_checkpoint(folders: Sequence[Path]) -> tuple[Path, int, str]:
         folders: Folders of runs, the newest first.
 
     Returns:
-        The file, the outer steps that were done, and what is wrong with a damaged `last.ckpt`, or nothing.
+        The file, its outer steps, and the error of a damaged `last.ckpt` or "".
 
     Raises:
         UserError: If no folder has a checkpoint yet, or both of the first folder that has one are damaged.
@@ -102,7 +90,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise UserError(f"there is no checkpoint {str(path)!r}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the unpickler or the zip reader stumbles over
+    except Exception as error:  # any error of the unpickler or the zip reader
         raise UserError(f"{path} is damaged or not a checkpoint ({type(error).__name__})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is not a checkpoint")
@@ -110,7 +98,6 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _advice(path: Path) -> str:
-    """Which file to use instead of a damaged one."""
     for other in (path.with_name(LAST), path.with_name(PREVIOUS)):
         try:
             checkpoint = _load(other)

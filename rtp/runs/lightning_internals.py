@@ -1,4 +1,4 @@
-"""Private names of Lightning and what it is built on: each in one place, with a test that notices a renaming."""
+"""Private names of Lightning and jsonargparse: each in one place, with a test that notices a renaming."""
 
 from argparse import Action
 from typing import Any
@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 
 def attached_trainer(module: L.LightningModule) -> L.Trainer | None:
-    """The trainer of a module, or None where it has none; `module.trainer` raises an error there."""
+    """The trainer of a module or None, where `module.trainer` raises an error."""
     return module._trainer
 
 
@@ -32,18 +32,12 @@ def finds_unused_parameters(strategy: DDPStrategy) -> bool:
 
 
 def event_writer(logger: TensorBoardLogger) -> Any:
-    """The writer of TensorBoard's event file, which takes summaries that are no point of a curve."""
+    """The writer of TensorBoard's event file, for summaries other than scalars."""
     return logger.experiment._get_file_writer()
 
 
 def setting(cli: LightningCLI, config: Any, name: str) -> Any:
-    """A setting of the chosen subcommand, or None.
-
-    Args:
-        cli: The command line.
-        config: Its `config`, or `config_init` with the instances.
-        name: The option.
-    """
+    """The chosen subcommand's option `name`, or None; `config` is the CLI's `config` or `config_init` (instances)."""
     return cli._get(config, name)
 
 

@@ -1,4 +1,4 @@
-"""Settings that all runs share, whether they are started from the command line or from a program."""
+"""Settings of all runs, from the command line or a program."""
 
 import logging
 import warnings
@@ -23,13 +23,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 def outer_steps(trainer: L.Trainer) -> int:
-    """Outer steps that a run has done: updates of the memory or, with manual optimisation, minibatches.
+    """Outer steps finished before the current one: updates of the memory or, with manual optimisation, minibatches.
 
-    With manual optimisation Lightning counts each of several updates of a minibatch as a step. During a step, this is
-    the number of steps before it.
-
-    Args:
-        trainer: The run's trainer.
+    With manual optimisation Lightning counts each of several updates of a minibatch as a step.
     """
     if trainer.lightning_module.automatic_optimization:
         return trainer.global_step
@@ -38,10 +34,9 @@ def outer_steps(trainer: L.Trainer) -> int:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's remarks on the machine and on other products, but not its warnings.
+    """Silence Lightning's info messages and three irrelevant warnings, but no others.
 
-    Three warnings that mean nothing here are silenced too: the run folder exists before its checkpoints, and torch 2.15
-    deprecates what it and lightning 2.6 use.
+    The run folder exists before its checkpoints, and torch 2.15 deprecates what it and lightning 2.6 use.
     """
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

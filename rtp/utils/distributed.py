@@ -17,11 +17,7 @@ def rank_and_world_size() -> tuple[int, int]:
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:
-    """Mean of a tensor over all processes, detached; every process has to call this.
-
-    Args:
-        value: A tensor of the same shape on every process, on the training device.
-    """
+    """Detached mean over all processes, which all call this with one shape, on the training device."""
     mean = value.detach().clone()
     _, world_size = rank_and_world_size()
     if world_size > 1:
@@ -31,11 +27,7 @@ def mean_over_ranks(value: Tensor) -> Tensor:
 
 
 def all_gather(value: Value) -> list[Value]:
-    """Collect a value from every process, in the order of ranks; every process has to call this.
-
-    Args:
-        value: Anything that can be pickled; None is collected too.
-    """
+    """Collect a picklable value, None included, from every process by rank; every process must call this."""
     _, world_size = rank_and_world_size()
     if world_size == 1:
         return [value]
@@ -45,20 +37,12 @@ def all_gather(value: Value) -> list[Value]:
 
 
 def shard_indices(count: int) -> range:
-    """Indices that this process works on: rank, rank + N, rank + 2N, ... of N processes.
-
-    Args:
-        count: Indices of all processes together.
-    """
+    """This process's indices below `count`: rank, rank + N, rank + 2N, ... of N processes."""
     rank, world_size = rank_and_world_size()
     return range(rank, count, world_size)
 
 
 def interleave(parts: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Undo `shard_indices`: merge the results of all processes in the order of their indices.
-
-    Args:
-        parts: Part r holds the results of r, r + N, r + 2N, ... of N parts.
-    """
+    """Undo `shard_indices`: merge N parts, of which part r holds the results of r, r + N, r + 2N, ..."""
     count = sum(len(part) for part in parts)
     return tuple(parts[number % len(parts)][number // len(parts)] for number in range(count))

@@ -18,27 +18,24 @@ MANIFEST = "export.json"
 
 
 def cache_dir() -> Path:
-    """The folder of what is kept between runs: `$XDG_CACHE_HOME/rtp`, or `~/.cache/rtp`."""
+    """The folder of files cached between runs: `$XDG_CACHE_HOME/rtp`, or `~/.cache/rtp`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rtp"
 
 
 @contextmanager
 def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = False) -> Iterator[BinaryIO]:
-    """Write a file so that a reader finds the old one or the new one, whole, whenever the process is killed.
+    """Write a file so that readers find the whole old or new file, even if the process is killed.
 
-    The content is written to another name in the same folder, synced to disk and renamed.
+    The content is written under another name in the same folder, synced to disk and renamed.
 
     Args:
-        path: The file; its folder is made where it is missing.
-        previous: Where the file that is replaced is kept; by default it is not.
+        path: The file; its folder is created if missing.
+        previous: Where to keep the replaced file; by default it is not kept.
         shared: Whether other processes may write the same file at the same time. The temporary name is then unique;
-            otherwise it is `path` with `.part`, so that what a killed process left is overwritten by the next write.
-
-    Yields:
-        The file to write to.
+            otherwise it is `path` with `.part`, so that the next write overwrites the remains of a killed process.
 
     Raises:
-        OSError: If the file cannot be written; what was there stays.
+        OSError: If the file cannot be written; the old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".rtp-{secrets.token_hex(8)}.part" if shared else f"{path.name}.part")
@@ -58,29 +55,17 @@ def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = Fal
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON atomically.
-
-    Args:
-        path: The file; its folder is made where it is missing.
-        content: Plain values.
-    """
+    """Write plain values as JSON, atomically; the folder is created if missing."""
     with atomic_write(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
 @contextmanager
 def new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
-    """Write a file that a user named, atomically.
-
-    Args:
-        path: The file; the folders above are made.
-        overwrite: Whether an existing file is replaced.
-
-    Yields:
-        The file to write to.
+    """Write a file that a user named, atomically; the folders above are created.
 
     Raises:
-        UserError: If there is a file already, or a folder, or it cannot be written.
+        UserError: If it is a folder, exists already without `overwrite`, or cannot be written.
     """
     if path.is_dir():
         raise UserError(f"{str(path)!r} is a folder: give the name of a file")
@@ -91,15 +76,14 @@ def new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
 
 
 def write_folder(path: Path, overwrite: bool, fill: Callable[[Path], object]) -> None:
-    """Write a folder beside its place, and rename it once it is whole.
+    """Write a folder under a temporary name and rename it once complete.
 
-    A file `export.json` in it lists the others. `overwrite` replaces a folder that has nothing else in it: what
-    somebody added is never deleted.
+    Its file `export.json` lists the others. Files that somebody added are never deleted.
 
     Args:
-        path: The folder; those above are made.
-        overwrite: Whether a folder of an earlier export is replaced.
-        fill: Fills the folder it is given.
+        path: The folder; those above are created.
+        overwrite: Whether to replace an earlier export that contains nothing else.
+        fill: Writes the files into the folder it is given.
 
     Raises:
         UserError: If something else exists there, or the folder cannot be written.
@@ -126,14 +110,9 @@ def write_folder(path: Path, overwrite: bool, fill: Callable[[Path], object]) ->
 
 @contextmanager
 def locked(file: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock that other processes respect.
+    """Hold a lock between processes and yield whether this process holds it; `wait` blocks until it does.
 
-    Args:
-        file: The lock's file; made, with its folder, where it is missing.
-        wait: Whether to wait until no other process holds it.
-
-    Yields:
-        Whether this process holds it. A process that ends, in whichever way, releases its locks.
+    The lock's file and folder are created if missing. A process that ends, even killed, releases its locks.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
@@ -146,7 +125,7 @@ def locked(file: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the new names to disk: a file's own fsync does not."""
+    """Sync the new names to disk, which a file's own fsync does not."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -155,7 +134,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _check_exported(folder: Path) -> None:
-    """Refuse to replace a folder that holds anything but an earlier export."""
     if folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{str(folder)!r} is no folder of an earlier export: choose another name")
     try:

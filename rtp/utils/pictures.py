@@ -15,13 +15,9 @@ _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
 
 
 def image_grid(rows: Sequence[Tensor]) -> Tensor:
-    """Lay images out in rows.
+    """Lay out rows of n images each, (n, C, H, W) in [0, 1], as one image (3, height, width) in [0, 1].
 
-    Args:
-        rows: Images (n, C, H, W) of each row, the same n in each, values in [0, 1].
-
-    Returns:
-        (3, height, width), values in [0, 1]; small images are enlarged by a whole factor.
+    Small images are enlarged by an integer factor.
     """
     images = torch.cat(list(rows))
     factor = -(-_LEAST_SIDE // images.shape[-1])
@@ -30,49 +26,34 @@ def image_grid(rows: Sequence[Tensor]) -> Tensor:
 
 
 def stretched(images: Tensor) -> Tensor:
-    """Scale each image's values to [0, 1]: bases have no natural scale.
-
-    Args:
-        images: (n, C, H, W) of any range.
-    """
+    """Scale each of the images (n, C, H, W), of any range, to [0, 1]: bases have no natural scale."""
     low = images.amin((1, 2, 3), keepdim=True)
     high = images.amax((1, 2, 3), keepdim=True)
     return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)
 
 
 def within_range(images: Tensor) -> Tensor:
-    """Reduce the contrast of images that leave [0, 1], each as much as it needs: learned images are unbounded.
+    """Bring learned, unbounded images (n, C, H, W) into [0, 1].
 
-    Args:
-        images: (n, C, H, W), pixels that may lie outside [0, 1].
-
-    Returns:
-        Images in [0, 1]. Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped;
-        an image that fits already is unchanged.
+    Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped; an image within [0, 1]
+    is unchanged.
     """
     distance = (images - 0.5).flatten(1).abs().quantile(0.98, dim=1) / 0.5
     return ((images - 0.5) / distance.clamp_min(1).view(-1, 1, 1, 1) + 0.5).clamp(0, 1)
 
 
 def class_similarity(coefficients: Tensor) -> Tensor:
-    """Cosine similarity of the classes' mean coefficients, figure 3.
+    """Cosine similarity (C, C), in [-1, 1], of the classes' mean coefficients, figure 3.
 
     Args:
         coefficients: (C, r, K): v = y^T A_i of each class and slot; the mean over slots is the paper's v-bar.
-
-    Returns:
-        (C, C) with values in [-1, 1].
     """
     mean = F.normalize(coefficients.mean(1), dim=1)
     return mean @ mean.T
 
 
 def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Draw a similarity matrix with its class names: blue is -1, white 0, red 1.
-
-    Args:
-        similarity: (C, C) with values in [-1, 1].
-        class_names: C names, in the matrix's order.
+    """Draw a similarity matrix (C, C) in [-1, 1] with its C class names: blue is -1, white 0, red 1.
 
     Returns:
         (3, height, width), values in [0, 1].
@@ -81,7 +62,7 @@ def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
     side = _CELL * len(class_names)
     width = max(int(font.getlength(name)) for name in class_names)
     canvas = Image.new("RGB", (width + _MARGIN + side, width + _MARGIN + side), "white")
-    columns = Image.new("RGB", (width, side), "white")  # the names above the columns, still lying
+    columns = Image.new("RGB", (width, side), "white")  # the names above the columns, before rotation
     for place, name in enumerate(class_names):
         middle = place * _CELL + _CELL // 2
         ImageDraw.Draw(canvas).text((width, width + _MARGIN + middle), name, "black", font, anchor="rm")

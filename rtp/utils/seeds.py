@@ -1,4 +1,4 @@
-"""Random streams derived from where they are used, so that resuming a run needs no stored generator state."""
+"""Random streams derived from their place of use, so that resuming a run needs no stored generator state."""
 
 import random
 
@@ -20,11 +20,7 @@ def derived_seed(seed: int, *path: int) -> int:
 
 
 def seed_generators(seed: int) -> None:
-    """Seed the global random generators of torch (all devices), NumPy and Python.
-
-    Args:
-        seed: In [0, 2**32).
-    """
+    """Seed the global random generators of torch (all devices), NumPy and Python; `seed` in [0, 2**32)."""
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)

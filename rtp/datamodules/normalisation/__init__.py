@@ -1,4 +1,4 @@
-"""What is done to pixels before a network sees them, and how it is undone; nothing here knows Lightning."""
+"""Normalisation of pixels and its inverse, independent of Lightning."""
 
 from rtp.datamodules.normalisation.base import Normalisation, Standardisation, fit_standardisation, normalised
 from rtp.datamodules.normalisation.zca import ZCA, fit_zca, load_or_fit_zca

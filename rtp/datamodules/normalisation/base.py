@@ -1,4 +1,4 @@
-"""The interface of a normalisation, and the plain one: each channel standardised."""
+"""The interface of normalisations, and the standardisation of each channel."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,15 +45,7 @@ class Standardisation:
 
 
 def normalised(images: Tensor, normalisation: Normalisation) -> Tensor:
-    """Normalise raw images, a chunk at a time.
-
-    Args:
-        images: (n, C, H, W) uint8.
-        normalisation: As fitted on the training images.
-
-    Returns:
-        What networks see, (n, C, H, W) float32 on the device of `images`.
-    """
+    """Normalise uint8 images (n, C, H, W) in chunks, to float32 on their device."""
     result = torch.empty(images.shape, device=images.device)
     for target, chunk in zip(torch.split(result, CHUNK), torch.split(images, CHUNK), strict=True):
         target.copy_(normalisation.apply(chunk.float() / 255))
@@ -61,15 +53,11 @@ def normalised(images: Tensor, normalisation: Normalisation) -> Tensor:
 
 
 def fit_standardisation(images: Tensor) -> Standardisation:
-    """Measure the mean and the (population's) standard deviation of each channel.
+    """Compute the mean and population standard deviation of each channel of uint8 images (n, C, H, W).
 
-    Args:
-        images: Training images, (n, C, H, W) uint8.
-
-    Returns:
-        The standardisation; a channel in which every pixel has one value keeps its scale (std 1).
+    A constant channel keeps its scale (std 1).
     """
-    # How often each of the 256 values occurs says all, exactly and without a float copy of the images.
+    # A histogram of the 256 values is exact and needs no float copy of the images.
     counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
     values = torch.arange(256, dtype=torch.float64) / 255
     weights = counts / counts.sum(1, keepdim=True)  # (C, 256)

@@ -68,8 +68,7 @@ class ZCA:
     def invert(self, images: Tensor) -> Tensor:
         """Map whitened images (n, C, H, W) back to pixels.
 
-        `apply` loses the mean and the norm of each image, so all images get the mean ones of the training
-        images: patterns and colours come back, the brightness and the contrast of the single image do not.
+        `apply` loses the mean and norm (brightness and contrast) of each image, so all get the training set's averages.
         """
         pixels = images.flatten(1) @ self.colouring.to(images) * self.norm.to(images) + self.mean.to(images)
         return pixels.view_as(images)
@@ -86,11 +85,7 @@ def fit_zca(images: Tensor, reg: float) -> ZCA:
 
     Args:
         images: Training images with pixels in [0, 1], (n, C, H, W) floats on the CPU.
-        reg: Regularisation in units of the mean eigenvalue, positive; the authors take 0.1 for CIFAR, 100 for
-            SVHN.
-
-    Returns:
-        The fitted whitening.
+        reg: Regularisation in units of the mean eigenvalue, positive; the authors take 0.1 for CIFAR, 100 for SVHN.
 
     Raises:
         UserError: If `reg` is not positive.
@@ -112,17 +107,12 @@ def fit_zca(images: Tensor, reg: float) -> ZCA:
 
 
 def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
-    """Read the whitening of these images from the cache, or fit it and write it there.
-
-    A damaged file is fitted again and replaced.
+    """Read the whitening of these images from the cache, or fit it and cache it; a damaged file is replaced.
 
     Args:
         images: Training images, (n, C, H, W) uint8 on the CPU.
         reg: Regularisation in units of the mean eigenvalue, positive.
-        cache_dir: Folder of the cache; created if it is not there.
-
-    Returns:
-        The fitted whitening.
+        cache_dir: Folder of the cache; created if missing.
 
     Raises:
         UserError: If `reg` is not positive or the cache cannot be written.

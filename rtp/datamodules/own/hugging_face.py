@@ -1,4 +1,4 @@
-"""Any labelled image data set that Hugging Face's library `datasets` reads, from the hub or from files."""
+"""Labelled image data sets that Hugging Face's library `datasets` reads, from the hub or from files."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,22 +20,20 @@ if TYPE_CHECKING:
 class HuggingFace(ImageDataModule):
     """A data set of the hub, or of local files in one of its formats (parquet, image folders, ...).
 
-    The classes are the names of the label column where it has names, or else its distinct values in the
-    training split, sorted. Images become grey (one channel) if the first training image is, otherwise colour
-    ones. Needs the extra `rtp[hf]`.
+    The classes are the names of the label column or, without names, its sorted distinct values in the training split.
+    All images become grey (one channel) if the first training image is, otherwise colour. Needs the extra `rtp[hf]`.
 
     Args:
-        path: Name of a data set on the hub, or a folder, absolute or relative to the data root (looked for
-            first), or the name of a format such as `parquet` together with `data_files`.
+        path: Name of a data set on the hub, or a folder, absolute or relative to the data root (tried first), or the
+            name of a format such as `parquet` together with `data_files`.
         name: Name of the configuration, for data sets that have several.
-        data_files: File pattern of each split, such as `train: train-*.parquet`; null takes all files of
-            `path`.
+        data_files: File pattern of each split, such as `train: train-*.parquet`; null takes all files of `path`.
         image_column: Column of the images.
         label_column: Column of the labels, numbers or strings.
         train_split: Name of the training split.
         test_split: Name of the test split.
-        image_size: Height and width in pixels: images are resized until they cover this square and cropped at
-            the centre. Null keeps them as they are, and then all must have one size.
+        image_size: Height and width in pixels: images are resized to cover this square and cropped at the centre.
+            Null keeps their size, which must then be the same for all.
         kwargs: The arguments of `ImageDataModule`.
 
     Raises:
@@ -66,7 +64,7 @@ class HuggingFace(ImageDataModule):
         self.name = Path(path).name.lower() or self.name
 
     def prepare_data(self) -> None:
-        """Download the data set, if it is not in the library's cache.
+        """Download the data set unless it is cached.
 
         Raises:
             DataError: If it cannot be found or read.
@@ -100,7 +98,6 @@ class HuggingFace(ImageDataModule):
 
     @cached_property
     def _label_values(self) -> list[int] | list[str]:
-        """The values in the label column, in the order of the classes."""
         train = self._split("train")
         names = getattr(train.features[self.label_column], "names", None)  # a ClassLabel has names
         return sorted(train.unique(self.label_column)) if names is None else list(range(len(names)))

@@ -15,27 +15,22 @@ from rtp.utils.checks import check_at_least
 
 
 class ImageFolder(ImageDataModule):
-    """Image files in `train/<class>/` and `test/<class>/`; the classes are sorted by their folders' names.
+    """Image files in `train/<class>/` and `test/<class>/`, the classes sorted by folder name.
 
-    Without a `test` folder, a fixed, stratified 20 % of the images in `train` is the test set. If all
-    training images are grey, all images become grey ones (one channel), otherwise colour ones.
+    Without a `test` folder, a fixed, stratified 20 % of the images in `train` is the test set. All images become grey
+    (one channel) if all training images are, otherwise colour.
 
     Args:
         folder: Folder that holds `train`, absolute or relative to the data root.
-        image_size: Height and width in pixels: images are resized until they cover this square and cropped at
-            the centre. Null keeps them as they are, and then all must have one size.
+        image_size: Height and width in pixels: images are resized to cover this square and cropped at the centre.
+            Null keeps their size, which must then be the same for all.
         kwargs: The arguments of `ImageDataModule`.
 
     Raises:
         UserError: If an argument is out of its range.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        image_size: int | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, folder: str, image_size: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_at_least("image_size", image_size, 1)
         self.folder = folder
@@ -88,7 +83,6 @@ class ImageFolder(ImageDataModule):
             ) from error
 
     def _samples(self, split: Split) -> list[tuple[str, int]]:
-        """Paths and labels of the image files of a split, sorted."""
         path = self._path(split)
         if unknown := set(self._classes(path)) - set(self.class_names):
             raise DataError(f"{path} holds classes that are not in train: {', '.join(sorted(unknown))}.")

@@ -1,4 +1,4 @@
-"""Images that a Python program has at hand as a torch data set."""
+"""Images of a torch data set."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,17 +18,17 @@ from rtp.errors import DataError, UserError
 
 
 class TorchDataset(ImageDataModule):
-    """Any torch data set of (image, label) pairs with a length, read once into memory.
+    """A torch data set of (image, label) pairs with a length, read once into memory.
 
     Images are PIL images or tensors (C, H, W) of one size, uint8 or floats in [0, 1]; they are kept as 8-bit pixels,
-    so a transform that draws at random draws once. Labels are integers from 0. If the first PIL image is grey, all
-    become grey ones (one channel), otherwise colour ones.
+    so a random transform is applied only once. Labels are integers from 0. All PIL images become grey (one channel) if
+    the first image is a grey one, otherwise colour.
 
     Args:
         train: The training images.
         test: The test images; without them the data module has no test split.
-        class_names: Names of the classes, in the order of the labels; by default the data set's own attribute
-            `classes`, as torchvision's data sets have it, or else the labels as numbers.
+        class_names: Names of the classes, in the order of the labels; by default the data set's attribute `classes`
+            (as in torchvision), or else the labels as numbers.
         kwargs: The arguments of `ImageDataModule`.
 
     Raises:
@@ -78,16 +78,10 @@ class TorchDataset(ImageDataModule):
 
 
 def read_pairs(dataset: Dataset[Any]) -> LabelledImages:
-    """Read a data set of (image, label) pairs with a length into tensors.
-
-    Args:
-        dataset: Images and labels as `TorchDataset` takes them.
-
-    Returns:
-        Images (n, C, H, W) uint8 and labels (n,) int64.
+    """Read (image, label) pairs as `TorchDataset` takes them into images (n, C, H, W) uint8 and labels (n,) int64.
 
     Raises:
-        DataError: If there is none, or an image or a label is of another kind, size or range.
+        DataError: If there are no images, or an image or label is of another kind, size or range.
     """
     images: list[Tensor] = []
     labels: list[int] = []
@@ -110,7 +104,6 @@ def read_pairs(dataset: Dataset[Any]) -> LabelledImages:
 
 
 def _pixels(image: Any, grey: bool, name: str) -> Tensor:
-    """An image as (C, H, W) uint8."""
     if isinstance(image, Image.Image):
         return cast(Tensor, pil_to_tensor(image.convert("L" if grey else "RGB")))
     if not isinstance(image, Tensor) or image.ndim != 3:

@@ -25,9 +25,8 @@ MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 class TinyImageNet(ImageDataModule):
     """Tiny ImageNet, from `tiny-imagenet-200.zip` or the folder `tiny-imagenet-200/` in the data root.
 
-    The labels of the published test images are secret, so the 10,000 labelled validation images are the test
-    set, as in the paper. The classes are ordered by their WordNet ids; `class_names` reads their names from
-    the files.
+    The labels of the published test images are secret, so the 10,000 labelled validation images are the test set, as in
+    the paper. The classes are ordered by their WordNet ids; `class_names` reads their names from the files.
     """
 
     name = "tiny_imagenet"
@@ -35,11 +34,7 @@ class TinyImageNet(ImageDataModule):
     image_shape = (3, 64, 64)
 
     def prepare_data(self) -> None:
-        """Download the zip if there is neither zip nor folder.
-
-        Raises:
-            DataError: If the download fails.
-        """
+        """Download the zip if there is neither zip nor folder; raise DataError if that fails."""
         if not ((self.data_root / FOLDER).is_dir() or (self.data_root / ZIP).is_file()):
             try:
                 download_url(URL, self.data_root, ZIP, MD5)
@@ -53,19 +48,19 @@ class TinyImageNet(ImageDataModule):
     def class_names(self) -> tuple[str, ...]:
         """The first synonym of each class."""
         with self._files() as (_, read):
-            wnids = _lines(read("wnids.txt"))
-            names = dict(line.split("\t", 1) for line in _lines(read("words.txt")))
+            wnids = read("wnids.txt").decode().splitlines()
+            names = dict(line.split("\t", 1) for line in read("words.txt").decode().splitlines())
         return tuple(names[wnid].split(",")[0] for wnid in sorted(wnids))
 
     def load(self, split: Split) -> LabelledImages:
         """Read a split; see the base class."""
         with self._files() as (names, read):
-            classes = {wnid: label for label, wnid in enumerate(sorted(_lines(read("wnids.txt"))))}
+            classes = {wnid: label for label, wnid in enumerate(sorted(read("wnids.txt").decode().splitlines()))}
             if split == "train":
                 # train/<wnid>/images/<image>.JPEG
                 wnid_of = {name: PurePosixPath(name).parts[1] for name in names if name.startswith("train/")}
             else:
-                rows = [line.split("\t") for line in _lines(read("val/val_annotations.txt"))]
+                rows = [line.split("\t") for line in read("val/val_annotations.txt").decode().splitlines()]
                 wnid_of = {f"val/images/{row[0]}": row[1] for row in rows}
             images = read_images(((name, read(name)) for name in wnid_of), self.image_shape)
             return images, torch.tensor([classes[wnid] for wnid in wnid_of.values()])
@@ -90,7 +85,3 @@ class TinyImageNet(ImageDataModule):
                 f"{folder if folder.is_dir() else archive} is missing or damaged ({one_line(error)}): "
                 "delete it and run again to download it."
             ) from error
-
-
-def _lines(file: bytes) -> list[str]:
-    return file.decode().splitlines()

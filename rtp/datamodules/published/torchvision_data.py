@@ -1,4 +1,4 @@
-"""What the data sets that torchvision downloads and reads have in common."""
+"""Base class of the data sets that torchvision downloads and reads."""
 
 from abc import abstractmethod
 from pathlib import PurePath
@@ -21,22 +21,10 @@ class TorchvisionDataModule(ImageDataModule):
 
     @abstractmethod
     def read(self, split: Split, download: bool) -> LabelledImages:
-        """Read a split through torchvision.
-
-        Args:
-            split: The split wanted.
-            download: Whether torchvision may fetch what is missing.
-
-        Returns:
-            Images (n, C, H, W) uint8 and labels (n,) int64.
-        """
+        """Read a split with torchvision: images (n, C, H, W) uint8 and labels (n,) int64."""
 
     def prepare_data(self) -> None:
-        """Download the files if one is missing; a root that has them all is only read.
-
-        Raises:
-            DataError: If the download fails.
-        """
+        """Download the files if one is missing, without writing to a complete root; raise DataError on failure."""
         if self._missing():
             try:
                 self.read("train", download=True)
@@ -56,7 +44,7 @@ class TorchvisionDataModule(ImageDataModule):
             )
         try:
             return self.read(split, download=False)
-        # what torchvision raises for a wrong md5 (RuntimeError) and for files cut short or of another format
+        # torchvision's errors for a wrong md5 (RuntimeError), truncated files and other formats
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
             folder = self.data_root / PurePath(self.files[0]).parent
             names = ", ".join(PurePath(file).name for file in self.files)

@@ -1,4 +1,4 @@
-"""The base of all task streams: the samples of each stream task, and a single pass over it."""
+"""Base class of all task streams: the samples of each stream task, and a single pass over them."""
 
 from abc import ABC, abstractmethod
 
@@ -16,21 +16,20 @@ from rtp.utils.checks import check_at_least
 
 
 class TaskStream(LightningDataModule, ABC):
-    """Tasks made of one image data set, each of them seen in a single pass (section 5.2: "streamed in mini-batches").
+    """Tasks derived from one image data set, each seen in a single pass (section 5.2: "streamed in mini-batches").
 
-    The Trainer's epoch t is task t: `max_epochs` is the number of tasks and `reload_dataloaders_every_n_epochs` 1. What
-    a task holds and in which order it comes follows from `seed`, `task` and the split alone.
+    The Trainer's epoch t is task t: `max_epochs` is the number of tasks and `reload_dataloaders_every_n_epochs` 1. The
+    samples of a task and their order depend only on `seed`, the task and the split.
 
     Args:
-        source: The data set. Training samples come from its training part, those for validation from its validation
-            part, those for testing from its test set.
+        source: The data set, whose training, validation and test sets give the samples of the same splits.
         tasks: Number of tasks, at least 1.
-        samples_per_task: Training samples of a task, drawn without replacement; null takes all there are.
-        batch_size: Samples in a minibatch of the stream; 10 in the paper (table 5).
-        replays: How often in a row a minibatch is handed out; "#Replay" of table 5.
+        samples_per_task: Training samples of a task, drawn without replacement, at least 1; null takes all.
+        batch_size: Samples in a minibatch of the stream, at least 1; 10 in the paper (table 5).
+        replays: How often in a row a minibatch is yielded, at least 1; "#Replay" of table 5.
         seed: Seed of the tasks and of the order of their samples, at least 0.
-        validation_samples: Validation samples of a task; null takes all there are.
-        test_samples: Test samples of a task; null takes all there are.
+        validation_samples: Validation samples of a task, at least 1; null takes all.
+        test_samples: Test samples of a task, at least 1; null takes all.
 
     Raises:
         UserError: If an argument is out of its range.
@@ -64,11 +63,8 @@ class TaskStream(LightningDataModule, ABC):
         self.batch_size = batch_size
         self.replays = replays
         self.seed = seed
-        self._samples: dict[StreamSplit, int | None] = {
-            "train": samples_per_task,
-            "val": validation_samples,
-            "test": test_samples,
-        }
+        samples = (samples_per_task, validation_samples, test_samples)
+        self._samples: dict[StreamSplit, int | None] = dict(zip(SPLITS, samples, strict=True))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -82,53 +78,37 @@ class TaskStream(LightningDataModule, ABC):
 
     @property
     def total_classes(self) -> int:
-        """Outputs of a single network for all tasks.
-
-        Where they are more than `num_classes`, task t owns `num_classes` of them from t * num_classes on.
-        """
+        """Outputs of one network for all tasks; if more than `num_classes`, task t owns those from t * num_classes."""
         return self.num_classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of these outputs."""
+        """Names of the `total_classes` outputs."""
         return self.source.class_names[: self.total_classes]
 
     @property
     def normalisation(self) -> Normalisation:
-        """The data set's, fitted on its own training images as they are."""
+        """The data set's normalisation, fitted on its untransformed training images."""
         return self.source.normalisation
 
     @abstractmethod
     def transformed(self, pixels: Tensor, task: int) -> Tensor:
-        """What a task does to images.
-
-        Args:
-            pixels: (n, C, H, W) float32 in [0, 1].
-            task: Number of the task.
-
-        Returns:
-            (n, C, H, W) pixels.
-        """
+        """Apply a task's transformation to float32 pixels (n, C, H, W) in [0, 1]; the shape stays."""
 
     def classes(self, task: int) -> range:
-        """The data set's classes that a task is about; their order is that of the task's labels."""
+        """The data set's classes of a task, in the order of the task's labels."""
         return range(self.source.num_classes)
 
-    # Lightning ---------------------------------------------------------------------------------------------------
-
     def prepare_data(self) -> None:
-        """Fetch the data set."""
+        """Download the data set."""
         self.source.prepare_data()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the data set and check that every task can be made of it and that the Trainer runs one task an epoch.
-
-        Args:
-            stage: `"fit"`, `"validate"` or `"test"`.
+        """Read the data set, check that it suffices for every task and that the Trainer runs one task per epoch.
 
         Raises:
             DataError: If the data are missing or damaged.
-            UserError: If a task asks for more samples than there are, or the Trainer's settings do not fit.
+            UserError: If a task needs more samples than there are, or the Trainer's settings do not fit.
         """
         if stage == "fit" and self.trainer is not None:
             self._check_trainer()
@@ -138,7 +118,7 @@ class TaskStream(LightningDataModule, ABC):
                 self._check_size(task, split)
 
     def train_dataloader(self) -> StreamBatches:
-        """The stream task of the Trainer's epoch, or the first one; a continued run starts at its next batch."""
+        """The task of the Trainer's epoch (without a Trainer the first); a resumed run starts at its next batch."""
         if self.trainer is None:
             return self.pass_over(0)
         task = min(self.trainer.current_epoch, self.num_tasks - 1)  # Lightning asks once more after the last epoch
@@ -146,22 +126,15 @@ class TaskStream(LightningDataModule, ABC):
         return self.pass_over(task, self.trainer.fit_loop.total_batch_idx + 1 - before)
 
     def val_dataloader(self) -> list[TaskBatches]:
-        """The validation samples of each task, a loader for each, `source.batch_size` images a batch."""
+        """One loader of validation samples per task, `source.batch_size` images per batch."""
         return [self.task_batches(task, "val") for task in range(self.num_tasks)]
 
     def test_dataloader(self) -> list[TaskBatches]:
-        """The test samples, as `val_dataloader`."""
+        """One loader of test samples per task, as `val_dataloader`."""
         return [self.task_batches(task, "test") for task in range(self.num_tasks)]
 
-    # Tasks -------------------------------------------------------------------------------------------------------
-
     def pass_over(self, task: int, start: int = 0) -> StreamBatches:
-        """The single pass over a task.
-
-        Args:
-            task: Number of the task.
-            start: Minibatches, replays included, that a continued run has seen.
-        """
+        """The single pass over a task; `start` is the minibatches, replays included, that a resumed run has seen."""
         return StreamBatches(
             lambda: self.task_set(task, "train"),
             task,
@@ -173,22 +146,20 @@ class TaskStream(LightningDataModule, ABC):
         )
 
     def task_batches(self, task: int, split: StreamSplit) -> TaskBatches:
-        """The samples of a task in order, for validation or the test."""
+        """The samples of a task in order, for validation or testing."""
         return TaskBatches(lambda: self.task_set(task, split), self.num_samples(task, split), self.source.batch_size)
 
     def task_set(self, task: int, split: StreamSplit) -> LabelledImages:
-        """All samples of a task, those for training in the order of the stream.
-
-        Args:
-            task: Number of the task.
-            split: The split wanted; `"test"` only after `setup("test")`.
+        """All samples of a task, for training in the order of the stream; `"test"` only after `setup("test")`.
 
         Returns:
             Images (n, C, H, W) float32, normalised, and labels (n,) int64 in 0..num_classes-1, on the training device.
         """
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         images, labels = self._source_set(split)
-        chosen = torch.from_numpy(self._chosen(task, split)).to(images.device)
+        generator = np.random.default_rng([self.seed, task, SPLITS.index(split)])
+        order = generator.permutation(self._members(task, split))[: self._samples[split]]
+        chosen = torch.from_numpy(order).to(images.device)
         images, labels = images[chosen], labels[chosen]
         pixels = self.normalisation.invert(images)
         images = self.normalisation.apply(self.transformed(pixels, task))
@@ -200,7 +171,7 @@ class TaskStream(LightningDataModule, ABC):
         return len(self._members(task, split)) if wanted is None else wanted
 
     def description(self) -> Description:
-        """What distinguishes streams, for the checkpoint of a run; a subclass adds its own arguments."""
+        """Identify the stream in checkpoints; a subclass adds its own arguments."""
         return {
             "kind": self.kind,
             "source": self.source.name,
@@ -213,11 +184,6 @@ class TaskStream(LightningDataModule, ABC):
             "batch_size": self.batch_size,
             "replays": self.replays,
         }
-
-    def _chosen(self, task: int, split: StreamSplit) -> np.ndarray:
-        """Indices into the data set's part, in the order of the stream."""
-        generator = np.random.default_rng([self.seed, task, SPLITS.index(split)])
-        return generator.permutation(self._members(task, split))[: self._samples[split]]
 
     def _members(self, task: int, split: StreamSplit) -> np.ndarray:
         classes = self.classes(task)
@@ -243,7 +209,7 @@ class TaskStream(LightningDataModule, ABC):
         assert trainer is not None
         if trainer.world_size != 1:
             raise UserError(f"a stream is seen by one process, not by {trainer.world_size}: use --trainer.devices 1.")
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # one batch, whatever the rest says
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # one batch
             return
         if trainer.max_epochs != self.num_tasks:
             raise UserError(
@@ -255,14 +221,10 @@ class TaskStream(LightningDataModule, ABC):
                 "every epoch of a stream is another task, so batches must be fetched anew: "
                 "use --trainer.reload_dataloaders_every_n_epochs 1."
             )
-        # Lightning would start the next epoch when such a run is continued
-        cut = [
-            name
-            for name, whole in (("max_steps", -1), ("limit_train_batches", 1.0), ("overfit_batches", 0.0))
-            if getattr(trainer, name) != whole
-        ]
-        if cut:
-            raise UserError(
-                f"{cut[0]} is {getattr(trainer, cut[0])} and would end tasks before their last minibatch: "
-                "leave it out, and choose samples_per_task."
-            )
+        # Lightning would start the next epoch when such a run is resumed
+        for name, whole in (("max_steps", -1), ("limit_train_batches", 1.0), ("overfit_batches", 0.0)):
+            if (value := getattr(trainer, name)) != whole:
+                raise UserError(
+                    f"{name} is {value} and would end tasks before their last minibatch: "
+                    "leave it out, and choose samples_per_task."
+                )

@@ -10,7 +10,7 @@ from rtp.errors import UserError
 
 StreamSplit = Literal["train", "val", "test"]
 Description = dict[str, int | float | str | None]
-"""What distinguishes a stream from others, under the names that errors use."""
+"""Identifies a stream; the keys appear in errors."""
 SPLITS: tuple[StreamSplit, ...] = ("train", "val", "test")
 
 
@@ -21,7 +21,7 @@ class StreamBatch(NamedTuple):
         images: (b, C, H, W) float32, normalised.
         labels: (b,) int64 in 0..num_classes-1, the columns of the task's own head.
         task: Number of the task, from 0.
-        replay: How often the minibatch has been handed out before, all of them in a row: 0 the first time.
+        replay: How often the minibatch has just been yielded before: 0 the first time.
         last: Whether the task ends with this minibatch.
     """
 
@@ -33,18 +33,18 @@ class StreamBatch(NamedTuple):
 
 
 class StreamBatches:
-    """The minibatches of one task in a single pass, each of them `replays` times in a row.
+    """The minibatches of one task in a single pass, each `replays` times in a row.
 
-    A new iteration continues where the last one stopped: nothing is handed out again.
+    A new iteration continues after the last minibatch yielded.
 
     Args:
         load: Reads the task's samples, in the order of the stream.
         task: Number of the task.
         samples: Samples of the task.
         batch_size: Samples in a minibatch.
-        replays: How often in a row a minibatch is handed out.
-        description: What distinguishes the stream from others, for the checkpoint of a run.
-        start: Minibatches, replays included, that a continued run has seen.
+        replays: How often in a row a minibatch is yielded.
+        description: Identifies the stream in the checkpoint of a run.
+        start: Minibatches, replays included, that a resumed run has seen.
     """
 
     def __init__(
@@ -86,14 +86,7 @@ class StreamBatches:
         return self._description
 
     def load_state_dict(self, state: Description) -> None:
-        """Check that a run is continued with its own stream.
-
-        Args:
-            state: What `state_dict` returned.
-
-        Raises:
-            UserError: If it was another one.
-        """
+        """Raise UserError if `state` describes another stream than that of this run."""
         here = self.state_dict()
         if other := [name for name, value in state.items() if here.get(name) != value]:
             raise UserError(
@@ -103,13 +96,7 @@ class StreamBatches:
 
 
 class TaskBatches:
-    """The samples of one task in order; they are made when they are asked for, as 100 tasks may not fit in memory.
-
-    Args:
-        load: Reads the samples.
-        samples: How many there are.
-        batch_size: Images in a batch.
-    """
+    """`samples` samples of one task in order; `load` reads them lazily, as 100 tasks may not fit in memory."""
 
     def __init__(self, load: Callable[[], LabelledImages], samples: int, batch_size: int) -> None:
         self._load = load
@@ -117,7 +104,6 @@ class TaskBatches:
         self._length = -(-samples // batch_size)
 
     def __len__(self) -> int:
-        """Number of batches."""
         return self._length
 
     def __iter__(self) -> Iterator[LabelledImages]:

@@ -1,4 +1,4 @@
-"""Incremental classes: each task is about other classes of the data set."""
+"""Incremental classes: each task has other classes of the data set."""
 
 from typing import Any
 

@@ -8,10 +8,9 @@ from rtp.utils.seeds import derived_seed
 
 
 class PermutedTasks(TaskStream):
-    """The data set with the places of the pixels permuted, by one fixed permutation a task, the first task included.
+    """The data set with permuted pixels, one fixed permutation per task, including the first task.
 
     MNIST Permutations (Kirkpatrick et al., PNAS 2017; section 5.2). The channels of a pixel stay together.
-
     The arguments are those of `TaskStream`.
     """
 

@@ -13,10 +13,10 @@ from rtp.utils.checks import check_in
 
 
 class RotatedTasks(TaskStream):
-    """The data set turned by one fixed angle a task, evenly spaced from 0 to `max_angle` degrees, both included.
+    """The data set rotated by one fixed angle per task, evenly spaced from 0 to `max_angle` degrees, both included.
 
     MNIST Rotations (Lopez-Paz and Ranzato, NeurIPS 2017; section 5.2: "a fixed angle from 0 to 180 degrees"). Images
-    are turned counter-clockwise with bilinear interpolation; what comes from outside is black.
+    are rotated counter-clockwise with bilinear interpolation; pixels from outside are black.
 
     Args:
         max_angle: Angle of the last task in degrees, above 0 and below 360; 180 in the paper.
@@ -50,7 +50,7 @@ class RotatedTasks(TaskStream):
         """See `TaskStream.setup`.
 
         Raises:
-            UserError: Also if images are not square: a turn by 90 degrees would cut them.
+            UserError: Also if images are not square: a rotation by 90 degrees would crop them.
         """
         channels, height, width = self.image_shape
         if height != width:
