@@ -113,17 +113,18 @@ def gradient_matching_loss(
         pairs: The images.
     """
     total = theta.new_zeros(())
-    image_gradients = []
+    image_gradients = torch.empty_like(pairs.recalled)
     with torch.no_grad():
-        for label, images, real in zip(pairs.classes, pairs.recalled.detach(), pairs.real, strict=True):
+        for number, label in enumerate(pairs.classes):
+            images, real = pairs.recalled[number].detach(), pairs.real[number]
             labels = label.expand(len(images))
             target = functions.gradient(theta, real, label.expand(len(real)))
             gradient = functions.gradient(theta, images, labels)
             direction, distance = grad_and_value(partial(gradient_distance, real=target, shapes=shapes))(gradient)
-            image_gradients.append(functions.hessian_vector_products(theta, direction, images, labels)[1])
+            _, image_gradients[number] = functions.hessian_vector_products(theta, direction, images, labels)
             total += distance
     # the added term is 0, and its derivative with respect to the recalled images is the one just computed
-    return total + ((pairs.recalled - pairs.recalled.detach()) * torch.stack(image_gradients)).sum()
+    return total + ((pairs.recalled - pairs.recalled.detach()) * image_gradients).sum()
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,10 @@ class ExpertBuffer:
 
     @contextmanager
     def claimed(self, number: int, wait: bool) -> Iterator[bool]:
-        """Claim the training of an expert, as other runs may prepare the same buffer.
-
-        Args:
-            number: The expert.
-            wait: Whether to wait until no other process trains it.
+        """Claim the training of an expert; `wait` blocks until no other run, with the same buffer, trains it.
 
         Yields:
-            Whether no other process trains it. It may have been stored since `holds` was asked.
+            Whether no other run trains it. It may have been stored since `holds` was asked.
         """
         lock = self.path(number).with_suffix(".lock")
         with locked(lock, wait) as free:

@@ -142,7 +142,7 @@ class TrajectoryMatching(UnrolledDistillation):
         with tqdm(
             total=len(missing) * epochs, desc="training experts", unit="epoch", leave=False, disable=hidden
         ) as bar:
-            # first what no other run is training; then what another one was, unless it finished
+            # first what no other run is training; then what others were training, in case they were stopped
             others: list[int] = []
             for wait, numbers in ((False, missing), (True, others)):
                 for number in numbers:
