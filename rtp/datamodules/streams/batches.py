@@ -6,11 +6,9 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from rtp.datamodules.base import LabelledImages
-from rtp.errors import UserError
+from rtp.datamodules.sampling import Description, other_batches
 
 StreamSplit = Literal["train", "val", "test"]
-Description = dict[str, int | float | str | None]
-"""Identifies a stream; the keys appear in errors."""
 SPLITS: tuple[StreamSplit, ...] = ("train", "val", "test")
 
 
@@ -40,10 +38,10 @@ class StreamBatches:
     Args:
         load: Reads the task's samples, in the order of the stream.
         task: Number of the task.
-        samples: Samples of the task.
+        samples: Number of samples of the task.
         batch_size: Samples in a minibatch.
         replays: How often in a row a minibatch is yielded.
-        description: Identifies the stream in the checkpoint of a run.
+        description: Identifies the stream in checkpoints.
         start: Minibatches, replays included, that a resumed run has seen.
     """
 
@@ -82,17 +80,13 @@ class StreamBatches:
             yield StreamBatch(images[chosen], labels[chosen], self._task, replay, self._next == len(self))
 
     def state_dict(self) -> Description:
-        """The description of the stream, for Lightning's checkpoint."""
+        """The stream's description, for Lightning's checkpoint."""
         return self._description
 
     def load_state_dict(self, state: Description) -> None:
-        """Raise UserError if `state` describes another stream than that of this run."""
-        here = self.state_dict()
-        if other := [name for name, value in state.items() if here.get(name) != value]:
-            raise UserError(
-                f"the run was started with a stream of {_listed(state, other)}, not of {_listed(here, other)}: "
-                "continue it with its own config.yaml"
-            )
+        """Raise UserError if `state` describes another stream."""
+        if other := [name for name, value in state.items() if self._description.get(name) != value]:
+            raise other_batches("a stream", state, self._description, other)
 
 
 class TaskBatches:
@@ -109,7 +103,3 @@ class TaskBatches:
     def __iter__(self) -> Iterator[LabelledImages]:
         images, labels = self._load()
         yield from zip(images.split(self._batch_size), labels.split(self._batch_size), strict=True)
-
-
-def _listed(state: Description, names: list[str]) -> str:
-    return ", ".join(f"{name} {state[name]}" for name in names if name in state)

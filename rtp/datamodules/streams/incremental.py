@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
+from rtp.datamodules.sampling import Description
 from rtp.datamodules.streams.base import TaskStream
-from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
 from rtp.utils.checks import check_at_least
 

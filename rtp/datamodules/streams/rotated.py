@@ -6,8 +6,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
+from rtp.datamodules.sampling import Description
 from rtp.datamodules.streams.base import TaskStream
-from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
 from rtp.utils.checks import check_in
 
