@@ -21,7 +21,7 @@ class HuggingFace(ImageDataModule):
     """A data set of the hub, or of local files in one of its formats (parquet, image folders, ...).
 
     The classes are the names of the label column or, without names, its sorted distinct values in the training split.
-    All images become grey (one channel) if the first training image is, otherwise colour. Needs `datasets`.
+    All images become grey (one channel) if the first training image is, otherwise colour. Needs the library `datasets`.
 
     Args:
         path: Name of a data set on the hub, or a folder, absolute or relative to the data root (tried first), or the

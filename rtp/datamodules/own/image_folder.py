@@ -74,8 +74,7 @@ class ImageFolder(ImageDataModule):
 
     def _classes(self, path: Path) -> list[str]:
         try:
-            names: list[str] = find_classes(path)[0]
-            return names
+            return list(find_classes(path)[0])
         except FileNotFoundError as error:
             raise DataError(
                 f"There is no folder with images in {path}: make one for each class, such as {path / 'cat'}."
@@ -87,7 +86,6 @@ class ImageFolder(ImageDataModule):
             raise DataError(f"{path} holds classes that are not in train: {', '.join(sorted(unknown))}.")
         labels = {name: label for label, name in enumerate(self.class_names)}
         try:
-            samples: list[tuple[str, int]] = make_dataset(path, labels, IMG_EXTENSIONS, allow_empty=split == "test")
-            return samples
+            return list(make_dataset(path, labels, IMG_EXTENSIONS, allow_empty=split == "test"))
         except FileNotFoundError as error:
             raise DataError(f"In {path}: {error}.") from error

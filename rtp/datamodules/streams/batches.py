@@ -1,6 +1,7 @@
 """The batches of a stream: a single pass over a stream task, and its samples for evaluation."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -56,14 +57,13 @@ class StreamBatches:
         description: Description,
         start: int = 0,
     ) -> None:
-        self._load = load
+        self._load = cache(load)
         self._task = task
         self._batch_size = batch_size
         self._replays = replays
         self._description = description
         self._next = start
         self._length = -(-samples // batch_size) * replays
-        self._set: LabelledImages | None = None
 
     def __len__(self) -> int:
         """Minibatches of the whole task, replays included: Lightning counts those before `start` as fetched."""
@@ -71,12 +71,10 @@ class StreamBatches:
 
     def __iter__(self) -> Iterator[StreamBatch]:
         while self._next < len(self):
-            if self._set is None:
-                self._set = self._load()
             number, replay = divmod(self._next, self._replays)
             chosen = slice(number * self._batch_size, (number + 1) * self._batch_size)
             self._next += 1
-            images, labels = self._set
+            images, labels = self._load()
             yield StreamBatch(images[chosen], labels[chosen], self._task, replay, self._next == len(self))
 
     def state_dict(self) -> Description:

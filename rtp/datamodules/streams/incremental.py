@@ -54,11 +54,7 @@ class IncrementalClasses(TaskStream):
         return pixels
 
     def setup(self, stage: str | None = None) -> None:
-        """See `TaskStream.setup`.
-
-        Raises:
-            UserError: Also if the data set has too few classes.
-        """
+        """See `TaskStream.setup`; raise UserError also if the data set has too few classes."""
         there = self.source.num_classes
         if self.total_classes > there:
             raise UserError(

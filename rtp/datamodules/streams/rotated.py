@@ -47,11 +47,7 @@ class RotatedTasks(TaskStream):
         return rotate(pixels, angle, InterpolationMode.BILINEAR) if angle else pixels
 
     def setup(self, stage: str | None = None) -> None:
-        """See `TaskStream.setup`.
-
-        Raises:
-            UserError: Also if images are not square: a rotation by 90 degrees would crop them.
-        """
+        """See `TaskStream.setup`; raise UserError also if images are not square, as rotations would crop them."""
         channels, height, width = self.image_shape
         if height != width:
             raise UserError(

@@ -98,11 +98,9 @@ def chart(rows: Sequence[Row]) -> Chart:
 
 
 def distilled_and_others(rows: Sequence[Row]) -> tuple[list[Row], dict[str, Point]]:
-    """Separate a panel's settings from its baselines.
+    """Rows of a panel's settings, and each baseline tested beside them (all real images, ...) averaged over the seeds.
 
-    Returns:
-        Rows of the settings, and each baseline tested beside them (all real images, ...) averaged over the seeds.
-        A setting without a distilled set, such as a selection of real images, counts as a setting.
+    A setting without a distilled set, such as a selection of real images, counts as a setting.
     """
     own: list[Row] = []
     others: list[Row] = []

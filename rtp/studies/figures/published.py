@@ -90,9 +90,9 @@ def in_order(study: str, settings: Sequence[str]) -> list[str]:
 
 def _tables() -> dict[tuple[str, str, int, str, str | None], Published]:
     tables: dict[tuple[str, str, int, str, str | None], Published] = {}
-    for (study, columns), number, text in zip(
-        _COLUMNS.items(), (7, 8, 6), (_ABLATION, _MOMENTUM, _TRANSFER), strict=True
-    ):
+    texts = {"ablation": (7, _ABLATION), "momentum": (8, _MOMENTUM), "architectures": (6, _TRANSFER)}
+    for study, (number, text) in texts.items():
+        columns = _COLUMNS[study]
         for place, line in enumerate(text.strip().splitlines()):
             data, images, *values = line.split()
             for column, value in zip(columns, values, strict=True):

@@ -128,7 +128,8 @@ def _draw_bars(axes: Axes, drawn: Chart, others: Mapping[str, Point], first: Row
             for place in places
             if place in points and (value := paper(points[place].storage_floats, place))
         }
-        _draw_published(axes, known)
+        if known:
+            _draw_published(axes, known)
         shown += [*own.values(), *known.values()]
     _draw_series(axes, dict(enumerate(others.values(), len(places))), 0.72, "#bbbbbb", "black")
     names = [*places, *others]
@@ -136,9 +137,8 @@ def _draw_bars(axes: Axes, drawn: Chart, others: Mapping[str, Point], first: Row
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y")
     axes.set_xlim(-0.6, len(names) - 0.4)  # with room for diverged settings
-    axes.set_ylim(
-        0, 1.2 * max((value.mean + value.std for value in shown if math.isfinite(value.mean)), default=0) or 1
-    )
+    tops = [value.mean + value.std for value in shown if math.isfinite(value.mean)]
+    axes.set_ylim(0, 1.2 * max(tops, default=0) or 1)
 
 
 def _draw_transfer(axes: Axes, rows: list[Row]) -> None:
@@ -185,8 +185,6 @@ def _draw_series(
 
 
 def _draw_published(axes: Axes, known: dict[float, Published]) -> None:
-    if not known:
-        return
     axes.errorbar(
         list(known),
         [value.mean for value in known.values()],
