@@ -52,7 +52,7 @@ def recalled_figure(
         memories: Memories that have all the classes.
         names: Titles of the panels, above the storage and the accuracy.
         classes: Names of the classes, a block of rows each.
-        images: Most images of a class, the first ones.
+        images: Most images of a class, the first ones; a memory with fewer shows all.
 
     Raises:
         UserError: If a memory lacks a class, or there is nothing to show.
