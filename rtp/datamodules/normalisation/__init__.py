@@ -3,12 +3,4 @@
 from rtp.datamodules.normalisation.base import Normalisation, Standardisation, fit_standardisation, normalised
 from rtp.datamodules.normalisation.zca import ZCA, fit_zca, load_or_fit_zca
 
-__all__ = [
-    "ZCA",
-    "Normalisation",
-    "Standardisation",
-    "fit_standardisation",
-    "fit_zca",
-    "load_or_fit_zca",
-    "normalised",
-]
+__all__ = ["ZCA", "Normalisation", "Standardisation", "fit_standardisation", "fit_zca", "load_or_fit_zca", "normalised"]

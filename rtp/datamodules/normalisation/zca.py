@@ -25,8 +25,8 @@ from rtp.utils.files import atomic_write
 
 # Images whitened or summed at once: 4096 CIFAR images are 100 MB in float64.
 CHUNK = 4096
-# Half of the norm that one pixel one grey level away from the others has; a smaller norm is the rounding
-# error of an image that is constant, which becomes (nearly) zero instead of noise or NaN.
+# Half the norm of one pixel one grey level off; a smaller norm is the rounding error of a constant image, which becomes
+# (nearly) zero instead of noise or NaN.
 MINIMUM_NORM = 0.5 / 255
 # Part of the cache's file names: raise it when the numbers or the tensors of the file change.
 CACHE_VERSION = 1
@@ -37,7 +37,7 @@ class ZCA:
     """The whitening of one training set. All tensors are float64.
 
     Args:
-        eigenvalues: E, the eigenvalues of the second moment, (d,), ascending, not negative.
+        eigenvalues: E of the second moment, (d,), ascending, not negative.
         eigenvectors: V, (d, d), one eigenvector a column.
         mean: Mean of the training images' means, (), pixels in [0, 1].
         norm: Mean of the training images' norms, ().
@@ -107,12 +107,9 @@ def fit_zca(images: Tensor, reg: float) -> ZCA:
 
 
 def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
-    """Read the whitening of these images from the cache, or fit it and cache it; a damaged file is replaced.
+    """Read the whitening of uint8 images (n, C, H, W) on the CPU from the cache, or fit and cache it.
 
-    Args:
-        images: Training images, (n, C, H, W) uint8 on the CPU.
-        reg: Regularisation in units of the mean eigenvalue, positive.
-        cache_dir: Folder of the cache; created if missing.
+    A damaged file is replaced, a missing folder created.
 
     Raises:
         UserError: If `reg` is not positive or the cache cannot be written.

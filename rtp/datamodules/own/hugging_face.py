@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, one_line
-from rtp.datamodules.decoding import Source, open_image, read_images, shape_of
+from rtp.datamodules.decoding import Source, read_images, shape_of
 from rtp.datamodules.sampling import Split
 from rtp.errors import DataError, UserError
 from rtp.utils.checks import check_at_least
@@ -21,7 +21,7 @@ class HuggingFace(ImageDataModule):
     """A data set of the hub, or of local files in one of its formats (parquet, image folders, ...).
 
     The classes are the names of the label column or, without names, its sorted distinct values in the training split.
-    All images become grey (one channel) if the first training image is, otherwise colour. Needs the extra `rtp[hf]`.
+    All images become grey (one channel) if the first training image is, otherwise colour. Needs the library `datasets`.
 
     Args:
         path: Name of a data set on the hub, or a folder, absolute or relative to the data root (tried first), or the
@@ -64,43 +64,37 @@ class HuggingFace(ImageDataModule):
         self.name = Path(path).name.lower() or self.name
 
     def prepare_data(self) -> None:
-        """Download the data set unless it is cached.
-
-        Raises:
-            DataError: If it cannot be found or read.
-            UserError: If the `datasets` library is not installed.
-        """
+        """Download the data set unless it is cached; raise UserError without `datasets`, DataError if this fails."""
         _ = self._dataset
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """The names of the label column, or its values."""
-        names = getattr(self._split("train").features[self.label_column], "names", self._label_values)
-        return tuple(map(str, names))
+        return tuple(map(str, self._classes.values()))
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the first training image, after resizing."""
-        with open_image(next(self._images("train"))) as image:
-            return shape_of(image, self.image_size)
+        return shape_of(next(self._images("train")), self.image_size)
 
     def load(self, split: Split) -> LabelledImages:
         """Read a split; see the base class."""
         values = list(self._split(split)[self.label_column])
-        if unknown := set(values) - set(self._label_values):
+        if unknown := set(values) - set(self._classes):
             raise DataError(
                 f"The {split} split of {self.path} holds labels that are no class of the training split: "
                 f"{', '.join(sorted(map(str, unknown)))}."
             )
-        classes = {value: label for label, value in enumerate(self._label_values)}
+        labels = {value: label for label, value in enumerate(self._classes)}
         images = read_images(self._images(split), self.image_shape, resize=self.image_size is not None)
-        return images, torch.tensor([classes[value] for value in values])
+        return images, torch.tensor([labels[value] for value in values])
 
     @cached_property
-    def _label_values(self) -> list[int] | list[str]:
+    def _classes(self) -> dict[int | str, int | str]:
+        """The name of each value of the label column."""
         train = self._split("train")
         names = getattr(train.features[self.label_column], "names", None)  # a ClassLabel has names
-        return sorted(train.unique(self.label_column)) if names is None else list(range(len(names)))
+        return {v: v for v in sorted(train.unique(self.label_column))} if names is None else dict(enumerate(names))
 
     def _images(self, split: Split) -> Iterator[Source]:
         from datasets import Image
@@ -135,7 +129,7 @@ class HuggingFace(ImageDataModule):
         try:
             import datasets
         except ImportError as error:
-            raise UserError("HuggingFace needs the library `datasets`: pip install 'rtp[hf]'.") from error
+            raise UserError("HuggingFace needs the library `datasets`: pip install datasets.") from error
         folder = self.data_root / Path(self.path).expanduser()
         path = str(folder) if folder.is_dir() else self.path
         try:

@@ -8,7 +8,7 @@ import torch
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.datamodules.decoding import open_image, read_images, shape_of
+from rtp.datamodules.decoding import read_images, shape_of
 from rtp.datamodules.sampling import Split, fixed_split
 from rtp.errors import DataError
 from rtp.utils.checks import check_at_least
@@ -52,11 +52,10 @@ class ImageFolder(ImageDataModule):
         """Channels, height and width, from the headers of all training images."""
         first_of: dict[tuple[int, int, int], str] = {}
         for path, _ in self._samples("train"):
-            with open_image((path, Path(path))) as image:
-                first_of.setdefault(shape_of(image, self.image_size), path)
+            first_of.setdefault(shape_of((path, Path(path)), self.image_size), path)
         by_size = {(width, height): path for (_, height, width), path in first_of.items()}
         if len(by_size) > 1:
-            (a, (w, h)), (b, (v, g)) = [(path, size) for size, path in by_size.items()][:2]
+            ((w, h), a), ((v, g), b) = list(by_size.items())[:2]
             raise DataError(
                 f"{a} has {w}x{h} pixels, {b} has {v}x{g}: set image_size to resize and crop all images to one size."
             )
@@ -75,8 +74,7 @@ class ImageFolder(ImageDataModule):
 
     def _classes(self, path: Path) -> list[str]:
         try:
-            names: list[str] = find_classes(path)[0]
-            return names
+            return list(find_classes(path)[0])
         except FileNotFoundError as error:
             raise DataError(
                 f"There is no folder with images in {path}: make one for each class, such as {path / 'cat'}."
@@ -88,7 +86,6 @@ class ImageFolder(ImageDataModule):
             raise DataError(f"{path} holds classes that are not in train: {', '.join(sorted(unknown))}.")
         labels = {name: label for label, name in enumerate(self.class_names)}
         try:
-            samples: list[tuple[str, int]] = make_dataset(path, labels, IMG_EXTENSIONS, allow_empty=split == "test")
-            return samples
+            return list(make_dataset(path, labels, IMG_EXTENSIONS, allow_empty=split == "test"))
         except FileNotFoundError as error:
             raise DataError(f"In {path}: {error}.") from error

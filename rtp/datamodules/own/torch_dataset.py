@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.functional import pil_to_tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.datamodules.decoding import shape_of
+from rtp.datamodules.decoding import GREY_MODES
 from rtp.datamodules.sampling import Split
 from rtp.errors import DataError, UserError
 
@@ -46,14 +46,15 @@ class TorchDataset(ImageDataModule):
         for dataset in (train, test):
             if dataset is not None and not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
                 raise UserError(f"{type(dataset).__name__} has no length: give a data set with len() and indices.")
-        self.datasets: dict[Split, Dataset[Any] | None] = {"train": train, "test": test}
+        self.train = train
+        self.test = test
         self.given_class_names = class_names
         self.name = type(train).__name__.lower()
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """The names given, or the data set's own, or the numbers of the labels."""
-        names = self.given_class_names or getattr(self.datasets["train"], "classes", None)
+        names = self.given_class_names or getattr(self.train, "classes", None)
         return tuple(map(str, names or range(int(self._train[1].max()) + 1)))
 
     @cached_property
@@ -65,16 +66,13 @@ class TorchDataset(ImageDataModule):
         """Read a split; see the base class."""
         if split == "train":
             return self._train
-        dataset = self.datasets["test"]
-        if dataset is None:
+        if self.test is None:
             raise DataError(f"{self.name} was given no test images: pass them as `test`.")
-        return read_pairs(dataset)
+        return read_pairs(self.test)
 
     @cached_property
     def _train(self) -> LabelledImages:
-        dataset = self.datasets["train"]
-        assert dataset is not None  # the argument has no None
-        return read_pairs(dataset)
+        return read_pairs(self.train)
 
 
 def read_pairs(dataset: Dataset[Any]) -> LabelledImages:
@@ -89,7 +87,7 @@ def read_pairs(dataset: Dataset[Any]) -> LabelledImages:
     for number in range(len(dataset)):  # type: ignore[arg-type]  # TorchDataset has checked that it has a length
         image, label = dataset[number]
         if number == 0 and isinstance(image, Image.Image):
-            grey = shape_of(image, None)[0] == 1
+            grey = image.mode in GREY_MODES
         pixels = _pixels(image, grey, f"Image {number}")
         if images and pixels.shape != images[0].shape:
             raise DataError(

@@ -144,7 +144,7 @@ def test_folder_without_data_and_damaged_file(tmp_path: Path) -> None:
 
 def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install 'rtp\[hf\]'"):
+    with pytest.raises(UserError, match=r"pip install datasets\."):
         HuggingFace("cifar10").prepare_data()
 
 
