@@ -21,7 +21,7 @@ KINDS: dict[Kind, type[Memory]] = {
 
 
 def identify_kind(state: Mapping[str, Tensor]) -> tuple[Kind, dict[str, Tensor]] | None:
-    """The kind of a memory with this `state_dict` and its tensors by their names in a file, or None without a kind."""
+    """A memory's kind and its tensors by their names in a file, from its `state_dict`; None if no file holds it."""
     for kind, memory in KINDS.items():
         if (tensors := memory.named_tensors(state)) is not None:
             return kind, tensors
