@@ -18,6 +18,7 @@ from rtp.runs.checkpoint_io import LAST
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import validation_follows
 from rtp.runs.trainer import outer_steps
+from rtp.utils.checks import check_at_least
 
 
 class LastCheckpoint(Checkpoint):
@@ -36,8 +37,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, every_n_steps: int = 100, every_n_minutes: float = 10) -> None:
-        if every_n_steps < 1:
-            raise UserError(f"every_n_steps must be at least 1, got {every_n_steps}")
+        check_at_least("every_n_steps", every_n_steps, 1)
         if not every_n_minutes > 0:
             raise UserError(f"every_n_minutes must be above 0, got {every_n_minutes}")
         self.every_n_steps = every_n_steps
@@ -82,11 +82,11 @@ class LastCheckpoint(Checkpoint):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Print how to continue a run that was stopped."""
         if not isinstance(exception, KeyboardInterrupt):  # Lightning ignores Ctrl-C while it shuts down
-            self.teardown()
+            self.teardown(trainer, pl_module, "fit")
         if isinstance(exception, (KeyboardInterrupt, SIGTERMException)) and trainer.state.fn == TrainerFn.FITTING:
             self._print_how_to_continue(trainer)
 
-    def teardown(self, *_: Any) -> None:
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Restore the handler of Ctrl-C."""
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)

@@ -33,10 +33,9 @@ def stretched(images: Tensor) -> Tensor:
 
 
 def within_range(images: Tensor) -> Tensor:
-    """Bring learned, unbounded images (n, C, H, W) into [0, 1].
+    """Bring learned, unbounded images (n, C, H, W) into [0, 1]; those within it are unchanged.
 
-    Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped; an image within [0, 1]
-    is unchanged.
+    Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped.
     """
     distance = (images - 0.5).flatten(1).abs().quantile(0.98, dim=1) / 0.5
     return ((images - 0.5) / distance.clamp_min(1).view(-1, 1, 1, 1) + 0.5).clamp(0, 1)
@@ -45,18 +44,16 @@ def within_range(images: Tensor) -> Tensor:
 def class_similarity(coefficients: Tensor) -> Tensor:
     """Cosine similarity (C, C), in [-1, 1], of the classes' mean coefficients, figure 3.
 
-    Args:
-        coefficients: (C, r, K): v = y^T A_i of each class and slot; the mean over slots is the paper's v-bar.
+    The coefficients (C, r, K) are v = y^T A_i of each class and slot; their mean over slots is the paper's v-bar.
     """
     mean = F.normalize(coefficients.mean(1), dim=1)
     return mean @ mean.T
 
 
 def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Draw a similarity matrix (C, C) in [-1, 1] with its C class names: blue is -1, white 0, red 1.
+    """Draw a similarity matrix (C, C) with its C class names, (3, height, width) in [0, 1]: -1 is blue, 0 white, 1 red.
 
-    Returns:
-        (3, height, width), values in [0, 1].
+    Values outside [-1, 1] are clamped.
     """
     font = ImageFont.load_default(_FONT_SIZE)
     side = _CELL * len(class_names)
