@@ -9,15 +9,16 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import pil_to_tensor
 from torchvision.utils import make_grid
 
-# Least side of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size.
-_LEAST_SIDE = 48
+_LEAST_SIDE = 48  # of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size
 _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
+# its end colours, ColorBrewer's RdBu, each (3, 1, 1)
+_BLUE, _RED = torch.tensor([[0.13, 0.40, 0.67], [0.70, 0.09, 0.17]])[:, :, None, None]
 
 
 def image_grid(rows: Sequence[Tensor]) -> Tensor:
     """Lay out rows of n images each, (n, C, H, W) in [0, 1], as one image (3, height, width) in [0, 1].
 
-    Small images are enlarged by an integer factor.
+    Small images are enlarged by an integer factor, and a shorter last row is filled up with white.
     """
     images = torch.cat(list(rows))
     factor = -(-_LEAST_SIDE // images.shape[-1])
@@ -27,16 +28,14 @@ def image_grid(rows: Sequence[Tensor]) -> Tensor:
 
 def stretched(images: Tensor) -> Tensor:
     """Scale each of the images (n, C, H, W), of any range, to [0, 1]: bases have no natural scale."""
-    low = images.amin((1, 2, 3), keepdim=True)
-    high = images.amax((1, 2, 3), keepdim=True)
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)
 
 
 def within_range(images: Tensor) -> Tensor:
-    """Bring learned, unbounded images (n, C, H, W) into [0, 1].
+    """Bring learned, unbounded images (n, C, H, W) into [0, 1]; those within it are unchanged.
 
-    Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped; an image within [0, 1]
-    is unchanged.
+    Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped.
     """
     distance = (images - 0.5).flatten(1).abs().quantile(0.98, dim=1) / 0.5
     return ((images - 0.5) / distance.clamp_min(1).view(-1, 1, 1, 1) + 0.5).clamp(0, 1)
@@ -45,18 +44,16 @@ def within_range(images: Tensor) -> Tensor:
 def class_similarity(coefficients: Tensor) -> Tensor:
     """Cosine similarity (C, C), in [-1, 1], of the classes' mean coefficients, figure 3.
 
-    Args:
-        coefficients: (C, r, K): v = y^T A_i of each class and slot; the mean over slots is the paper's v-bar.
+    The coefficients (C, r, K) are v = y^T A_i of each class and slot; their mean over slots is the paper's v-bar.
     """
     mean = F.normalize(coefficients.mean(1), dim=1)
     return mean @ mean.T
 
 
 def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Draw a similarity matrix (C, C) in [-1, 1] with its C class names: blue is -1, white 0, red 1.
+    """Draw a similarity matrix (C, C) with its C class names, (3, height, width) in [0, 1]: -1 is blue, 0 white, 1 red.
 
-    Returns:
-        (3, height, width), values in [0, 1].
+    Values outside [-1, 1] are clamped.
     """
     font = ImageFont.load_default(_FONT_SIZE)
     side = _CELL * len(class_names)
@@ -68,15 +65,8 @@ def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
         ImageDraw.Draw(canvas).text((width, width + _MARGIN + middle), name, "black", font, anchor="rm")
         ImageDraw.Draw(columns).text((0, middle), name, "black", font, anchor="lm")
     canvas.paste(columns.rotate(90, expand=True), (width + _MARGIN, 0))
-    colours = _diverging(similarity.clamp(-1, 1).cpu())
-    cells = F.interpolate(colours[None], scale_factor=_CELL, mode="nearest")[0]
+    values = similarity.clamp(-1, 1).cpu()
+    colours = 1 - values.abs() * (1 - torch.where(values < 0, _BLUE, _RED))  # (3, C, C)
     picture = pil_to_tensor(canvas).float() / 255
-    picture[:, -side:, -side:] = cells
+    picture[:, -side:, -side:] = F.interpolate(colours[None], scale_factor=_CELL, mode="nearest")[0]
     return picture
-
-
-def _diverging(values: Tensor) -> Tensor:
-    # (h, w) in [-1, 1] -> (3, h, w): from white to ColorBrewer's RdBu end colours
-    blue, red = torch.tensor([0.13, 0.40, 0.67]), torch.tensor([0.70, 0.09, 0.17])
-    end = torch.where(values[None] < 0, blue[:, None, None], red[:, None, None])
-    return 1 - values.abs() * (1 - end)
