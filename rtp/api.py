@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import Dataset
 
 import rtp.datamodules
 import rtp.modules
@@ -19,7 +18,8 @@ from rtp.artefact.from_checkpoint import from_state
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation
 from rtp.callbacks.best_checkpoint import BestMemory
 from rtp.callbacks.defaults import default_callbacks
-from rtp.datamodules import TorchDataset
+from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
+from rtp.datamodules.decoding import ImageSize
 from rtp.errors import UserError
 from rtp.modules import (
     AddressableMemory,
@@ -45,7 +45,7 @@ VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 2
 
 
 def distill(
-    dataset: Dataset[Any],
+    dataset: Any,
     images_per_class: float,
     *,
     num_bases: int | None = None,
@@ -53,6 +53,8 @@ def distill(
     augmentation: Augmentation | None = None,
     zca: float | None = None,
     class_names: Sequence[str] | None = None,
+    classes: Sequence[int] | None = None,
+    image_size: ImageSize | None = None,
     classes_per_step: int | None = None,
     steps: int = 1000,
     inner_steps: int = 20,
@@ -70,8 +72,9 @@ def distill(
     configuration for `rtp fit`.
 
     Args:
-        dataset: A torch data set of (image, label) pairs with a length: PIL images or tensors (C, H, W), uint8 or
-            floats in [0, 1], and integers from 0. It is read once.
+        dataset: A torch data set of (image, label) pairs with a length; a tuple (images, labels) of tensors or arrays;
+            a `datasets.Dataset`; or the path of a folder as `ImageFolder` reads it. Images are PIL images, tensors
+            (C, H, W) or arrays (H, W, C), uint8 or floats in [0, 1]; labels are integers from 0. It is read once.
         images_per_class: Storage budget, in real images per class (equation 4); above 0.
         num_bases: Number of bases; by default `StorageBudget.balanced_bases`.
         network: Builds the networks to distil for from (image_shape, num_classes); by default a ConvNet of width 32
@@ -79,6 +82,9 @@ def distill(
         augmentation: Applied to recalled and real images alike, such as `FlipOrRotate()`; by default none.
         zca: Regularisation of ZCA whitening, positive; by default each channel is standardised.
         class_names: By default the data set's attribute `classes`, or else the labels as numbers.
+        classes: Labels of the classes to distil, numbered anew in this order; by default all.
+        image_size: Height and width in pixels, or one number for a square, of images of a folder or a
+            `datasets.Dataset`: they are resized to cover it and cropped at the centre. By default they keep their size.
         classes_per_step: Classes in an outer step, for data sets of many classes; by default all.
         steps: Outer steps, at least 1.
         inner_steps: Inner steps T, at least 1; the inner learning rate is 1.5 / T.
@@ -103,7 +109,7 @@ def distill(
         "zca": zca,
         "seed": seed,
     }
-    data = TorchDataset(dataset, class_names=class_names, **settings)
+    data = _data_module(dataset, class_names, classes, image_size, settings)
     if run_dir is not None and (Path(run_dir) / "best.ckpt").exists():
         raise UserError(f"the run folder {str(run_dir)!r} exists: choose another run_dir, or delete it")
     parts: dict[str, Any] = {
@@ -159,6 +165,26 @@ def distill(
     if folder is not None:
         memory.save(folder / "memory.safetensors")
     return memory
+
+
+def _data_module(
+    dataset: Any,
+    class_names: Sequence[str] | None,
+    classes: Sequence[int] | None,
+    image_size: ImageSize | None,
+    settings: dict[str, Any],
+) -> ImageDataModule:
+    """The data module of what a program gives: a folder, a `datasets.Dataset`, a torch data set or arrays."""
+    is_folder = isinstance(dataset, (str, Path))
+    if is_folder or (hasattr(dataset, "features") and hasattr(dataset, "column_names")):
+        if class_names is not None or classes is not None:
+            raise UserError("class_names and classes are for torch data sets and arrays: this data set names its own")
+        if is_folder:
+            return ImageFolder(str(Path(dataset).expanduser().absolute()), image_size, **settings)
+        return HuggingFace.of(dataset, image_size=image_size, **settings)
+    if image_size is not None:
+        raise UserError("image_size is for folders and datasets.Dataset: resize in the data set's transform")
+    return TorchDataset(dataset, class_names=class_names, classes=classes, **settings)
 
 
 def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:

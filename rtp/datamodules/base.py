@@ -11,9 +11,9 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from rtp.datamodules.inspection import check_labelled_images, check_trainable, warn_of_odd_images
 from rtp.datamodules.normalisation import Normalisation, fit_standardisation, load_or_fit_zca, normalised
 from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
-from rtp.errors import DataError
 from rtp.utils.checks import check_at_least, check_in, check_positive
 from rtp.utils.files import cache_dir
 
@@ -102,6 +102,10 @@ class ImageDataModule(LightningDataModule, ABC):
             DataError: If files are missing or damaged.
         """
 
+    def load_validation(self) -> LabelledImages | None:
+        """Read an official validation split, as `load` reads the others; None, the default, splits the training set."""
+        return None
+
     @property
     def data_root(self) -> Path:
         """The folder of the data sets: `root`, or `$RTP_DATA_DIR`, or `./data`."""
@@ -114,14 +118,20 @@ class ImageDataModule(LightningDataModule, ABC):
             DataError: If the data are missing, damaged or unfit for a stratified split.
         """
         if self._train_set is None:
-            images, labels = self._load_checked("train")
-            train, validation = stratified_split(labels, self.validation_fraction, self.seed)
+            train = self._checked("train", *self.load("train"))
+            validation = self.load_validation()
+            if validation is not None:
+                validation = self._checked("validation", *validation)
+            else:
+                images, labels = train
+                parts = stratified_split(labels, self.validation_fraction, self.seed)
+                train, validation = ((images[part], labels[part]) for part in parts)
+            warn_of_odd_images(*train, self.class_names, self.name)
             if self._normalisation is None:
-                self._normalisation = self._fit_normalisation(images[train])
-            self._train_set = self._normalised(images[train], labels[train])
-            self._validation_set = self._normalised(images[validation], labels[validation])
+                self._normalisation = self._fit_normalisation(train[0])
+            self._train_set, self._validation_set = self._normalised(*train), self._normalised(*validation)
         if stage == "test" and self._test_set is None:
-            self._test_set = self._normalised(*self._load_checked("test"))
+            self._test_set = self._normalised(*self._checked("test", *self.load("test")))
 
     @property
     def normalisation(self) -> Normalisation:
@@ -187,28 +197,10 @@ class ImageDataModule(LightningDataModule, ABC):
         """One batch with the labels 0..num_classes-1: prediction recalls the images of every class."""
         return Batches([torch.arange(self.num_classes)])
 
-    def _load_checked(self, split: Split) -> LabelledImages:
-        images, labels = self.load(split)
-        what = f"The {split} split of {self.name}"
-        if images.dtype != torch.uint8 or labels.dtype != torch.int64:
-            raise DataError(f"{what} holds {images.dtype} images and {labels.dtype} labels, not uint8 and int64.")
-        if len(images) == 0 or images.shape[1:] != self.image_shape or labels.shape != images.shape[:1]:
-            raise DataError(
-                f"{what} holds images of shape {tuple(images.shape)} and labels of shape "
-                f"{tuple(labels.shape)}, not (n, {', '.join(map(str, self.image_shape))}) and (n,)."
-            )
-        if labels.min() < 0 or labels.max() >= self.num_classes:
-            raise DataError(
-                f"{what} holds labels from {labels.min()} to {labels.max()}, not from 0 to "
-                f"{self.num_classes - 1}: leave unlabelled images out."
-            )
-        counts = labels.bincount(minlength=self.num_classes)
-        if split == "train" and counts.min() < 2:
-            label = int(counts.argmin())
-            raise DataError(
-                f"{what} holds {counts[label]} images of class {self.class_names[label]!r}, but training and "
-                "validation need one each: add images or leave the class out."
-            )
+    def _checked(self, split: str, images: Tensor, labels: Tensor) -> LabelledImages:
+        check_labelled_images(f"The {split} split of {self.name}", images, labels, self.image_shape, self.class_names)
+        if split == "train":
+            check_trainable(self.name, images, labels, self.class_names)
         return images, labels
 
     def _fit_normalisation(self, images: Tensor) -> Normalisation:

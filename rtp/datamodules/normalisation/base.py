@@ -45,10 +45,10 @@ class Standardisation:
 
 
 def normalised(images: Tensor, normalisation: Normalisation) -> Tensor:
-    """Normalise uint8 images (n, C, H, W) in chunks, to float32 on their device."""
+    """Normalise images (n, C, H, W), uint8 or floats in [0, 1], in chunks, to float32 on their device."""
     result = torch.empty(images.shape, device=images.device)
     for target, chunk in zip(torch.split(result, CHUNK), torch.split(images, CHUNK), strict=True):
-        target.copy_(normalisation.apply(chunk.float() / 255))
+        target.copy_(normalisation.apply(chunk.float() / 255 if chunk.dtype == torch.uint8 else chunk.float()))
     return result
 
 

@@ -62,7 +62,7 @@ class TinyImageNet(ImageDataModule):
             else:
                 rows = [line.split("\t") for line in read("val/val_annotations.txt").decode().splitlines()]
                 wnid_of = {f"val/images/{row[0]}": row[1] for row in rows}
-            images = read_images(((name, read(name)) for name in wnid_of), self.image_shape)
+            images = read_images(((name, read(name)) for name in wnid_of), len(wnid_of), self.image_shape)
             return images, torch.tensor([classes[wnid] for wnid in wnid_of.values()])
 
     @contextmanager
