@@ -1,5 +1,6 @@
 """Pictures of the memory, in TensorBoard and as PNG files in the run's folder."""
 
+import logging
 from typing import Any
 
 import lightning as L
@@ -12,10 +13,13 @@ from torchvision.utils import save_image
 
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import one_of_each_class
+from rtp.errors import first_line
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.runs.folders import run_folder
 from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched, within_range
+
+log = logging.getLogger(__name__)
 
 
 class MemoryPictures(L.Callback):
@@ -61,11 +65,14 @@ class MemoryPictures(L.Callback):
             return
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in self._pictures(pl_module, data).items():
-            save_image(picture, folder / f"{name}.png")
-            if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:
-                trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, picture in self._pictures(pl_module, data).items():
+                save_image(picture, folder / f"{name}.png")
+                if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:
+                    trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
+        except (OSError, MemoryError) as error:  # a full disk must not end the training
+            log.warning("the pictures in %s cannot be written (%s)", folder, first_line(error))
 
     @torch.no_grad()
     def _pictures(self, module: Distillation, data: ImageDataModule) -> dict[str, Tensor]:

@@ -1,6 +1,9 @@
 """Pictures of a memory as tensors: grids of recalled images and bases, and the similarity map of figure 3."""
 
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -12,15 +15,23 @@ from torchvision.utils import make_grid
 # Least side of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size.
 _LEAST_SIDE = 48
 _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
+_LONGEST_NAME = 60  # characters of a class name in it
+MAX_SIDE = 2048
+"""Bound of a side of the similarity map, in pixels: 48 MB as float32."""
+MAX_PIXELS = 2**24
+"""Bound of the pixels of a grid of images: 200 MB as float32 of three channels."""
 
 
 def image_grid(rows: Sequence[Tensor]) -> Tensor:
     """Lay out rows of n images each, (n, C, H, W) in [0, 1], as one image (3, height, width) in [0, 1].
 
-    Small images are enlarged by an integer factor.
+    Small images are enlarged by an integer factor; of many rows, those that fit into `MAX_PIXELS` are shown.
     """
-    images = torch.cat(list(rows))
-    factor = -(-_LEAST_SIDE // images.shape[-1])
+    height, width = rows[0].shape[-2:]
+    factor = max(1, min(-(-_LEAST_SIDE // width), MAX_SIDE // max(height, width)))
+    # rows beyond the bound are left out: a picture of thousands of images shows nothing, and takes all memory
+    most = max(1, MAX_PIXELS // (len(rows[0]) * (height * factor + 2) * (width * factor + 2)))
+    images = torch.cat(list(rows[:most]))
     enlarged = F.interpolate(images, scale_factor=factor, mode="nearest")
     return make_grid(enlarged, nrow=len(rows[0]), padding=2, pad_value=1.0)
 
@@ -55,24 +66,42 @@ def class_similarity(coefficients: Tensor) -> Tensor:
 def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
     """Draw a similarity matrix (C, C) in [-1, 1] with its C class names: blue is -1, white 0, red 1.
 
+    With more classes the cells become smaller, and below the height of a line the names are left out. Of more than
+    `MAX_SIDE` classes the first ones are drawn.
+
     Returns:
         (3, height, width), values in [0, 1].
     """
-    font = ImageFont.load_default(_FONT_SIZE)
-    side = _CELL * len(class_names)
-    width = max(int(font.getlength(name)) for name in class_names)
+    class_names = class_names[:MAX_SIDE]
+    similarity = similarity[:MAX_SIDE, :MAX_SIDE]
+    cell = min(_CELL, MAX_SIDE // len(class_names))
+    colours = _diverging(similarity.clamp(-1, 1).cpu())
+    cells = F.interpolate(colours[None], scale_factor=cell, mode="nearest")[0]
+    if cell < _FONT_SIZE:
+        return cells
+    font = _font()
+    side = cell * len(class_names)
+    names = [name[:_LONGEST_NAME] for name in class_names]
+    width = max(int(font.getlength(name)) for name in names)
     canvas = Image.new("RGB", (width + _MARGIN + side, width + _MARGIN + side), "white")
     columns = Image.new("RGB", (width, side), "white")  # the names above the columns, before rotation
-    for place, name in enumerate(class_names):
-        middle = place * _CELL + _CELL // 2
+    for place, name in enumerate(names):
+        middle = place * cell + cell // 2
         ImageDraw.Draw(canvas).text((width, width + _MARGIN + middle), name, "black", font, anchor="rm")
         ImageDraw.Draw(columns).text((0, middle), name, "black", font, anchor="lm")
     canvas.paste(columns.rotate(90, expand=True), (width + _MARGIN, 0))
-    colours = _diverging(similarity.clamp(-1, 1).cpu())
-    cells = F.interpolate(colours[None], scale_factor=_CELL, mode="nearest")[0]
     picture = pil_to_tensor(canvas).float() / 255
     picture[:, -side:, -side:] = cells
     return picture
+
+
+def _font() -> Any:
+    """Matplotlib's DejaVu Sans, which has more scripts (Greek, Cyrillic, Arabic, ...), or else Pillow's own font."""
+    found = importlib.util.find_spec("matplotlib")
+    dejavu = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if found and found.origin else None
+    if dejavu is not None and dejavu.is_file():
+        return ImageFont.truetype(dejavu, _FONT_SIZE)
+    return ImageFont.load_default(_FONT_SIZE)
 
 
 def _diverging(values: Tensor) -> Tensor:

@@ -84,13 +84,14 @@ class StorageBudget:
         """The default number of bases K.
 
         Bases take `BASES_SHARE` of the budget, or less where fewer than `MIN_SLOTS` images a class would have room
-        beside them; at least one. This gives the 16, 160 and 800 bases of the shipped configurations for 10 classes
-        and 1, 10 and 50 images a class, and the 8 of Digits.
+        beside them; at least one, and never more than a basis has pixels: those span all images already, and the rest
+        of the budget buys images a class. This gives the 16 and 160 bases of the shipped configurations for 10 classes
+        and 1 and 10 images a class, and the 8 of Digits.
         """
         by_share = round(BASES_SHARE * self.floats / self.basis_size)
         # K bases and MIN_SLOTS matrices of num_classes * K floats
         with_room = self.floats // (self.basis_size + MIN_SLOTS * self.num_classes)
-        return max(1, min(by_share, with_room))
+        return max(1, min(by_share, with_room, self.basis_size))
 
     def num_images(self) -> int:
         """Images a class that fit when each is stored by itself at basis size (section 4.1's special case).
