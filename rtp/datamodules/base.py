@@ -12,9 +12,15 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from rtp.datamodules.inspection import check_labelled_images, check_trainable, warn_of_odd_images
-from rtp.datamodules.normalisation import Normalisation, fit_standardisation, load_or_fit_zca, normalised
+from rtp.datamodules.normalisation import (
+    Normalisation,
+    check_regularisation,
+    fit_standardisation,
+    load_or_fit_zca,
+    normalised,
+)
 from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
-from rtp.utils.checks import check_at_least, check_in, check_positive
+from rtp.utils.checks import check_at_least, check_in
 from rtp.utils.files import cache_dir
 
 Value = TypeVar("Value")
@@ -60,7 +66,7 @@ class ImageDataModule(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         check_in("validation_fraction", validation_fraction, "(0, 1)")
-        check_positive("zca", zca)
+        check_regularisation(zca)
         check_at_least("real_images_per_class", real_images_per_class, 1)
         check_at_least("classes_per_step", classes_per_step, 1)
         check_at_least("seed", seed, 0)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from rtp.utils.pictures import MAX_PIXELS, MAX_SIDE, class_similarity, image_grid, similarity_map, stretched, within_range
+from rtp.utils.pictures import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    class_similarity,
+    image_grid,
+    similarity_map,
+    stretched,
+    within_range,
+)
 
 
 def test_similarity_is_the_cosine_of_mean_coefficients() -> None:

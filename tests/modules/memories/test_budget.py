@@ -52,9 +52,7 @@ def test_number_of_matrices_is_the_integer_lower_bound(
         (0.1, (1, 8, 8), 1),  # too little for one basis, which num_matrices says
     ],
 )
-def test_balanced_bases(
-    images_per_class: float, shape: tuple[int, int, int], num_bases: int
-) -> None:
+def test_balanced_bases(images_per_class: float, shape: tuple[int, int, int], num_bases: int) -> None:
     assert StorageBudget(images_per_class, 10, shape, downsampling=2).balanced_bases() == num_bases
 
 
