@@ -35,7 +35,7 @@ class ImageDataModule(LightningDataModule, ABC):
     images. Only `setup("test")` reads the test set.
 
     Args:
-        root: Folder of the data sets; by default the environment variable RTP_DATA_DIR, or else `./data`.
+        root: Folder of the data sets; by default `$RTP_DATA_DIR`, or else `./data`.
         validation_fraction: Part of the training images of each class kept for validation, in (0, 1).
         real_images_per_class: Real images of each sampled class in an outer step, at least 1 (64: the authors' code).
         classes_per_step: Classes sampled in an outer step (Y' of algorithm 1), null for all of them.
@@ -44,9 +44,8 @@ class ImageDataModule(LightningDataModule, ABC):
         batch_size: Images in one evaluation batch, at least 1.
 
     Attributes:
-        name: Short lower-case name of the data, e.g. `cifar10`; by default derived from the class name.
-        class_groups: Class sets that take turns in outer steps, for a module that learns task by task; None (initially)
-            for a single set of all classes.
+        name: Short lower-case name, e.g. `cifar10`; by default derived from the class name.
+        class_groups: Class sets that take turns in outer steps; None (initially) for one set of all classes.
 
     Raises:
         UserError: If an argument is out of its range.
@@ -71,7 +70,8 @@ class ImageDataModule(LightningDataModule, ABC):
         check_at_least("classes_per_step", classes_per_step, 1)
         check_at_least("seed", seed, 0)
         check_at_least("batch_size", batch_size, 1)
-        self.name = self.name or snake_case(type(self).__name__)
+        # FashionMNIST -> fashion_mnist, CIFAR10 -> cifar10
+        self.name = self.name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
         self.root = root
         self.validation_fraction = validation_fraction
         self.real_images_per_class = real_images_per_class
@@ -93,7 +93,7 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     @abstractmethod
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels (1 or 3), height and width in pixels."""
+        """Channels (1 or 3), height and width."""
 
     @property
     def num_classes(self) -> int:
@@ -133,8 +133,10 @@ class ImageDataModule(LightningDataModule, ABC):
                 parts = stratified_split(labels, self.validation_fraction, self.seed)
                 train, validation = ((images[part], labels[part]) for part in parts)
             warn_of_odd_images(*train, self.class_names, self.name)
-            if self._normalisation is None:
-                self._normalisation = self._fit_normalisation(train[0])
+            if self._normalisation is None and self.zca is not None:
+                self._normalisation = load_or_fit_zca(train[0], self.zca, cache_dir())
+            elif self._normalisation is None:
+                self._normalisation = fit_standardisation(train[0])
             self._train_set, self._validation_set = self._normalised(*train), self._normalised(*validation)
         if stage == "test" and self._test_set is None:
             self._test_set = self._normalised(*self._checked("test", *self.load("test")))
@@ -209,11 +211,6 @@ class ImageDataModule(LightningDataModule, ABC):
             check_trainable(self.name, images, labels, self.class_names)
         return images, labels
 
-    def _fit_normalisation(self, images: Tensor) -> Normalisation:
-        if self.zca is None:
-            return fit_standardisation(images)
-        return load_or_fit_zca(images, self.zca, cache_dir())
-
     def _normalised(self, images: Tensor, labels: Tensor) -> LabelledImages:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         return self.preprocess(images).to(device), labels.to(device)
@@ -231,8 +228,3 @@ class ImageDataModule(LightningDataModule, ABC):
 def one_line(error: BaseException) -> str:
     """Another library's error message on one line, for use inside a DataError."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def snake_case(class_name: str) -> str:
-    """`CIFAR10` becomes `cifar10`, `FashionMNIST` becomes `fashion_mnist`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).lower()

@@ -15,15 +15,12 @@ ClassSets = tuple[tuple[int, ...], ...]
 
 
 def split_classes(num_classes: int, classes_per_task: int, seed: int | None) -> ClassSets:
-    """Split classes into disjoint class sets of one size, as CIFAR100's into 20 five-way tasks (5.3.1).
+    """Split classes into disjoint, ascending class sets of one size, as CIFAR100's into 20 five-way tasks (5.3.1).
 
     Args:
         num_classes: Number of classes.
         classes_per_task: Classes of a set, at least 2; divides `num_classes`.
         seed: Seed of a random split, at least 0; None keeps the order of the labels. The paper does not specify either.
-
-    Returns:
-        The class sets, each in ascending order.
 
     Raises:
         UserError: If `classes_per_task` is 1 or does not divide the number of classes, or the seed is negative.
@@ -47,12 +44,9 @@ def draw_across_sets(class_sets: ClassSets, ways: int, number: int, seed: int) -
 
     Args:
         class_sets: The class sets that the memories were distilled on.
-        ways: Classes of the evaluation task, k.
+        ways: Number of classes.
         number: Number of the evaluation task; each has its own random stream, so fewer tasks are the first ones.
         seed: Seed of all evaluation tasks.
-
-    Returns:
-        k classes, each of another set, in random order.
 
     Raises:
         UserError: If there are fewer class sets than classes to draw.
@@ -68,7 +62,7 @@ def draw_episode(labels: Tensor, ways: int, shots: int, number: int, seed: int) 
 
     Args:
         labels: (n,) labels of the images to draw from.
-        ways: Classes of the episode, k.
+        ways: Number of classes, k.
         shots: Shots per class.
         number: Number of the episode; each has its own random stream.
         seed: Seed of all episodes.

@@ -57,13 +57,18 @@ def check_image_size(image_size: ImageSize | None) -> None:
         check_at_least("image_size", side, 1)
 
 
-def shape_of(image: Image.Image, image_size: ImageSize | None) -> tuple[int, int, int]:
+def shape_of(source: Source, image_size: ImageSize | None) -> tuple[int, int, int]:
     """Channels (1 for grey images, 3 for all others), height and width of an image as `read_images` returns it.
 
     Args:
-        image: The image, as it was opened.
+        source: The image, whose header is read.
         image_size: Height and width after resizing; None keeps the image's own, upright.
     """
+    with open_image(source) as image:
+        return _shape(image, image_size)
+
+
+def _shape(image: Image.Image, image_size: ImageSize | None) -> tuple[int, int, int]:
     width, height = image.size
     if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:  # TIFF's is upright
         width, height = height, width
@@ -80,8 +85,7 @@ def common_shape(sources: Iterable[Source], image_size: ImageSize | None) -> tup
     """
     first_of: dict[tuple[int, int, int], str] = {}
     for source in sources:
-        with open_image(source) as image:
-            first_of.setdefault(shape_of(image, image_size), source[0])
+        first_of.setdefault(shape_of(source, image_size), source[0])
     if not first_of:
         raise DataError("There is not a single image to read: check the folder or the split.")
     by_size = {(width, height): name for (_, height, width), name in first_of.items()}

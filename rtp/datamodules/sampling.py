@@ -1,6 +1,6 @@
 """Splits of a labelled image set and the batches drawn from it, independent of Lightning."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
@@ -11,23 +11,24 @@ from rtp.errors import UserError
 
 Split = Literal["train", "test"]
 Batch = TypeVar("Batch")
+Description = dict[str, int | float | str | None]
+"""Identifies the batches of a run in its checkpoints; the keys appear in errors."""
 
-# The usual test fraction, and the first seed. Neither may change, or results could not be compared.
-TEST_FRACTION = 0.2
-TEST_SEED = 0
+# neither may change, or results could not be compared
+TEST_FRACTION, TEST_SEED = 0.2, 0
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Split images into two parts that hold the same fraction of every class.
 
     Args:
-        labels: Class of every image, (n,) integers.
+        labels: (n,) integers.
         fraction: Part of each class in the second part, in (0, 1). The number of images is rounded, but both parts get
             at least one image of every class with two or more; the only image of a class goes to the first part.
-        seed: Seed of the draw; the same labels and seed give the same split.
+        seed: Seed of the draw.
 
     Returns:
-        The int64 indices of the first and of the second part, each in ascending order.
+        The int64 indices of the first and of the second part, ascending.
     """
     generator = torch.Generator().manual_seed(seed)
     in_second = torch.zeros(len(labels), dtype=torch.bool)
@@ -39,13 +40,16 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
 
 def fixed_split(images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-    """The training or test part of images (n, C, H, W) and labels (n,) without an official test set.
-
-    The stratified split is always the same, and the order of the images stays.
-    """
+    """The training or test part of images (n, C, H, W) and labels (n,), in order; the split is always the same."""
     train, test = stratified_split(labels, TEST_FRACTION, TEST_SEED)
     chosen = train if split == "train" else test
     return images[chosen], labels[chosen]
+
+
+def other_batches(what: str, before: Description, now: Description, names: Iterable[str]) -> UserError:
+    """The error for a run that would be resumed with other batches; `names` are the entries to show."""
+    a, b = (", ".join(f"{name} {entries[name]}" for name in names if name in entries) for entries in (before, now))
+    return UserError(f"the run was started with {what} of {a}, not of {b}: continue it with its own config.yaml")
 
 
 class Batches(Generic[Batch]):
@@ -68,8 +72,8 @@ class OuterBatches:
     batch. A new iteration continues after the last batch drawn.
 
     Args:
-        images: Real images, (n, C, H, W), on any device.
-        labels: Their classes, (n,) int64 on the same device; every class from 0 to the largest label occurs.
+        images: (n, C, H, W), on any device.
+        labels: (n,) int64 on the same device; every class from 0 to the largest label occurs.
         images_per_class: Images of each sampled class in a batch (m), at least 1; drawn without replacement, or with
             replacement from a class with fewer images.
         classes_per_step: Classes in a batch (k), drawn without replacement; None takes all.
@@ -77,8 +81,8 @@ class OuterBatches:
         length: Number of the batch to stop before; None for endless batches.
         start: Number of the first batch.
         rank: Rank of the process; each draws its own batches.
-        class_groups: Class sets that take turns: in every process, batch number `step` is drawn from group
-            `step mod G`. None for one group of all classes.
+        class_groups: G class sets that take turns: in every process, batch number `step` is drawn from group
+            `step mod G`; None for one group of all classes.
 
     Raises:
         UserError: If `classes_per_step` is not between 1 and the number of classes (of the smallest group).
@@ -137,26 +141,14 @@ class OuterBatches:
             raise TypeError("These batches never end: there is no length.")
         return self._length
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> Description:
         """The seed and number of images, for Lightning's checkpoint.
 
-        The number of the next batch is not included: Lightning prefetches one of endless batches, so only it knows
-        which have been used.
+        Not the number of the next batch: Lightning prefetches one of endless batches, so only it knows what was used.
         """
         return {"seed": self._seed, "images": len(self._labels)}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Check that a resumed run has the same batches.
-
-        Raises:
-            UserError: If `state` has another seed or number of images.
-        """
-        if state != self.state_dict():
-            raise UserError(
-                f"the run was started with data of {_listed(state)}, not of {_listed(self.state_dict())}: "
-                "continue it with its own config.yaml"
-            )
-
-
-def _listed(state: dict[str, int]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in state.items())
+    def load_state_dict(self, state: Description) -> None:
+        """Raise UserError if `state` has another seed or number of images."""
+        if state != (here := self.state_dict()):
+            raise other_batches("data", state, here, here)

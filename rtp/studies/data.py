@@ -11,9 +11,7 @@ from rtp.studies.plan import Options, option_arguments
 
 
 def built_data(part: Mapping[str, Any], changes: Options | None = None) -> ImageDataModule | TaskStream:
-    """Build the data set or stream of a configuration's `data`, overridden by options `data` and `data.*`.
-
-    Nothing is read or downloaded.
+    """Build the data module of a configuration's `data`, overridden by options `data` and `data.*`; read no files.
 
     Raises:
         UserError: If `rtp fit` would not accept it.

@@ -20,7 +20,6 @@ FAST = "fast"
 """The size of `--fast`."""
 
 Given = dict  # untyped values: jsonargparse keeps them as read from YAML
-Settings = Mapping[str, Options | None]
 Part = TypeVar("Part")
 
 
@@ -79,10 +78,6 @@ def read_study(path: Path, size: str | None) -> Plan:
     `config` names a file relative to the study file, read after the base. A size's settings and grid extend or
     override the study's option by option; its seeds replace the study's.
 
-    Args:
-        path: The study file.
-        size: Name of one of its sizes; there is no default.
-
     Raises:
         UserError: If the file or the size is missing, or a key is unknown or a value has the wrong type.
     """
@@ -97,7 +92,7 @@ def read_study(path: Path, size: str | None) -> Plan:
 
 
 def _parsed(place: str, kind: type[Part], value: Any) -> Part:
-    """Parse a part of a study file into its dataclass; errors name its place."""
+    """Parse a part of a study file into its dataclass."""
     if not isinstance(value, dict):
         raise UserError(f"{place} is {value!r}, but must be a mapping of names to values")
     _check_text(place, value)
@@ -117,13 +112,19 @@ def _plan(path: Path, name: str, value: Any, study: StudyFile) -> Plan:
     place = f"{path}: sizes.{name}"
     _check_name(place, name)
     own = _parsed(place, SizeOfStudy, value)
-    bases = tuple(path.parent / base for base in ([own.base] if isinstance(own.base, str) else own.base))
-    if missing := [base for base in bases if not base.is_file()]:
-        raise UserError(f"{place}.base: there is no file {str(missing[0])!r}; give it relative to the study's file")
-    settings = {
-        setting: _with_config(f"{place}.{setting}", path, options)
-        for setting, options in _settings(path, place, own, study).items()
-    }
+    names = [own.base] if isinstance(own.base, str) else own.base
+    bases = tuple(_file(f"{place}.base", path, base) for base in names)
+    axes: dict[str, dict[str, Options]] = {}
+    for where, grid in ((f"{path}: grid", study.grid), (f"{place}.grid", own.grid)):
+        for axis, labels in grid.items():
+            _check_name(where, axis)
+            axes[axis] = _merged(f"{where}.{axis}", axes.get(axis, {}), labels)
+    settings = _merged(f"{path}: settings", combinations(axes) if axes else {}, study.settings)
+    settings = _merged(f"{place}.settings", settings, own.settings)
+    for setting, options in settings.items():
+        if CONFIG in options:
+            config = _file(f"{place}.{setting}.{CONFIG}", path, options[CONFIG])
+            settings[setting] = {**options, CONFIG: str(config)}
     if bool(settings) == bool(own.search):
         has = "both" if settings else "none"
         raise UserError(f"{place} needs either settings, or a grid, or a search: it has {has}")
@@ -132,36 +133,15 @@ def _plan(path: Path, name: str, value: Any, study: StudyFile) -> Plan:
     return Plan(path.stem, name, bases, own.options, tuple(seeds), tuple(study.seeded), settings, own.search)
 
 
-def _with_config(place: str, path: Path, options: Options) -> Options:
-    """Resolve the path of the options' configuration file, if they have one."""
-    if CONFIG not in options:
-        return options
-    config = path.parent / str(options[CONFIG])
-    if not config.is_file():
-        raise UserError(f"{place}.{CONFIG}: there is no file {str(config)!r}; give it relative to the study's file")
-    return {**options, CONFIG: str(config)}
-
-
-def _settings(path: Path, place: str, own: Comparison, study: Comparison) -> dict[str, Options]:
-    axes: dict[str, dict[str, Options]] = {}
-    for where, grid in ((f"{path}: grid", study.grid), (f"{place}.grid", own.grid)):
-        for axis, labels in grid.items():
-            _check_name(where, axis)
-            axes[axis] = _merged(f"{where}.{axis}", axes.get(axis, {}), labels)
-    settings: dict[str, Options] = combinations(axes) if axes else {}
-    settings = _merged(f"{path}: settings", settings, study.settings)
-    return _merged(f"{place}.settings", settings, own.settings)
+def _file(place: str, study: Path, name: Any) -> Path:
+    file = study.parent / str(name)
+    if not file.is_file():
+        raise UserError(f"{place}: there is no file {str(file)!r}; give it relative to the study's file")
+    return file
 
 
 def combinations(axes: Mapping[str, Mapping[str, Options]]) -> dict[str, Options]:
-    """All combinations of the axes' labels, the last axis varying fastest.
-
-    Args:
-        axes: Options of each label, by axis and label.
-
-    Returns:
-        The merged options of each combination, named "axis=label, axis=label".
-    """
+    """Merge the options of all combinations of labels, named "axis=label, axis=label"; the last axis varies fastest."""
     settings: dict[str, Options] = {}
     for labels in itertools.product(*axes.values()):
         pairs = list(zip(axes, labels, strict=True))
@@ -170,7 +150,7 @@ def combinations(axes: Mapping[str, Mapping[str, Options]]) -> dict[str, Options
     return settings
 
 
-def _merged(place: str, named: Mapping[str, Options], changes: Settings) -> dict[str, Options]:
+def _merged(place: str, named: Mapping[str, Options], changes: Mapping[str, Options | None]) -> dict[str, Options]:
     """Extend or override named sets of options; null removes a set."""
     merged = dict(named)
     for name, options in changes.items():

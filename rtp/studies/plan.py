@@ -99,17 +99,13 @@ class Run:
 
     @property
     def changes(self) -> list[str]:
-        """Arguments for the setting's configuration file, the options of the size, and those of the setting."""
+        """Arguments for the setting's configuration file, the size's options and the setting's."""
         config, own = self._config_and_options
         return [f"--{CONFIG}={file}" for file in config] + option_arguments(self.plan.options) + option_arguments(own)
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the run's settings without its seed, eight hexadecimal digits.
-
-        Raises:
-            UserError: If a configuration file cannot be read.
-        """
+        """Hash of the run's settings without its seed; see the function `digest`."""
         config, own = self._config_and_options
         return digest([*self.plan.bases, *config], self.plan.options, own, self.plan.seeded)
 
@@ -143,11 +139,7 @@ def option_arguments(options: Options) -> list[str]:
 
 
 def read_yaml(path: Path, kind: str, remedy: str) -> Any:
-    """Read a YAML file.
-
-    Raises:
-        UserError: If it cannot be read; the message names the kind of file and the remedy.
-    """
+    """Read a YAML file; raise UserError with the kind of file and the remedy if that fails."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -156,11 +148,7 @@ def read_yaml(path: Path, kind: str, remedy: str) -> Any:
 
 
 def digest(files: Sequence[Path], *parts: Any) -> str:
-    """Hash configuration files and other values; comments, the order of keys and the files' paths do not matter.
-
-    Args:
-        files: YAML files, in order.
-        parts: JSON-serialisable values.
+    """Hash YAML files, without their paths, comments and order of keys, and JSON-serialisable values.
 
     Returns:
         The first 8 hexadecimal digits of the SHA-256 of their canonical JSON.

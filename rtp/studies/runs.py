@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
@@ -36,7 +37,7 @@ MEASURED = ("accuracy_mean", "accuracy_std", "networks", "storage_floats", "stor
 
 @dataclass
 class Record:
-    """The study's record in a run's folder; `steps` and what follows are set once the run is fitted.
+    """The record in a run's folder; `steps` and what follows are set once the run is fitted.
 
     Attributes:
         digest: `Run.digest` at the start of the run.
@@ -62,11 +63,8 @@ def claimed(folder: Path, wait: bool = False) -> AbstractContextManager[bool]:
     return locked(folder / LOCK, wait)
 
 
-def fit(run: Run, bars: bool) -> bool:
-    """Fit a run whose folder is claimed, or continue it from its last checkpoint.
-
-    Returns:
-        Whether any training was left to do.
+def fit(run: Run) -> bool:
+    """Fit a run whose folder is claimed, or continue it from its last checkpoint; return whether any was left to do.
 
     Raises:
         UserError: If the run was started with other options or configuration files.
@@ -82,33 +80,29 @@ def fit(run: Run, bars: bool) -> bool:
     elif record.started is not None:  # killed
         record.seconds += max(0.0, last.stat().st_mtime - record.started)
     record.started = time.time()
-    _write(run, record)
+    write_json(run.folder / RECORD, asdict(record))
     resume = [] if last is None else ["--ckpt_path=last"]
     try:
-        cli = _command(run, bars, "fit", *run.arguments, *resume)
+        cli = _command(run, "fit", *run.arguments, *resume)
         record.steps, record.device = int(cli.trainer.global_step), device_name(cli.trainer.strategy.root_device)
         record.data = cli.datamodule.name
         record.tested = LAST if isinstance(cli.model, ContinualLearner) else BEST
     finally:
         record.seconds += time.time() - record.started
         record.started = None
-        _write(run, record)
+        write_json(run.folder / RECORD, asdict(record))
     return True
 
 
-def measure(run: Run, bars: bool) -> bool:
-    """Test and export the best memory of a fitted run, or test a continual learner after its stream.
-
-    Returns:
-        Whether it had not been tested before.
-    """
+def measure(run: Run) -> bool:
+    """Test and export a run's best memory, or test a learner after its stream; return whether it was untested."""
     name = _record(run).tested
     tested = run.folder / name
     if not tested.is_file():
         raise UserError(f"{run.folder} has no {name}: its study has to validate, set trainer.val_check_interval")
     untested = not (run.folder / TEST).is_file()
     if untested:
-        _command(run, bars, "test", f"--ckpt_path={tested}")
+        _command(run, "test", f"--ckpt_path={tested}")
     if name == BEST and not (run.folder / MEMORY).is_file():
         with _output(run):
             load_memory(tested, []).save(run.folder / MEMORY, overwrite=True)
@@ -121,10 +115,8 @@ def test_rows(run: Run) -> list[Row]:
     if _record(run).tested == LAST:
         return [_stream_row(run, test)]
     copied = ("training_set", "architecture", *MEASURED)
-    return [
-        _row(run, split="test", data=test["dataset"], **{name: result[name] for name in copied})
-        for result in test["results"]
-    ]
+    found = [{name: result[name] for name in copied} for result in test["results"]]
+    return [_row(run, split="test", data=test["dataset"], **columns) for columns in found]
 
 
 def _stream_row(run: Run, test: dict[str, Any]) -> Row:
@@ -164,12 +156,7 @@ def validation_row(run: Run) -> Row:
 
 
 def diverged_row(run: Run, split: str) -> Row:
-    """The row of a run whose training diverged, with NaN as accuracy.
-
-    Args:
-        run: The run.
-        split: The split on which it would have been evaluated.
-    """
+    """The row of a run that diverged before its evaluation on a split, with NaN as accuracy."""
     config = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))  # written before the first step
     last = run.folder / LAST
     data = built_data(config["data"])
@@ -197,22 +184,20 @@ def _row(run: Run, **columns: Any) -> Row:
     """A row of the table; by default its columns are those of a distilled memory's single evaluation."""
     record = _record(run)
     defaults: dict[str, Any] = {
+        "study": run.plan.study,
+        "size": run.plan.size,
+        "setting": run.setting,
+        "seed": run.seed,
+        "seconds": round(record.seconds, 1),
+        "version": __version__,
+        "digest": run.digest,
         "data": record.data,
         "training_set": DISTILLED,
         "accuracy_std": math.nan,
         "steps": record.steps or 0,
         "device": record.device,
     }
-    return Row(
-        study=run.plan.study,
-        size=run.plan.size,
-        setting=run.setting,
-        seed=run.seed,
-        seconds=round(record.seconds, 1),
-        version=__version__,
-        digest=run.digest,
-        **(defaults | columns),
-    )
+    return Row(**(defaults | columns))
 
 
 def _architecture(config: dict[str, Any]) -> str:
@@ -235,10 +220,6 @@ def _record(run: Run) -> Record:
     return record
 
 
-def _write(run: Run, record: Record) -> None:
-    write_json(run.folder / RECORD, asdict(record))
-
-
 def _clear(folder: Path) -> None:
     """Create a run's folder, or delete the remains of a run without a checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -256,6 +237,7 @@ def _output(run: Run) -> Iterator[None]:
         yield
 
 
-def _command(run: Run, bars: bool, *arguments: str) -> RtpCLI:
+def _command(run: Run, *arguments: str) -> RtpCLI:
+    bars = [] if sys.stderr.isatty() else ["--trainer.enable_progress_bar=false"]  # in a terminal, not in a file
     with _output(run):
-        return main([*arguments, *([] if bars else ["--trainer.enable_progress_bar=false"])])
+        return main([*arguments, *bars])

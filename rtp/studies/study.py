@@ -20,23 +20,14 @@ SUMMARY = "Redo one of the paper's studies: fit and test several settings with s
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run.
-
-    Attributes:
-        rows: Its table rows.
-        ran: Whether this call trained or tested it.
-    """
+    """The table rows of a finished run, and whether this call trained or tested it."""
 
     rows: list[Row]
     ran: bool
 
 
 def study(args: Sequence[str]) -> None:
-    """Run `rtp study` with its command-line arguments.
-
-    Raises:
-        UserError: If an argument or a file is invalid.
-    """
+    """Run `rtp study`; raise UserError if an argument or a file is invalid."""
     parser = study_parser(
         "rtp study",
         f"{SUMMARY}.",
@@ -59,7 +50,7 @@ def study(args: Sequence[str]) -> None:
     for number, run in enumerate(runs, 1):
         print(f"[{number}/{len(runs)}] {run.setting}, seed {run.seed}: ", end="", flush=True)
         try:
-            finished = finish(run, table, show_bars())
+            finished = finish(run, table)
         except UserError:
             print("refused")
             raise
@@ -90,27 +81,17 @@ def study_parser(command: str, description: str, epilog: str) -> Parser:
 
 
 def results_file(options: argparse.Namespace) -> Path:
-    """The path of the results table, checked before any run.
-
-    Raises:
-        UserError: If the file is another kind of table.
-    """
+    """The path of the results table; raise UserError if the file is another kind of table."""
     table = Path(options.results or Path(options.folder) / "results.csv")
     read_rows(table)
     return table
 
 
-def show_bars() -> bool:
-    """Whether to show progress bars: in a terminal, not in a file."""
-    return sys.stderr.isatty()
-
-
-def finish(run: Run, table: Path, bars: bool) -> Finished | None:
+def finish(run: Run, table: Path) -> Finished | None:
     """Fit, test and export a run, skipping finished steps, and add its rows to the table.
 
     Returns:
-        The run's test rows, without those of an earlier version of the study's files; None if another process has
-        claimed the run.
+        The run's test rows under the study's current files; None if another process has claimed the run.
     """
     with claimed(run.folder) as free:
         if not free:
@@ -120,12 +101,12 @@ def finish(run: Run, table: Path, bars: bool) -> Finished | None:
             return Finished(known, ran=False)  # it diverged, or its folder was deleted
         ran = True
         try:
-            fitted = fit(run, bars)
+            fitted = fit(run)
         except DivergenceError as error:
             rows = [diverged_row(run, "test")]
             print(error, file=sys.stderr)
         else:
-            tested = measure(run, bars)
+            tested = measure(run)
             rows, ran = test_rows(run), fitted or tested
         keys = {row.key for row in known}  # some may be missing from a truncated table
         append_rows(table, [row for row in rows if row.key not in keys])
@@ -144,7 +125,7 @@ def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
 
     Args:
         runs: One run per setting to show, in order, of one study and size.
-        table: The table of results; rows of an earlier version of the study's files are left out.
+        table: The results; rows of an earlier version of the study's files are left out.
         new: Whether this call ran anything: the figure then goes to TensorBoard too.
     """
     found = read_rows(table)
@@ -156,7 +137,7 @@ def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:
     if not any(row.networks for row in rows):
         return
     if importlib.util.find_spec("matplotlib") is None:
-        print("no figure: install it with pip install 'rtp[plots]'")
+        print("no figure: pip install matplotlib")
         return
     from rtp.studies.figures.saving import save_figure
     from rtp.studies.figures.study import study_figure

@@ -19,10 +19,9 @@ def summarise(rows: Sequence[Row]) -> str:
     (n - 1) if there are several seeds. Diverged seeds are counted, not averaged.
     """
     groups = grouped(rows, lambda row: (row.setting, row.training_set, row.architecture, row.split))
-    lines = [(*group, *_numbers(members), _interference(members)) for group, members in groups.items()]
-    if all(math.isnan(row.interference) for row in rows):
-        return text_table(COLUMNS, [line[:-1] for line in lines], words=4)
-    return text_table((*COLUMNS, INTERFERENCE), lines, words=4)
+    columns = len(COLUMNS) + any(not math.isnan(row.interference) for row in rows)
+    lines = [(*group, *_numbers(members))[:columns] for group, members in groups.items()]
+    return text_table((*COLUMNS, INTERFERENCE)[:columns], lines, words=4)
 
 
 def accuracy_text(accuracies: Sequence[float]) -> str:
@@ -34,17 +33,14 @@ def accuracy_text(accuracies: Sequence[float]) -> str:
     return " ".join(filter(None, (mean, spread, f"({diverged} diverged)" if diverged else "")))
 
 
-def _interference(rows: Sequence[Row]) -> str:
-    finite = [row.interference for row in rows if not math.isnan(row.interference)]
-    return accuracy_text(finite) if finite else "n/a"
-
-
 def _numbers(rows: Sequence[Row]) -> tuple[str, ...]:
     floats = sorted({row.storage_floats for row in rows if row.networks})
+    interferences = [row.interference for row in rows if not math.isnan(row.interference)]
     return (
         accuracy_text([row.accuracy_mean for row in rows]),
         str(len(rows)),
         " to ".join(f"{number:,}" for number in floats[:: max(1, len(floats) - 1)]),
         f"{max(row.steps for row in rows):,}",
         f"{fmean(row.seconds for row in rows):,.0f}",
+        accuracy_text(interferences) or "n/a",
     )

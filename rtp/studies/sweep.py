@@ -15,7 +15,7 @@ from rtp.studies.data import built_data
 from rtp.studies.definition import read_study
 from rtp.studies.plan import Plan, Run, Search, digest, make_run
 from rtp.studies.runs import claimed, diverged_row, fit, validation_row
-from rtp.studies.study import Finished, accuracy_line, conclude, finish, results_file, show_bars, study_parser
+from rtp.studies.study import Finished, accuracy_line, conclude, finish, results_file, study_parser
 from rtp.studies.summary import accuracy_text
 from rtp.studies.table import append_rows, lines_of, read_rows, rows_of
 
@@ -36,17 +36,9 @@ HEARTBEAT, GRACE = 30, 120
 class Stopped(BaseException):
     """Ends a trial unseen by Optuna: as after a kill, the trial becomes stale and is retried."""
 
-    def __init__(self, reason: BaseException) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
 
 def sweep(args: Sequence[str]) -> None:
-    """Run `rtp sweep` with its command-line arguments.
-
-    Raises:
-        UserError: If an argument or a file is invalid, or Optuna is not installed.
-    """
+    """Run `rtp sweep`; raise UserError if an argument or a file is invalid, or Optuna is not installed."""
     parser = study_parser(
         "rtp sweep",
         f"{SUMMARY}. The memory with the best number is tested.",
@@ -76,7 +68,7 @@ def sweep(args: Sequence[str]) -> None:
         return make_run(plan, search.setting(value), seed, root, {search.option: value})
 
     def objective(value: int) -> Tried:
-        validations = [validated(run_of(value, seed), table, show_bars()) for seed in plan.seeds]
+        validations = [validated(run_of(value, seed), table) for seed in plan.seeds]
         work.extend(validations)
         rows = [row for finished in validations for row in finished.rows]
         accuracy = fmean(row.accuracy_mean for row in rows)
@@ -97,7 +89,7 @@ def sweep(args: Sequence[str]) -> None:
     for run in (run_of(best, seed) for seed in plan.seeds):
         if not run.folder.exists() and not any(run.owns(row) and row.key in here for row in read_rows(table)):
             done = "trained on another computer or in another folder: give the same command there to test it"
-        elif (finished := finish(run, table, show_bars())) is None:
+        elif (finished := finish(run, table)) is None:
             done = "another process tests it"
         else:
             done = accuracy_line(finished.rows)
@@ -112,15 +104,10 @@ def sweep(args: Sequence[str]) -> None:
 def optimise(
     name: str, storage: str, search: Search, objective: Callable[[int], Tried], sampler: str, trials: int | None
 ) -> tuple[int, list[str]]:
-    """Maximise an objective with Optuna.
+    """Maximise `objective`, which maps a value to its accuracy (NaN: diverged) and a note for its trial, with Optuna.
 
-    Args:
-        name: Name of the study in the storage; an existing study is continued.
-        storage: URL of Optuna's storage.
-        search: The search space.
-        objective: Maps a value to its accuracy, NaN if training diverged, and a note that is stored with the trial.
-        sampler: "grid" or "tpe".
-        trials: Total number of finished trials of "tpe"; by default the number of values.
+    A study of this name in the storage is continued. The sampler "grid" tries every value; "tpe" stops at `trials`
+    finished trials in all, by default the number of values.
 
     Returns:
         The best value over all trials in the storage, and the notes of all finished trials, of any process.
@@ -131,7 +118,7 @@ def optimise(
     try:
         import optuna
     except ImportError as error:
-        raise UserError("rtp sweep needs Optuna: pip install 'rtp[sweep]'") from error
+        raise UserError("rtp sweep needs Optuna: pip install optuna") from error
 
     def trial_objective(trial: "optuna.Trial") -> float:
         try:
@@ -174,24 +161,20 @@ def optimise(
             elif not grid.is_exhausted(study):
                 study.optimize(trial_objective)  # until the sampler stops it
         except Stopped as stopped:
-            raise stopped.reason from None
+            raise stopped.args[0] from None
         if not (done := study.get_trials(states=(finished,))):
             raise UserError(f"training diverged with every {search.axis}: lower the learning rates")
         return int(study.best_params[search.axis]), [trial.user_attrs[NOTE] for trial in done]
 
 
-def validated(run: Run, table: Path, bars: bool) -> Finished:
-    """A run's best validation, read from the table, or else fitted and added to it; waits for other processes.
-
-    Returns:
-        One row; its accuracy is NaN if training diverged.
-    """
+def validated(run: Run, table: Path) -> Finished:
+    """The row of a run's best validation, from the table or else fitted and added to it; waits for other processes."""
     with claimed(run.folder, wait=True):
         if known := [row for row in read_rows(table) if run.owns(row) and row.split == "validation"]:
             return Finished(known, ran=False)
         ran = True
         try:
-            ran = fit(run, bars)
+            ran = fit(run)
             row = validation_row(run)
         except DivergenceError:
             row = diverged_row(run, "validation")
@@ -207,7 +190,16 @@ def within_budget(plan: Plan, search: Search) -> Search:
     """
     if search.option != BASES:
         return search
-    budget = _budget(plan)
+    config: dict[str, Any] = {}
+    for base in plan.bases:
+        config |= yaml.safe_load(base.read_text(encoding="utf-8"))
+    memory = dict(config["model"]["init_args"]["memory"].get("init_args", {}))
+    prefix = BASES.rpartition(".")[0] + "."
+    memory |= {name.removeprefix(prefix): value for name, value in plan.options.items() if name.startswith(prefix)}
+    changes = {name: value for name, value in plan.options.items() if name.partition(".")[0] == "data"}
+    data = built_data(config["data"], changes)
+    downsampling = memory.get("downsampling", 2)
+    budget = StorageBudget(memory["images_per_class"], data.num_classes, data.image_shape, downsampling)
     kept = []
     for value in search.values:
         try:
@@ -218,15 +210,3 @@ def within_budget(plan: Plan, search: Search) -> Search:
     if not kept:
         raise UserError(f"no {search.axis} of the sizes.{plan.size}.search fits the budget: use smaller ones")
     return replace(search, values=tuple(kept))
-
-
-def _budget(plan: Plan) -> StorageBudget:
-    config: dict[str, Any] = {}
-    for base in plan.bases:
-        config |= yaml.safe_load(base.read_text(encoding="utf-8"))
-    memory = dict(config["model"]["init_args"]["memory"].get("init_args", {}))
-    prefix = BASES.rpartition(".")[0] + "."
-    memory |= {name.removeprefix(prefix): value for name, value in plan.options.items() if name.startswith(prefix)}
-    changes = {name: value for name, value in plan.options.items() if name.partition(".")[0] == "data"}
-    data = built_data(config["data"], changes)
-    return StorageBudget(memory["images_per_class"], data.num_classes, data.image_shape, memory.get("downsampling", 2))

@@ -81,11 +81,9 @@ HEADER = ",".join(COLUMNS) + "\n"
 
 
 def append_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Append rows to the table in one write, under a lock; a truncated last line of a killed process is removed.
+    """Append rows in one write, under a lock, and remove a truncated last line of a killed process.
 
-    Args:
-        path: The table; created with its header and folder if missing.
-        rows: The rows.
+    A missing table is created with its header and folder.
 
     Raises:
         UserError: If the file is another kind of table.
@@ -110,14 +108,13 @@ def read_rows(path: Path) -> list[Row]:
         return []
     text, _ = _complete_lines(path, "left out its last line, which is cut off")
     rows: dict[tuple[str | int, ...], Row] = {}
-    for number, values in enumerate(csv.reader(io.StringIO(text)), 1):
-        if number > 1:
-            try:
-                row = _row(values)
-            except ValueError as error:
-                raise UserError(f"row {number} of {path} is damaged ({error}): remove that line") from error
-            rows.pop(row.key, None)  # ordered by last occurrence
-            rows[row.key] = row
+    for number, values in enumerate(list(csv.reader(io.StringIO(text)))[1:], 2):
+        try:
+            row = _row(values)
+        except ValueError as error:
+            raise UserError(f"row {number} of {path} is damaged ({error}): remove that line") from error
+        rows.pop(row.key, None)  # ordered by last occurrence
+        rows[row.key] = row
     return list(rows.values())
 
 

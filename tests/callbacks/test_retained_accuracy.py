@@ -229,7 +229,17 @@ def test_compress_then_recall_holds_the_whole_task_where_the_budget_allows(
     original = CompressThenRecall.end_task
     monkeypatch.setattr(CompressThenRecall, "end_task", record)
     learner = CompressThenRecall(
-        (1, 8, 8), 10, 10, TASKS, memory, network, TASKS * SAMPLES, HigherUnroll(1), 1, 5, protocol=PROTOCOL
+        memory,
+        HigherUnroll(1),
+        slots_per_class=1,
+        reservoir_samples=5,
+        protocol=PROTOCOL,
+        image_shape=(1, 8, 8),
+        num_classes=10,
+        total_classes=10,
+        num_tasks=TASKS,
+        network=network,
+        memory_images=TASKS * SAMPLES,
     )
     _, stream, _ = run(learner, test=False)
     for task in range(TASKS):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rtp.datamodules.decoding import Source, open_image, read_images, shape_of
+from rtp.datamodules.decoding import Source, read_images, shape_of
 from rtp.errors import DataError
 
 
@@ -41,8 +41,7 @@ def test_pixels_and_shapes(tmp_path: Path) -> None:
     [(GREY, None, (1, 2, 3)), (COLOUR, None, (3, 2, 3)), (GREY, 5, (1, 5, 5)), (GREY > 100, None, (1, 2, 3))],
 )
 def test_shape_of(pixels: np.ndarray, image_size: int | None, shape: tuple[int, int, int]) -> None:
-    with open_image(("image", encoded(pixels))) as image:
-        assert shape_of(image, image_size) == shape
+    assert shape_of(("image", encoded(pixels)), image_size) == shape
 
 
 def test_resizing_covers_the_square_and_crops_the_centre() -> None:
@@ -68,7 +67,7 @@ def test_unreadable_images_are_named(length: int) -> None:
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cat\.png cannot be read .*No such file"):
-        open_image(("cat.png", tmp_path / "cat.png"))
+        shape_of(("cat.png", tmp_path / "cat.png"), None)
 
 
 def test_no_images_are_refused() -> None:

@@ -49,7 +49,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(run: Run, kept: Path) -> Run:
     """A run that was fitted, and not tested yet."""
     if not kept.exists():
-        fit(run, bars=False)
+        fit(run)
         shutil.copytree("studies", kept)
     else:
         shutil.copytree(kept, "studies")
@@ -94,9 +94,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_run_is_fitted_tested_and_exported_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     done = commands(monkeypatch)
-    assert fit(run, bars=False)
+    assert fit(run)
     assert run.folder == Path("studies/tiny/fast/short/seed1")
-    assert measure(run, bars=False)
+    assert measure(run)
     (row,) = rows_of_test(run)
     found = json.loads((run.folder / "test.json").read_text())
     assert (row.study, row.size, row.setting, row.seed, row.data) == ("tiny", "fast", "short", 1, "digits")
@@ -114,8 +114,8 @@ def test_a_run_is_fitted_tested_and_exported_once(run: Run, monkeypatch: pytest.
     assert "distilling digits" in (run.folder / "output.txt").read_text()
 
     (run.folder / "memory.safetensors").unlink()
-    assert not fit(run, bars=False)
-    assert not measure(run, bars=False)
+    assert not fit(run)
+    assert not measure(run)
     assert done == ["fit", "test"]
     assert (run.folder / "memory.safetensors").is_file()
 
@@ -132,9 +132,9 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one(fitted: Run, monkeyp
     with monkeypatch.context() as patch:
         kill_at(patch, 4)
         with pytest.raises(KilledError):
-            fit(run, bars=False)
+            fit(run)
     assert load_checkpoint(run.folder / "last.ckpt")["global_step"] == 2
-    fit(run, bars=False)
+    fit(run)
     assert "step 2" in (run.folder / "output.txt").read_text()
     torch.testing.assert_close(final_memory(run), final_memory(fitted), rtol=0, atol=0)
 
@@ -145,23 +145,23 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
     with monkeypatch.context() as patch:
         kill_at(patch, 2)
         with pytest.raises(KilledError):
-            fit(run, bars=False)
+            fit(run)
     assert (run.folder / "config.yaml").is_file()
     assert not (run.folder / "last.ckpt").exists()
     (run.folder / "test").mkdir()
-    fit(run, bars=False)
+    fit(run)
     final_memory(run)
     assert not (run.folder / "test").exists()
 
 
 def test_a_fit_that_was_killed_at_its_very_end_is_gone_on_with(run: Run) -> None:
-    fit(run, bars=False)
+    fit(run)
     record = json.loads((run.folder / "study_run.json").read_text())
     last = (run.folder / "last.ckpt").stat().st_mtime
     # as a kill leaves it: its session began a minute before the last checkpoint
     (run.folder / "study_run.json").write_text(json.dumps(record | {"steps": None, "seconds": 7, "started": last - 60}))
     began = time.time()
-    fit(run, bars=False)
+    fit(run)
     again = json.loads((run.folder / "study_run.json").read_text())
     assert (again["steps"], again["started"]) == (4, None)
     assert 67 <= again["seconds"] <= 67 + time.time() - began
@@ -171,7 +171,7 @@ def test_a_run_of_other_options_is_not_gone_on_with(fitted: Run) -> None:
     changed = make_run(fitted.plan, fitted.setting, fitted.seed, Path("studies"), {"model.unroll.num_steps": 2})
     message = rf"other options or configuration files .*\(digest {fitted.digest}, now {changed.digest}\): remove that"
     with pytest.raises(UserError, match=message):
-        fit(changed, bars=False)
+        fit(changed)
 
 
 def test_a_run_of_an_edited_base_is_not_gone_on_with(fitted: Run) -> None:
@@ -179,22 +179,22 @@ def test_a_run_of_an_edited_base_is_not_gone_on_with(fitted: Run) -> None:
     edited = Path("edited.yaml")
     edited.write_text(f"# a comment is no edit\n{base.read_text()}")
     again = replace(fitted, plan=replace(fitted.plan, bases=(edited,)))
-    assert fit(again, bars=False) is False
+    assert fit(again) is False
     edited.write_text(base.read_text().replace("images_per_class: 1", "images_per_class: 2"))
     with pytest.raises(UserError, match=r"remove that folder, or use another --folder"):
-        fit(replace(fitted, plan=replace(fitted.plan, bases=(edited,))), bars=False)
+        fit(replace(fitted, plan=replace(fitted.plan, bases=(edited,))))
 
 
 def test_a_damaged_record_is_named(run: Run) -> None:
     run.folder.mkdir(parents=True)
     (run.folder / "study_run.json").write_text("{")
     with pytest.raises(UserError, match=r"study_run\.json is damaged"):
-        fit(run, bars=False)
+        fit(run)
 
 
 def test_a_run_without_validation_cannot_be_tested(run: Run) -> None:
     with pytest.raises(UserError, match=r"has no best\.ckpt: .* set trainer\.val_check_interval"):
-        measure(run, bars=False)
+        measure(run)
 
 
 def test_the_best_validation_of_a_run_has_a_row(fitted: Run) -> None:
@@ -209,7 +209,7 @@ def test_the_best_validation_of_a_run_has_a_row(fitted: Run) -> None:
 def test_a_run_that_diverged_has_a_row_without_an_accuracy(run: Run) -> None:
     wild = make_run(run.plan, "wild", 0, Path("studies"), {"model.inner_optimizer.learning_rate": 1e30})
     with pytest.raises(DivergenceError):
-        fit(wild, bars=False)
+        fit(wild)
     row = diverged_row(wild, "test")
     assert math.isnan(row.accuracy_mean)
     assert (row.data, row.architecture, row.networks, row.storage_floats, row.steps) == ("digits", "ConvNet", 0, 0, 0)
@@ -243,8 +243,8 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
     found = {}
     for setting in ("CTR", "EWC"):
         run = make_run(streams, setting, 3, Path("studies"))
-        fit(run, bars=False)
-        measure(run, bars=False)
+        fit(run)
+        measure(run)
         (row,) = rows_of_test(run)
         assert run.owns(row)
         assert row.digest == run.digest
@@ -266,7 +266,7 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
 def test_a_learner_that_diverged_is_in_the_same_panel(streams: Plan) -> None:
     wild = make_run(streams, "wild", 3, Path("studies"))
     with pytest.raises(DivergenceError):
-        fit(wild, bars=False)
+        fit(wild)
     row = diverged_row(wild, "test")
     assert (row.data, row.training_set, row.architecture) == ("permuted_digits", "stream", "MLP")
 

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 # Images whitened or summed at once: 4096 CIFAR images are 100 MB in float64.
 CHUNK = 4096
-# Half of the norm that one pixel one grey level away from the others has; a smaller norm is the rounding
-# error of an image that is constant, which becomes (nearly) zero instead of noise or NaN.
+# Half the norm of one pixel one grey level off; a smaller norm is the rounding error of a constant image, which becomes
+# (nearly) zero instead of noise or NaN.
 MINIMUM_NORM = 0.5 / 255
 # Values of an image, most: the whitening takes three matrices of 2.1 GB; 64x64 colour images have 12,288.
 MAX_DIMENSION = 16_384
@@ -45,7 +45,7 @@ class ZCA:
     """The whitening of one training set. All tensors are float64.
 
     Args:
-        eigenvalues: E, the eigenvalues of the second moment, (d,), ascending, not negative.
+        eigenvalues: E of the second moment, (d,), ascending, not negative.
         eigenvectors: V, (d, d), one eigenvector a column.
         mean: Mean of the training images' means, (), pixels in [0, 1].
         norm: Mean of the training images' norms, ().
@@ -127,12 +127,9 @@ def fit_zca(images: Tensor, reg: float) -> ZCA:
 
 
 def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
-    """Read the whitening of these images from the cache, or fit it and cache it; a damaged file is replaced.
+    """Read the whitening of uint8 images (n, C, H, W) on the CPU from the cache, or fit and cache it.
 
-    Args:
-        images: Training images, (n, C, H, W) uint8 on the CPU.
-        reg: Regularisation in units of the mean eigenvalue, positive.
-        cache_dir: Folder of the cache; created if missing.
+    A damaged file is replaced, a missing folder created.
 
     Raises:
         UserError: If `reg` is not positive or the cache cannot be written.

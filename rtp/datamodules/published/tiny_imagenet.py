@@ -75,12 +75,17 @@ class TinyImageNet(ImageDataModule):
                 yield images, lambda name: (folder / name).read_bytes()
             else:
                 with ZipFile(archive) as file:
-                    names = [name.removeprefix(f"{FOLDER}/") for name in file.namelist()]
-                    yield (
-                        sorted(name for name in names if name.endswith(".JPEG")),
-                        lambda name: file.read(f"{FOLDER}/{name}"),
-                    )
-        except (OSError, BadZipFile, zlib.error, LookupError) as error:
+                    names = [name.removeprefix(f"{FOLDER}/") for name in file.namelist() if name.endswith(".JPEG")]
+                    yield sorted(names), lambda name: file.read(f"{FOLDER}/{name}")
+        except (
+            OSError,
+            BadZipFile,
+            zlib.error,
+            LookupError,
+            ValueError,
+        ) as error:  # ValueError: not UTF-8, two columns
+            if isinstance(error, DataError):
+                raise
             raise DataError(
                 f"{folder if folder.is_dir() else archive} is missing or damaged ({one_line(error)}): "
                 "delete it and run again to download it."

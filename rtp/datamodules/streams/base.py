@@ -1,15 +1,17 @@
 """Base class of all task streams: the samples of each stream task, and a single pass over them."""
 
 from abc import ABC, abstractmethod
+from itertools import product
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.datamodules.normalisation import Normalisation
-from rtp.datamodules.streams.batches import SPLITS, Description, StreamBatches, StreamSplit, TaskBatches
+from rtp.datamodules.sampling import Description
+from rtp.datamodules.streams.batches import SPLITS, StreamBatches, StreamSplit, TaskBatches
 from rtp.datamodules.streams.batches import StreamBatch as StreamBatch
 from rtp.errors import UserError
 from rtp.utils.checks import check_at_least
@@ -50,21 +52,21 @@ class TaskStream(LightningDataModule, ABC):
         test_samples: int | None = None,
     ) -> None:
         super().__init__()
-        check_at_least("tasks", tasks, 1)
-        check_at_least("samples_per_task", samples_per_task, 1)
-        check_at_least("batch_size", batch_size, 1)
-        check_at_least("replays", replays, 1)
+        samples = {
+            "samples_per_task": samples_per_task,
+            "validation_samples": validation_samples,
+            "test_samples": test_samples,
+        }
+        for name, value in {"tasks": tasks, "batch_size": batch_size, "replays": replays, **samples}.items():
+            check_at_least(name, value, 1)
         check_at_least("seed", seed, 0)
-        check_at_least("validation_samples", validation_samples, 1)
-        check_at_least("test_samples", test_samples, 1)
         self.source = source
         self.name = f"{self.kind}_{source.name}"
         self.num_tasks = tasks
         self.batch_size = batch_size
         self.replays = replays
         self.seed = seed
-        samples = (samples_per_task, validation_samples, test_samples)
-        self._samples: dict[StreamSplit, int | None] = dict(zip(SPLITS, samples, strict=True))
+        self._samples = dict(zip(SPLITS, samples.items(), strict=True))  # argument and value
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -111,11 +113,15 @@ class TaskStream(LightningDataModule, ABC):
             UserError: If a task needs more samples than there are, or the Trainer's settings do not fit.
         """
         if stage == "fit" and self.trainer is not None:
-            self._check_trainer()
+            self._check_trainer(self.trainer)
         self.source.setup(stage)
-        for split in SPLITS if stage == "test" else SPLITS[:2]:
-            for task in range(self.num_tasks):
-                self._check_size(task, split)
+        for split, task in product(SPLITS if stage == "test" else SPLITS[:2], range(self.num_tasks)):
+            (argument, wanted), there = self._samples[split], len(self._members(task, split))
+            if wanted is not None and wanted > there:
+                raise UserError(
+                    f"{argument} is {wanted}, but {self.source.name} has {there} such images for task {task}: "
+                    f"use {argument} <= {there}."
+                )
 
     def train_dataloader(self) -> StreamBatches:
         """The task of the Trainer's epoch (without a Trainer the first); a resumed run starts at its next batch."""
@@ -158,17 +164,14 @@ class TaskStream(LightningDataModule, ABC):
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         images, labels = self._source_set(split)
         generator = np.random.default_rng([self.seed, task, SPLITS.index(split)])
-        order = generator.permutation(self._members(task, split))[: self._samples[split]]
+        order = generator.permutation(self._members(task, split))[: self._samples[split][1]]
         chosen = torch.from_numpy(order).to(images.device)
-        images, labels = images[chosen], labels[chosen]
-        pixels = self.normalisation.invert(images)
-        images = self.normalisation.apply(self.transformed(pixels, task))
-        return images.to(device), (labels - self.classes(task).start).to(device)
+        pixels = self.transformed(self.normalisation.invert(images[chosen]), task)
+        return self.normalisation.apply(pixels).to(device), (labels[chosen] - self.classes(task).start).to(device)
 
     def num_samples(self, task: int, split: StreamSplit) -> int:
         """Samples of a task."""
-        wanted = self._samples[split]
-        return len(self._members(task, split)) if wanted is None else wanted
+        return self._samples[split][1] or len(self._members(task, split))
 
     def description(self) -> Description:
         """Identify the stream in checkpoints; a subclass adds its own arguments."""
@@ -195,18 +198,7 @@ class TaskStream(LightningDataModule, ABC):
             return self.source.train_set
         return self.source.validation_set if split == "val" else self.source.test_set
 
-    def _check_size(self, task: int, split: StreamSplit) -> None:
-        wanted, there = self._samples[split], len(self._members(task, split))
-        if wanted is not None and wanted > there:
-            argument = {"train": "samples_per_task", "val": "validation_samples", "test": "test_samples"}[split]
-            raise UserError(
-                f"{argument} is {wanted}, but {self.source.name} has {there} such images for task {task}: "
-                f"use {argument} <= {there}."
-            )
-
-    def _check_trainer(self) -> None:
-        trainer = self.trainer
-        assert trainer is not None
+    def _check_trainer(self, trainer: Trainer) -> None:
         if trainer.world_size != 1:
             raise UserError(f"a stream is seen by one process, not by {trainer.world_size}: use --trainer.devices 1.")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # one batch

@@ -1,16 +1,15 @@
 """The batches of a stream: a single pass over a stream task, and its samples for evaluation."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from rtp.datamodules.base import LabelledImages
-from rtp.errors import UserError
+from rtp.datamodules.sampling import Description, other_batches
 
 StreamSplit = Literal["train", "val", "test"]
-Description = dict[str, int | float | str | None]
-"""Identifies a stream; the keys appear in errors."""
 SPLITS: tuple[StreamSplit, ...] = ("train", "val", "test")
 
 
@@ -40,10 +39,10 @@ class StreamBatches:
     Args:
         load: Reads the task's samples, in the order of the stream.
         task: Number of the task.
-        samples: Samples of the task.
+        samples: Number of samples of the task.
         batch_size: Samples in a minibatch.
         replays: How often in a row a minibatch is yielded.
-        description: Identifies the stream in the checkpoint of a run.
+        description: Identifies the stream in checkpoints.
         start: Minibatches, replays included, that a resumed run has seen.
     """
 
@@ -58,14 +57,13 @@ class StreamBatches:
         description: Description,
         start: int = 0,
     ) -> None:
-        self._load = load
+        self._load = cache(load)
         self._task = task
         self._batch_size = batch_size
         self._replays = replays
         self._description = description
         self._next = start
         self._length = -(-samples // batch_size) * replays
-        self._set: LabelledImages | None = None
 
     def __len__(self) -> int:
         """Minibatches of the whole task, replays included: Lightning counts those before `start` as fetched."""
@@ -73,26 +71,20 @@ class StreamBatches:
 
     def __iter__(self) -> Iterator[StreamBatch]:
         while self._next < len(self):
-            if self._set is None:
-                self._set = self._load()
             number, replay = divmod(self._next, self._replays)
             chosen = slice(number * self._batch_size, (number + 1) * self._batch_size)
             self._next += 1
-            images, labels = self._set
+            images, labels = self._load()
             yield StreamBatch(images[chosen], labels[chosen], self._task, replay, self._next == len(self))
 
     def state_dict(self) -> Description:
-        """The description of the stream, for Lightning's checkpoint."""
+        """The stream's description, for Lightning's checkpoint."""
         return self._description
 
     def load_state_dict(self, state: Description) -> None:
-        """Raise UserError if `state` describes another stream than that of this run."""
-        here = self.state_dict()
-        if other := [name for name, value in state.items() if here.get(name) != value]:
-            raise UserError(
-                f"the run was started with a stream of {_listed(state, other)}, not of {_listed(here, other)}: "
-                "continue it with its own config.yaml"
-            )
+        """Raise UserError if `state` describes another stream."""
+        if other := [name for name, value in state.items() if self._description.get(name) != value]:
+            raise other_batches("a stream", state, self._description, other)
 
 
 class TaskBatches:
@@ -109,7 +101,3 @@ class TaskBatches:
     def __iter__(self) -> Iterator[LabelledImages]:
         images, labels = self._load()
         yield from zip(images.split(self._batch_size), labels.split(self._batch_size), strict=True)
-
-
-def _listed(state: Description, names: list[str]) -> str:
-    return ", ".join(f"{name} {state[name]}" for name in names if name in state)

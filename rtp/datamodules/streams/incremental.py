@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
+from rtp.datamodules.sampling import Description
 from rtp.datamodules.streams.base import TaskStream
-from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
 from rtp.utils.checks import check_at_least
 
@@ -54,11 +54,7 @@ class IncrementalClasses(TaskStream):
         return pixels
 
     def setup(self, stage: str | None = None) -> None:
-        """See `TaskStream.setup`.
-
-        Raises:
-            UserError: Also if the data set has too few classes.
-        """
+        """See `TaskStream.setup`; raise UserError also if the data set has too few classes."""
         there = self.source.num_classes
         if self.total_classes > there:
             raise UserError(

@@ -6,8 +6,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
+from rtp.datamodules.sampling import Description
 from rtp.datamodules.streams.base import TaskStream
-from rtp.datamodules.streams.batches import Description
 from rtp.errors import UserError
 from rtp.utils.checks import check_in
 
@@ -47,11 +47,7 @@ class RotatedTasks(TaskStream):
         return rotate(pixels, angle, InterpolationMode.BILINEAR) if angle else pixels
 
     def setup(self, stage: str | None = None) -> None:
-        """See `TaskStream.setup`.
-
-        Raises:
-            UserError: Also if images are not square: a rotation by 90 degrees would crop them.
-        """
+        """See `TaskStream.setup`; raise UserError also if images are not square, as rotations would crop them."""
         channels, height, width = self.image_shape
         if height != width:
             raise UserError(

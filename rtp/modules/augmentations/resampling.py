@@ -6,28 +6,21 @@ from torch.nn.functional import grid_sample
 
 
 def resampled(images: Tensor, maps: Tensor) -> Tensor:
-    """Move the pixels of images by affine maps, interpolated bilinearly, 0 outside the image.
+    """Move the pixels of images (n, C, H, W) by affine maps, interpolated bilinearly, 0 outside the image.
+
+    PyTorch differentiates the result once, see `SiameseAugmentation.apply`.
 
     Args:
         images: (n, C, H, W).
         maps: (n, 2, 3) or (1, 2, 3) in the images' type. The pixel (x, y) of a result, counted from its centre with y
             downwards, shows the point `map @ (x, y, 1)` of the image.
-
-    Returns:
-        (n, C, H, W) images, which PyTorch differentiates once (`SiameseAugmentation.apply`).
     """
     num, _, height, width = images.shape
-    # Not affine_grid: its matrix product may run in TF32 or, under autocast, in bfloat16, which moves
-    # pixels; and its coordinates are relative to the sides, which turns the rotation of a non-square
-    # image into a shear.
-    x = _centred(width, images)  # (W,)
-    y = _centred(height, images)[:, None]  # (H, 1)
+    # pixels' positions (W,) and (H,) relative to the centre
+    x, y = (torch.arange(size, dtype=images.dtype, device=images.device) - (size - 1) / 2 for size in (width, height))
+    # not affine_grid: its matrix product may run in TF32 or, under autocast, in bfloat16, which moves pixels; and its
+    # coordinates are relative to the sides, which turns the rotation of a non-square image into a shear
     xx, xy, x0, yx, yy, y0 = maps.reshape(-1, 6, 1, 1).unbind(1)  # each (1 or n, 1, 1)
-    from_x, from_y = xx * x + xy * y + x0, yx * x + yy * y + y0  # (1 or n, H, W)
+    from_x, from_y = xx * x + xy * y[:, None] + x0, yx * x + yy * y[:, None] + y0  # (1 or n, H, W)
     grid = torch.stack((from_x * (2 / width), from_y * (2 / height)), dim=-1)  # the sides are at -1 and 1
     return grid_sample(images, grid.expand(num, -1, -1, -1), align_corners=False)
-
-
-def _centred(size: int, images: Tensor) -> Tensor:
-    """Positions of `size` pixels in a row, relative to its middle, with the images' dtype and device."""
-    return torch.arange(size, dtype=images.dtype, device=images.device) - (size - 1) / 2

@@ -17,22 +17,22 @@ Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 @dataclass(frozen=True)
 class SiameseAugmentation(Augmentation):
-    """One of some transforms, chosen with equal chance: the family of DSA, which DM uses as well.
+    """One of some transforms, chosen with equal probability: the family of DSA, which DM uses as well.
 
     - color: brightness, saturation and contrast, one after the other: x + b; c (x - grey(x)) + grey(x), with grey(x)
       the mean over channels; c (x - mean(x)) + mean(x)
-    - crop: a shift by whole pixels, as padding with 0 and cropping does
-    - cutout: a rectangle is set to 0; it may stick out of the image
-    - flip: mirrors left and right half of the time
-    - scale: height and width are stretched or shrunk independently around the centre, interpolated bilinearly
+    - crop: a shift by whole pixels, filled with 0
+    - cutout: a rectangle is set to 0; it may extend beyond the image
+    - flip: mirrors left and right with probability 1/2
+    - scale: stretches or shrinks height and width independently around the centre, interpolated bilinearly
     - rotate: around the centre, counter-clockwise for positive angles, interpolated bilinearly
 
     The ranges are those of the authors' code, which starts from "data-efficient GANs" (Zhao et al., NeurIPS 2020). It
-    draws one choice for a minibatch when a network is trained; here each draw has a choice of its own.
+    chooses one transform for a minibatch when a network is trained; here each draw chooses its own.
 
     Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021.
 
-    The parameters of a draw are four numbers: the number of the operation in `operations`, and three in [0, 1).
+    The parameters of a draw are four numbers: the index of the operation in `operations`, and three in [0, 1).
 
     Args:
         operations: Names of those to choose from; the authors leave flip out for digits (MNIST, SVHN).
@@ -61,16 +61,11 @@ class SiameseAugmentation(Augmentation):
         known = get_args(Operation)
         if not self.operations or len(set(self.operations)) < len(self.operations) or set(self.operations) - set(known):
             raise UserError(f"operations must be some of {', '.join(known)}, each once, got {list(self.operations)}")
-        for name, interval in (
-            ("brightness", "[0, inf]"),
-            ("saturation", "[0, 1]"),
-            ("contrast", "[0, 1]"),
-            ("crop", "[0, 1]"),
-            ("cutout", "[0, 1]"),
-            ("scale", "[1, inf]"),
-            ("degrees", "[0, 180]"),
-        ):
-            check_in(name, getattr(self, name), interval)
+        check_in("brightness", self.brightness, "[0, inf]")
+        for name in ("saturation", "contrast", "crop", "cutout"):
+            check_in(name, getattr(self, name), "[0, 1]")
+        check_in("scale", self.scale, "[1, inf]")
+        check_in("degrees", self.degrees, "[0, 180]")
 
     def sample(self, num: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
         """Draw operations and their numbers, (num, 4); see `Augmentation.sample`."""
@@ -98,7 +93,7 @@ class SiameseAugmentation(Augmentation):
         return chosen == self.operations.index(operation)
 
     def _coloured(self, images: Tensor, on: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
-        # strengths are 0 for draws of another operation, each (1 or n, 1, 1, 1)
+        # 0 for draws of another operation, each (1 or n, 1, 1, 1)
         brightness, saturation, contrast = (
             torch.where(on, strength * (2 * number - 1), 0).view(-1, 1, 1, 1)
             for strength, number in ((self.brightness, first), (self.saturation, second), (self.contrast, third))
@@ -145,11 +140,11 @@ class SiameseAugmentation(Augmentation):
 
 
 class FlipOrRotate(SiameseAugmentation):
-    """Flip or rotation, with equal chance; a flip mirrors left and right half of the time (section A.1).
+    """Flip or rotation, with equal probability; a flip mirrors left and right with probability 1/2 (section A.1).
 
     This is the authors' strategy "flip_rotate" for CIFAR10 and CIFAR100. Their code draws the choice and the angle from
-    one seed, so that one depends on the other, and makes one choice for a minibatch when a network is retrained; here
-    all draws are independent.
+    one seed, so that they depend on each other, and chooses once for a minibatch when a network is retrained; here all
+    draws are independent.
 
     Args:
         max_degrees: Angles are uniform in +-max_degrees, within [0, 180]; the authors' code has 15.

@@ -1,4 +1,4 @@
-"""What every LightningModule that learns a stream of tasks has in common: one pass, a storage budget, prediction."""
+"""The base of all LightningModules that learn a stream of tasks: one pass, a storage budget, prediction."""
 
 import math
 from abc import ABC, abstractmethod
@@ -22,18 +22,17 @@ Classifier = Callable[[Tensor], Tensor]
 class ContinualLearner(ResumableModule, ABC):
     """Learns tasks one after the other from minibatches that it sees once, with a storage budget for what it keeps.
 
-    A subclass says what a minibatch teaches (`learn`) and how images are classified (`predict`); it optimises by hand,
-    with as many updates a minibatch as its method has. All that it learns or stores is in its state.
+    A subclass defines what a minibatch teaches (`learn`) and how images are classified (`predict`). It optimises
+    manually, with as many updates per minibatch as its method has. All that it learns or stores is in its state.
 
-    The budget is that of section 5.2, "exact same memory sizes": floats of raw samples and of compressed memories.
-    Weights of a network that is being trained, moments of an optimizer, and what is being compressed at the moment are
-    working state and not counted.
+    The budget of section 5.2, "exact same memory sizes", counts floats of raw samples and of compressed memories.
+    Working state is not counted: weights of a network in training, moments of an optimizer, a memory being learned.
 
     Args:
         image_shape: (C, H, W), taken from the stream.
         num_classes: Classes of one task, taken from the stream.
-        total_classes: Outputs of a single network for all tasks, taken from the stream: `num_classes` where the tasks
-            share a head, or else `num_tasks * num_classes`, of which task t owns those from t * num_classes on.
+        total_classes: Outputs of a single network for all tasks, taken from the stream: `num_classes` if the tasks
+            share a head, otherwise `num_tasks * num_classes`, and task t owns those from t * num_classes on.
         num_tasks: Number of tasks T, taken from the stream.
         network: The network to train.
         memory_images: Storage budget of all tasks together, in real images ("total mem size", table 5); 0 for a
@@ -41,7 +40,7 @@ class ContinualLearner(ResumableModule, ABC):
 
     Attributes:
         finished_tasks: Tasks whose last minibatch has been learned; int64 scalar, part of the state.
-        keeps_changing: Whether learning a task changes the classification of earlier ones: BTI is about that.
+        keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI measures.
 
     Raises:
         UserError: If `memory_images` is negative.
@@ -77,90 +76,52 @@ class ContinualLearner(ResumableModule, ABC):
 
     @property
     def storage_floats(self) -> int:
-        """Floats stored right now: raw samples and compressed memories. Never more than `budget_floats`."""
+        """Floats of raw samples and compressed memories stored now, at most `budget_floats`."""
         return 0
 
     @abstractmethod
     def learn(self, batch: StreamBatch) -> None:
-        """Learn from one minibatch; what it draws comes from torch's global generators, seeded for this minibatch.
+        """Learn from one minibatch, whose `replay` counts how often it was seen before.
 
-        Args:
-            batch: The minibatch, `replay` of which counts how often it has been handed out before.
+        Random numbers come from torch's global generators, which are seeded for each minibatch.
         """
 
     def end_task(self, task: int) -> None:
-        """Do what is due after a task's last minibatch; nothing by default.
-
-        Args:
-            task: Number of the task.
-        """
+        """Finish a task after its last minibatch; by default, do nothing."""
 
     @abstractmethod
     def predict(self, images: Tensor, task: int) -> Tensor:
-        """Classify images of a task, whose number is known, as in GEM (Lopez-Paz and Ranzato, NeurIPS 2017).
+        """Map images (n, C, H, W) of a known task to logits (n, num_classes).
 
-        Args:
-            images: (n, C, H, W).
-            task: Number of the task.
-
-        Returns:
-            Logits, (n, num_classes).
+        The task is known as in GEM (Lopez-Paz and Ranzato, NeurIPS 2017).
         """
 
     def classifiers(self, task: int) -> list[Classifier]:
-        """What is measured on a task: `predict`, or several networks whose accuracies are averaged.
-
-        Args:
-            task: Number of a task.
-        """
+        """What is measured on a task: `predict`, or several networks whose accuracies are averaged."""
         return [partial(self.predict, task=task)]
 
     def task_columns(self, logits: Tensor, task: int) -> Tensor:
-        """The outputs of a task.
-
-        Args:
-            logits: (n, total_classes), of a single network for all tasks.
-            task: Number of the task.
-
-        Returns:
-            (n, num_classes).
-        """
+        """A task's outputs (n, num_classes) of the logits (n, total_classes) of a network for all tasks."""
         first = 0 if self.total_classes == self.num_classes else task * self.num_classes
         return logits[:, first : first + self.num_classes]
 
     def fresh_network(self, num_classes: int) -> nn.Module:
-        """Build a network with new random weights on the module's device.
-
-        Args:
-            num_classes: Its outputs.
-        """
+        """Build a network of `num_classes` outputs with new random weights on the module's device."""
         with self.device:
             return self.network(self.image_shape, num_classes)
 
     def check_finite(self, name: str, value: Tensor) -> None:
-        """Stop a run whose loss or gradient is NaN or infinite.
-
-        Args:
-            name: What the number is, such as "the loss".
-            value: A scalar.
-
-        Raises:
-            DivergenceError: If it is not finite.
-        """
+        """Raise DivergenceError if a scalar is NaN or infinite; `name` says what it is, such as "the loss"."""
         if not torch.isfinite(value):
             raise self.divergence(f"{name} is {value.item()}")
 
     # Lightning ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> None:
-        """Learn from one minibatch and count what is stored then, before and after the end of a task.
-
-        Args:
-            batch: The minibatch.
-            batch_idx: Its number in the task.
+        """Learn from one minibatch and check the budget, before and after the end of a task.
 
         Raises:
-            UserError: If the task before has not been finished, as when a run is continued that `max_time` stopped.
+            UserError: If the previous task is not finished, as when a run that `max_time` stopped is continued.
             RuntimeError: If more is stored than the budget allows: a mistake in the learner.
         """
         if batch.task != self.finished_tasks:
@@ -183,7 +144,7 @@ class ContinualLearner(ResumableModule, ABC):
             )
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Nothing by itself: `RetainedAccuracy` measures the classifiers of each task."""
+        """Do nothing: `RetainedAccuracy` measures the classifiers of each task."""
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """As `validation_step`, on the test sets."""

@@ -1,6 +1,7 @@
 """Compress, then recall: a memory for each task of a stream, in a storage budget for all of them (section 5.2)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -16,7 +17,6 @@ from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.modules.continual.reservoir import Reservoir
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
-from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
@@ -30,28 +30,21 @@ TaskMemoryFactory = Callable[[tuple[int, int, int], int, float], Memory]
 class CompressThenRecall(ContinualLearner):
     """Distils each task of a stream into a memory of its own, and trains networks from the memories afterwards.
 
-    While task t comes in, raw samples of it fill a reservoir in what the stored memories leave of the budget (B.2). For
-    each minibatch handed out there is one outer step: recall the images of all classes, train a fresh network on them
-    for T inner steps, and follow the gradient of its loss on the minibatch and some samples from the reservoir
-    (equation 3; "distillation with both buffer samples and streamed samples"). The minibatch enters the reservoir after
-    the first of these steps. When the task ends, the memory is stored in 1/T of the budget, the raw samples are given
-    up, and memory and outer optimizer start afresh.
+    During task t, raw samples of it fill a reservoir in the part of the budget that the stored memories leave (B.2).
+    Each time that a minibatch is seen, there is one outer step: recall the images of all classes, train a fresh network
+    on them for T inner steps, and descend its loss on the minibatch and some samples from the reservoir (equation 3;
+    "distillation with both buffer samples and streamed samples"). The minibatch enters the reservoir after the first of
+    these steps. When the task ends, the memory is stored in 1/T of the budget, the raw samples are dropped, and memory
+    and outer optimizer start afresh.
 
-    The memory that is being learned is working state, as the weights of a network that is being learned: B.2 counts the
-    raw samples, in 1 - (t-1)/T of the budget for task t from 1, and the memories stored "after the learning on one task
-    is finished".
+    The memory being learned is working state, like the weights of a network in training: B.2 counts the raw samples, in
+    1 - (t-1)/T of the budget for task t from 1, and the memories stored "after the learning on one task is finished".
 
-    Nothing is published of how many inner steps are taken, and how many samples are drawn from the reservoir.
+    The number of inner steps and of samples drawn from the reservoir is not published.
 
     Args:
-        image_shape: (C, H, W), taken from the stream.
-        num_classes: Classes of one task, taken from the stream.
-        total_classes: Taken from the stream, see `ContinualLearner`; each task has networks of its own here.
-        num_tasks: Number of tasks T, taken from the stream.
         memory: A task's memory, whose budget is 1/T of `memory_images`, which is
             memory_images / (num_tasks * num_classes) images a class.
-        network: The network to train in the inner loop and when a task is recalled.
-        memory_images: Storage budget of all tasks together, in real images; 200 for 20 tasks (table 5).
         unroll: How the inner loop is run and differentiated.
         slots_per_class: Recalled images of each class in an inner minibatch; at most as many as the memory has.
         reservoir_samples: Raw samples drawn from the reservoir for an outer step, at least 0.
@@ -63,9 +56,11 @@ class CompressThenRecall(ContinualLearner):
         networks: Networks trained on a task's recalled images to measure it, at least 1.
         protocol: How they are trained; "the same setups as the inner loop optimization" (A.2).
         seed: Seed of these networks.
+        **kwargs: As in `ContinualLearner`. Each task has its own networks, for the inner loop and for its recalled
+            images. `memory_images` is 200 for 20 tasks in table 5.
 
     Attributes:
-        memory: The memory that is being learned.
+        memory: The memory being learned.
         stored: A memory for each task; those of unfinished tasks mean nothing.
         reservoir: Raw samples of the present task.
 
@@ -77,13 +72,7 @@ class CompressThenRecall(ContinualLearner):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
-        num_classes: int,
-        total_classes: int,
-        num_tasks: int,
         memory: TaskMemoryFactory,
-        network: NetworkFactory,
-        memory_images: int,
         unroll: Unroll,
         slots_per_class: int,
         reservoir_samples: int,
@@ -94,20 +83,18 @@ class CompressThenRecall(ContinualLearner):
         networks: int = 1,
         protocol: TrainingProtocol = TrainingProtocol(),  # noqa: B008  # frozen
         seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(image_shape, num_classes, total_classes, num_tasks, network, memory_images)
-        for name, value, least in (
-            ("slots_per_class", slots_per_class, 1),
-            ("reservoir_samples", reservoir_samples, 0),
-            ("networks", networks, 1),
-        ):
-            check_at_least(name, value, least)
+        super().__init__(**kwargs)
+        check_at_least("slots_per_class", slots_per_class, 1)
+        check_at_least("reservoir_samples", reservoir_samples, 0)
+        check_at_least("networks", networks, 1)
         check_positive("gradient_clip", gradient_clip)
-        self.fresh_network(num_classes)  # one that does not suit the images is reported now, not at the first step
+        self.fresh_network(self.num_classes)  # refuses one that does not suit the images before the first step
         self.make_memory = memory
         self.memory = self._fresh_memory()
-        self.stored = nn.ModuleList(self._fresh_memory() for _ in range(num_tasks)).requires_grad_(False)
-        self.reservoir = Reservoir(memory_images, image_shape)
+        self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)
+        self.reservoir = Reservoir(self.memory_images, self.image_shape)
         self.unroll = unroll
         self.slots_per_class = slots_per_class
         self.reservoir_samples = reservoir_samples
@@ -121,7 +108,7 @@ class CompressThenRecall(ContinualLearner):
 
     @property
     def storage_floats(self) -> int:
-        """Memories of finished tasks and raw samples of the present one."""
+        """Floats of the memories of finished tasks and the raw samples of the present one."""
         return int(self.finished_tasks) * self.memory.storage_floats + self.reservoir.floats
 
     # Learning ----------------------------------------------------------------------------------------------------
@@ -148,24 +135,16 @@ class CompressThenRecall(ContinualLearner):
             self.reservoir.add(batch.images, batch.labels, batch.task)
 
     def outer_loss(self, batch: StreamBatch) -> Tensor:
-        """The meta-loss J (equation 3) on a minibatch and a draw from the reservoir.
-
-        Args:
-            batch: The minibatch.
-
-        Returns:
-            A scalar, differentiable with respect to the memory's parameters.
-        """
+        """The meta-loss J (equation 3) on a minibatch and a draw from the reservoir, a differentiable scalar."""
         images, labels, _ = self.reservoir.sample(self.reservoir_samples)
         real = torch.cat([batch.images, images]), torch.cat([batch.labels, labels])
         classes = torch.arange(self.num_classes, device=self.device)
-        episode = recalled_episode(
-            self.memory, classes, real, self.slots_per_class, self.unroll.num_steps, self.augmentation
-        )
+        sizes = self.slots_per_class, self.unroll.num_steps
+        episode = recalled_episode(self.memory, classes, real, *sizes, self.augmentation)
         return self.unroll.meta_loss(self.fresh_network(self.num_classes), self.inner_optimizer, episode)
 
     def end_task(self, task: int) -> None:
-        """Store the memory, give the raw samples up, and start afresh; see `ContinualLearner.end_task`."""
+        """Store the memory, drop the raw samples, and start afresh."""
         self.stored[task].load_state_dict(self.memory.state_dict())
         self.memory.load_state_dict(self._fresh_memory().state_dict())
         self._optimizer().state.clear()
@@ -174,35 +153,23 @@ class CompressThenRecall(ContinualLearner):
         self.reservoir.shrink(min(self.reservoir.capacity, left // self.reservoir.floats_per_image))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The outer optimizer, over the parameters of the memory that is being learned."""
+        """The outer optimizer, over the parameters of the memory being learned."""
         return self.make_optimizer(self.memory.parameters())
 
     # Recall ------------------------------------------------------------------------------------------------------
 
+    @torch.no_grad()
     def recalled(self, task: int) -> tuple[Tensor, Tensor]:
-        """All that a stored memory recalls.
-
-        Args:
-            task: Number of a finished task.
-
-        Returns:
-            Images (num_classes * r, C, H, W), class by class, and labels (num_classes * r,).
-        """
+        """All images (num_classes * r, C, H, W) that a finished task's memory recalls, class by class, and labels."""
         memory = self.stored[task]
         assert isinstance(memory, Memory)
         classes = torch.arange(self.num_classes, device=self.device)
-        with torch.no_grad():
-            images = memory.recall(classes).flatten(0, 1)
-        return images, classes.repeat_interleave(memory.num_slots)
+        return memory.recall(classes).flatten(0, 1), classes.repeat_interleave(memory.num_slots)
 
     def classifiers(self, task: int) -> list[Classifier]:
-        """Train `networks` fresh networks on what the task's memory recalls.
+        """Train `networks` fresh networks on what a finished task's memory recalls.
 
-        Args:
-            task: Number of a finished task.
-
-        Returns:
-            The networks; the same ones whenever they are asked for, as their random numbers follow from `seed`.
+        Every call returns the same networks, as their random numbers follow from `seed`.
         """
         images, labels = self.recalled(task)
         trainees = []
@@ -212,13 +179,10 @@ class CompressThenRecall(ContinualLearner):
                 trainees.append(Trainee(self.fresh_network(self.num_classes), images, labels, seed))
         return [*train_networks(trainees, self.protocol, self.augmentation)]
 
+    @torch.no_grad()
     def predict(self, images: Tensor, task: int) -> Tensor:
-        """Classify images by the first network trained on the task's recalled images; see `ContinualLearner.predict`.
-
-        Whoever has many images trains it once, with `classifiers`.
-        """
-        with torch.no_grad():
-            return self.classifiers(task)[0](images)
+        """Classify by the first of the `classifiers`, which every call trains; see `ContinualLearner.predict`."""
+        return self.classifiers(task)[0](images)
 
     def _fresh_memory(self) -> Memory:
         images_per_class = self.memory_images / (self.num_tasks * self.num_classes)

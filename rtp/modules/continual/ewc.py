@@ -1,4 +1,4 @@
-"""Elastic weight consolidation, and the diagonal of the Fisher information that it rests on."""
+"""Elastic weight consolidation, and the diagonal of the Fisher information that it uses."""
 
 from typing import Any
 
@@ -14,22 +14,21 @@ from rtp.utils.checks import check_positive
 
 
 class EWC(ReplayLearner):
-    """Keeps weights that earlier tasks depend on near to where those tasks left them.
+    """Keeps weights that earlier tasks depend on near their values at the end of those tasks.
 
     The loss of a minibatch is l(theta) + lambda / 2 sum over earlier tasks k and weights i of F_ki (theta_i -
     theta_ki)^2, with the weights theta_k at the end of task k and the diagonal of the Fisher information there.
 
     One penalty a task, as in the paper. Their sum is a parabola, so two vectors hold it however many tasks there are:
-    sum_k F_k and sum_k F_k theta_k. These 2 P numbers (P weights) are no samples, and are not charged to the budget,
-    as in the tables of La-MAML (Gupta et al., NeurIPS 2020) that table 3 takes over: `penalty_floats` has them.
+    sum_k F_k and sum_k F_k theta_k. These 2 P numbers for P weights are not charged to the budget, as in the tables of
+    La-MAML (Gupta et al., NeurIPS 2020) that table 3 takes over.
 
-    Kirkpatrick et al., "Overcoming Catastrophic Forgetting in Neural Networks", PNAS 2017. In the single pass of the
-    stream, the Fisher information is that of a uniform sample of the task, kept until its end in the storage budget,
-    `memory_images`.
+    Kirkpatrick et al., "Overcoming Catastrophic Forgetting in Neural Networks", PNAS 2017. As the stream is seen once,
+    the Fisher information is that of a uniform sample of the task, kept until its end in the storage budget.
 
     Args:
         ewc_lambda: lambda, positive; a step diverges where learning_rate * lambda * sum_k F_ki is above 2.
-        **kwargs: Of `ReplayLearner`.
+        **kwargs: As in `ReplayLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -48,7 +47,7 @@ class EWC(ReplayLearner):
 
     @property
     def penalty_floats(self) -> int:
-        """Floats of what holds the penalties, which the budget is not charged with."""
+        """Floats of the penalties, which are not charged to the budget."""
         return self.importance.numel() + self.pull.numel()
 
     def learn(self, batch: StreamBatch) -> None:
@@ -58,42 +57,35 @@ class EWC(ReplayLearner):
         self.store(batch)
 
     def end_task(self, task: int) -> None:
-        """Add the task's penalty and forget its samples.
-
-        Args:
-            task: Number of the task.
-        """
+        """Add the task's penalty and forget its samples."""
         images, _, _ = self.reservoir.content()
         outputs = torch.arange(self.total_classes, device=images.device)[None]
-        columns = self.task_columns(outputs, task)[0]
-        fisher = diagonal_fisher(self.net, images, columns)
+        fisher = diagonal_fisher(self.net, images, self.task_columns(outputs, task)[0])
         self.importance += fisher
         self.pull += fisher * parameters_to_vector(self.weights).detach()
         self.reservoir.clear()
 
 
 def diagonal_fisher(network: nn.Module, images: Tensor, columns: Tensor) -> Tensor:
-    """Work out F_i = mean over x of sum over y of p(y|x) (d log p(y|x) / d theta_i)^2.
+    """F_i = mean over x of sum over y of p(y|x) (d log p(y|x) / d theta_i)^2.
 
-    The expectation over the labels is the network's own and exact, one term a class, where it is often sampled.
+    The expectation over the network's labels is exact, one term a class; it is often sampled.
 
     Args:
         network: Maps images (n, C, H, W) to logits (n, total_classes).
         images: (n, C, H, W), n at least 1.
-        columns: (c,) numbers of the logits that belong to the images' task; p is their softmax.
+        columns: (c,) indices of the logits of the images' task; p is their softmax.
 
     Returns:
-        (P,) at least 0, in the order of `network.parameters()`.
+        (P,), in the order of `network.parameters()`.
     """
     parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
 
     def log_probabilities(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
         return F.log_softmax(functional_call(network, parameters, (image[None],))[0, columns], dim=0)
 
-    fisher = torch.zeros(sum(parameter.numel() for parameter in parameters.values())).to(
-        next(iter(parameters.values()))
-    )
-    for image in images:  # one at a time: a derivative has as many numbers as the network, times the classes
+    fisher = torch.zeros_like(parameters_to_vector(parameters.values()))
+    for image in images:  # one at a time: its derivatives have c * P numbers
         probabilities = log_probabilities(parameters, image).exp()
         gradients = jacrev(log_probabilities)(parameters, image)
         fisher += torch.cat([probabilities @ gradient.flatten(1).square() for gradient in gradients.values()])

@@ -19,7 +19,7 @@ class ReplayLearner(SingleNetworkLearner):
 
     Args:
         memory_images: Storage budget, in real images, at least 1.
-        **kwargs: Of `SingleNetworkLearner`.
+        **kwargs: As in `SingleNetworkLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -36,27 +36,19 @@ class ReplayLearner(SingleNetworkLearner):
         return self.reservoir.floats
 
     def with_replay(self, batch: StreamBatch) -> Samples:
-        """A minibatch and, where the reservoir holds that many, as many samples from there.
-
-        Args:
-            batch: The minibatch.
-        """
+        """A minibatch and as many samples from the reservoir, or all that it holds if fewer."""
         images, labels, tasks = self.reservoir.sample(len(batch.labels))
         own = torch.full_like(batch.labels, batch.task)
         return torch.cat([batch.images, images]), torch.cat([batch.labels, labels]), torch.cat([own, tasks])
 
     def store(self, batch: StreamBatch) -> None:
-        """Show a minibatch to the reservoir, once however often it is handed out.
-
-        Args:
-            batch: The minibatch.
-        """
+        """Add a minibatch to the reservoir, the first time that it is seen."""
         if batch.replay == 0:
             self.reservoir.add(batch.images, batch.labels, batch.task)
 
 
 class ExperienceReplay(ReplayLearner):
-    """Learns each minibatch together with as many stored samples, algorithm 1 with the reservoir of algorithm 2.
+    """Learns each minibatch together with as many stored samples: algorithm 1 with the reservoir of algorithm 2.
 
     theta = theta - alpha grad mean of l over the minibatch and the replayed samples; then the minibatch is stored.
 

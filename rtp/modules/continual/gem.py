@@ -1,8 +1,7 @@
-"""Gradient episodic memory, with the quadratic programme that projects its gradients."""
+"""Gradient episodic memory, and the quadratic programme that projects its gradients."""
 
 from typing import Any
 
-import numpy as np
 import torch
 from scipy.optimize import nnls
 from torch import Tensor
@@ -16,14 +15,14 @@ from rtp.utils.checks import check_at_least
 class GEM(SingleNetworkLearner):
     """Steps along the gradient nearest to the minibatch's that increases no earlier task's loss on its stored samples.
 
-    The last memory_images / T samples of each task are stored, as in the paper; `project_gradient` has the equations.
+    The last memory_images / T samples of each task are stored, as in the paper; see `project_gradient`.
 
     Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017, algorithm 1.
 
     Args:
         margin: gamma, at least 0; the authors use 0.5 (their code).
         memory_images: Storage budget, in real images, at least T.
-        **kwargs: Of `SingleNetworkLearner`.
+        **kwargs: As in `SingleNetworkLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -47,23 +46,21 @@ class GEM(SingleNetworkLearner):
     @property
     def storage_floats(self) -> int:
         """See `ContinualLearner.storage_floats`."""
-        held = self.seen.clamp_max(self.labels.shape[1]).sum()
-        return int(held) * self.images[0, 0].numel()
+        return int(self.seen.clamp_max(self.labels.shape[1]).sum()) * self.images[0, 0].numel()
 
     def learn(self, batch: StreamBatch) -> None:
         """Store, then take one step."""
         if batch.replay == 0:
             self._store(batch)
-        earlier = [self.gradient(self.loss(*self._stored(task), task)) for task in range(batch.task)]
+        earlier = [
+            self.gradient(self.loss(self.images[task, :held], self.labels[task, :held], task))
+            for task, held in enumerate(self.seen[: batch.task].tolist())
+        ]
         gradient = self.gradient(self.loss(batch.images, batch.labels, batch.task))
         self.step(project_gradient(gradient, torch.stack(earlier), self.margin) if earlier else gradient)
 
-    def _stored(self, task: int) -> tuple[Tensor, Tensor]:
-        held = int(self.seen[task])
-        return self.images[task, :held], self.labels[task, :held]
-
     def _store(self, batch: StreamBatch) -> None:
-        """Put samples in the places of the task's oldest ones."""
+        """Overwrite the task's oldest samples."""
         places = self.labels.shape[1]
         images, labels = batch.images[-places:], batch.labels[-places:]
         end = self.seen[batch.task] + len(batch.labels)
@@ -77,36 +74,28 @@ def project_gradient(gradient: Tensor, constraints: Tensor, margin: float = 0.0)
     """Project a gradient onto the half-spaces of the stored tasks' gradients (equations 8 to 12 of GEM).
 
     g~ = g + G^T v, where v minimises |g + G^T v|^2 subject to v >= margin. With a margin of 0 this is the point nearest
-    to g with <g~, g_k> >= 0 for every row g_k of G. A gradient that violates none of the constraints is left as it is.
+    to g with <g~, g_k> >= 0 for every row g_k of G. A gradient that violates no constraint does not change.
 
-    Deviation from the paper: there the margin, gamma, is added to the v that was found for a margin of 0; here it
-    bounds v from below, as in the authors' code.
+    Deviation from the paper: there the margin, gamma, is added to the v found for a margin of 0; here it bounds v from
+    below, as in the authors' code.
 
     Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017.
 
     Args:
-        gradient: (P,) g, of the minibatch at hand.
-        constraints: (k, P) G, a row a stored task; k may be 0.
+        gradient: (P,) g, of the minibatch.
+        constraints: (k, P) G, a row for each stored task; k may be 0.
         margin: gamma, at least 0; larger ones favour the stored tasks.
-
-    Returns:
-        (P,) the projected gradient g~.
     """
     if bool((constraints @ gradient >= 0).all()):
         return gradient
     rows = constraints.double()
-    shifted = gradient.double() + margin * rows.sum(0)  # v = margin + u with u >= 0
+    shifted = gradient.double() + margin * rows.sum(0)  # v = margin + u, and u >= 0 minimises |shifted + u @ rows|
     # a constraint does not depend on the length of its row, and the solver's tolerance should not either
     lengths = rows.norm(dim=1).clamp_min(torch.finfo(torch.double).tiny)
-    u = torch.from_numpy(_nearest_cone_point(rows / lengths[:, None], -shifted)).to(rows) / lengths
-    return (shifted + u @ rows).to(gradient)
-
-
-def _nearest_cone_point(rows: Tensor, point: Tensor) -> np.ndarray:
-    """The u >= 0 that minimises |u @ rows - point|, of k numbers."""
-    together = torch.cat([rows, point[None]])
-    # only inner products matter: a square root of their matrix has k + 1 rows in the place of P
+    together = torch.cat([rows / lengths[:, None], -shifted[None]])
+    # only inner products matter: a square root of their matrix has k + 1 rows instead of P
     values, vectors = torch.linalg.eigh(together @ together.T)
     root = (values.clamp_min(0).sqrt()[:, None] * vectors.T).numpy(force=True)
     solution, _ = nnls(root[:, :-1], root[:, -1], maxiter=100 * len(rows))  # the default of 3 k can be too few
-    return solution
+    u = torch.from_numpy(solution).to(rows) / lengths
+    return (shifted + u @ rows).to(gradient)

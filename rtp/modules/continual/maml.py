@@ -1,6 +1,7 @@
 """Meta-learning on the stream: C-MAML, and La-MAML with a learned rate for every weight."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,20 +12,20 @@ from rtp.modules.continual.experience_replay import ReplayLearner
 from rtp.utils.checks import check_positive
 
 Weights = Sequence[Tensor]
-"""A network's parameters or as many tensors of their shapes."""
+"""A network's parameters, or tensors of the same shapes."""
 Loss = Callable[[Weights], Tensor]
-"""From a network's weights to the scalar loss of some samples."""
+"""Maps a network's weights to the scalar loss of some samples."""
 
 
 class CMAML(ReplayLearner):
     """Looks ahead at where the minibatch leads, and descends the loss there on the minibatch and replayed samples.
 
-    theta_0 = theta_0 - beta grad_{theta_0} mean_k' L(theta_k'), with theta_1 to theta_k of `look_ahead`, a step of the
-    rate alpha a sample of the minibatch, and L the mean over the minibatch and replayed samples. Then the minibatch is
+    theta_0 = theta_0 - beta grad_{theta_0} mean_k' L(theta_k'). `look_ahead` takes theta_1 to theta_k, a step of rate
+    alpha for each sample of the minibatch; L is the mean over the minibatch and replayed samples. Then the minibatch is
     stored.
 
-    Deviation from the paper: there it is L(theta_k) of the last step alone; the mean is that of the authors' code. The
-    network that counts in the end is theta_0, which the last step alone teaches little of the minibatch.
+    Deviation from the paper: there it is L(theta_k) of the last step alone; the mean is the authors' code's. The
+    network that is evaluated is theta_0, which the last step alone teaches little of the minibatch.
 
     Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020, section 4.1.
 
@@ -32,7 +33,7 @@ class CMAML(ReplayLearner):
         inner_learning_rate: alpha, of the steps ahead, positive.
         second_order: Whether the steps ahead are differentiated through their gradients; the authors' commands do so
             for CIFAR-100 and not for MNIST.
-        **kwargs: Of `ReplayLearner`; `learning_rate` is beta, the rate of the outer step.
+        **kwargs: As in `ReplayLearner`; `learning_rate` is beta, the rate of the outer step.
 
     Raises:
         UserError: If a number is out of its range.
@@ -51,39 +52,25 @@ class CMAML(ReplayLearner):
         self.store(batch)
 
     def meta_loss(self, batch: StreamBatch, rates: Weights) -> Tensor:
-        """Work out the mean of L over the steps ahead.
-
-        Args:
-            batch: The minibatch.
-            rates: alpha, as `look_ahead` takes it.
-
-        Returns:
-            A scalar, differentiable with respect to the network's weights and the rates.
-        """
+        """The mean of L over the steps ahead, differentiable with respect to the network's weights and the rates."""
         samples = zip(batch.images.split(1), batch.labels.split(1), strict=True)
-        losses = [self._loss_of(*sample, batch.task) for sample in samples]
+        losses = [partial(self.loss, image, label, batch.task) for image, label in samples]
         steps = look_ahead(self.weights, rates, losses, self.second_order)
         outer = self.with_replay(batch)
         return torch.stack([self.loss(*outer, weights=weights) for weights in steps]).mean()
 
-    def _loss_of(self, image: Tensor, label: Tensor, task: int) -> Loss:
-        def loss(weights: Sequence[Tensor]) -> Tensor:
-            return self.loss(image, label, task, weights)
-
-        return loss
-
 
 class LaMAML(CMAML):
-    """C-MAML with a rate alpha for each weight, which is learned and serves in the steps ahead and in the outer one.
+    """C-MAML with a learned rate alpha for each weight, for the steps ahead and the outer one.
 
-    alpha = alpha - eta grad_alpha, then theta_0 = theta_0 - max(0, alpha) grad_{theta_0}, both gradients being those of
-    C-MAML's outer loss before. The P rates are no samples and are not charged to the budget, as in the paper.
+    alpha = alpha - eta grad_alpha, then theta_0 = theta_0 - max(0, alpha) grad_{theta_0}, with both gradients of
+    C-MAML's outer loss taken before. The P rates are not charged to the budget, as in the paper.
 
     Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020, algorithm 1.
 
     Args:
-        **kwargs: Of `CMAML`; here `learning_rate` is eta, the rate that the rates are learned with, and
-            `inner_learning_rate` is alpha at the start.
+        **kwargs: As in `CMAML`, but `learning_rate` is eta, which the rates are learned with, and `inner_learning_rate`
+            is the initial alpha.
 
     Raises:
         UserError: If a number is out of its range.
@@ -95,17 +82,16 @@ class LaMAML(CMAML):
 
     @property
     def rate_floats(self) -> int:
-        """Floats of the rates, which the budget is not charged with."""
+        """Floats of the rates, which are not charged to the budget."""
         return sum(rate.numel() for rate in self.rates)
 
     def learn(self, batch: StreamBatch) -> None:
-        """Take one outer step of the rates and with them one of the weights, then store."""
+        """Take one outer step of the rates, then with them one of the weights, then store."""
         rates, weights = list(self.rates), self.weights
         gradients = torch.autograd.grad(self.meta_loss(batch, rates), [*rates, *weights])
+        for_rates, for_weights = gradients[: len(rates)], gradients[len(rates) :]
         with torch.no_grad():
-            for rate, weight, for_rate, for_weight in zip(
-                rates, weights, gradients[: len(rates)], gradients[len(rates) :], strict=True
-            ):
+            for rate, weight, for_rate, for_weight in zip(rates, weights, for_rates, for_weights, strict=True):
                 rate.sub_(for_rate, alpha=self.learning_rate)
                 weight.sub_(rate.clamp_min(0) * for_weight)
         self.store(batch)
@@ -119,14 +105,12 @@ def look_ahead(weights: Weights, rates: Weights, losses: Sequence[Loss], second_
     Deviation from the paper: there the rates are cut off at 0 in the outer step alone; here also in these steps, as in
     the authors' code.
 
-    Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
-
     Args:
         weights: theta_0; they require gradients.
         rates: alpha, tensors of the weights' shapes, or scalars.
-        losses: l_k' of one sample after the other; a minibatch's of the current task.
-        second_order: Whether the result is differentiated through the gradients too; if not, these are constants, as in
-            first-order MAML. For the rates this changes nothing when there is one loss.
+        losses: l_k' of each sample of a minibatch.
+        second_order: Whether the result is differentiated through the gradients too; if not, they are constants, as in
+            first-order MAML. For the rates this changes nothing if there is one loss.
 
     Returns:
         theta_1 to theta_k, differentiable with respect to `weights` and `rates`.

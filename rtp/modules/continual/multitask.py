@@ -1,5 +1,6 @@
 """The upper bound: a network trained on all tasks together."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,13 +14,13 @@ from rtp.utils.checks import check_positive
 class Multitask(SingleNetworkLearner):
     """Trains a fresh network, at the end of each task, on all training samples of the tasks so far, shuffled.
 
-    It is no continual learner: it makes several passes, and reads all samples again, as if it had stored them. There
-    is no budget for it, and `storage_floats` is what storing them would take.
+    It is no continual learner: it makes several passes, and reads all samples again, as if it had stored them. It has
+    no budget, and `storage_floats` is what storing them would take.
 
     Args:
-        passes: Over all samples so far, at least 1.
+        passes: Passes over all samples so far, at least 1.
         batch_size: Samples in a minibatch of these, at least 1.
-        **kwargs: Of `SingleNetworkLearner`.
+        **kwargs: As in `SingleNetworkLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -38,12 +39,11 @@ class Multitask(SingleNetworkLearner):
     @property
     def storage_floats(self) -> int:
         """Floats of all samples of the stream so far."""
-        channels, height, width = self.image_shape
-        return int(self.samples) * channels * height * width
+        return int(self.samples) * math.prod(self.image_shape)
 
     @property
     def budget_floats(self) -> int:
-        """Whatever is needed."""
+        """`storage_floats`: there is no limit."""
         return self.storage_floats
 
     def learn(self, batch: StreamBatch) -> None:
@@ -52,11 +52,7 @@ class Multitask(SingleNetworkLearner):
             self.samples += len(batch.labels)
 
     def end_task(self, task: int) -> None:
-        """Train a fresh network on all tasks so far.
-
-        Args:
-            task: Number of the task that ended.
-        """
+        """Train a fresh network on all tasks so far."""
         stream = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(stream, TaskStream)
         sets = [stream.task_set(number, "train") for number in range(task + 1)]

@@ -1,4 +1,4 @@
-"""Reservoir sampling: a buffer that holds a uniform sample of all it was ever shown."""
+"""Reservoir sampling: a buffer that holds a uniform sample of all that was added."""
 
 import math
 from typing import cast
@@ -12,21 +12,20 @@ from rtp.utils.checks import check_at_least
 class Reservoir(nn.Module):
     """A uniform random subset of a stream, of fixed size: Vitter's algorithm R.
 
-    The first `capacity` samples are kept. Sample number i (from 1) after them takes the place of a random one with
-    probability capacity / i. After n samples each of the n is held with probability capacity / n. Vitter, "Random
-    Sampling with a Reservoir", ACM Transactions on Mathematical Software 11(1), 1985.
+    The first `capacity` samples are kept. Sample number i (from 1) after them replaces a random one with probability
+    capacity / i, so after n samples each is held with probability capacity / n. Vitter, "Random Sampling with a
+    Reservoir", ACM Transactions on Mathematical Software 11(1), 1985.
 
-    Everything is in buffers of fixed shape, so it is part of a checkpoint; places beyond `len` hold zeros. All draws
-    come from torch's global CPU generator.
+    All state is in buffers of fixed shape, and so in checkpoints. Draws come from torch's global CPU generator.
 
     Args:
         capacity: Samples it can hold, at least 0.
         image_shape: (C, H, W) of a sample.
 
     Attributes:
-        images: (capacity at the start, C, H, W) float32; the first `len` are samples.
+        images: (capacity at the start, C, H, W) float32; the first `len` are samples, the others zeros.
         labels: int64, one for each image.
-        tasks: int64, number of the task of each image.
+        tasks: int64, the task of each image.
 
     Raises:
         UserError: If `capacity` is negative.
@@ -47,7 +46,6 @@ class Reservoir(nn.Module):
         self.register_buffer("_counts", torch.tensor([capacity, 0, 0]))
 
     def __len__(self) -> int:
-        """Samples held."""
         return int(self._counts[1])
 
     @property
@@ -57,15 +55,12 @@ class Reservoir(nn.Module):
 
     @property
     def seen(self) -> int:
-        """Samples that it was shown since it was made or cleared."""
+        """Samples added since it was made or cleared."""
         return int(self._counts[2])
 
     @property
     def floats(self) -> int:
-        """Floats of the images held.
-
-        Their labels and tasks are not counted, as in the paper's "total mem size" (table 5), a number of images.
-        """
+        """Floats of the images held, without labels and tasks, as in the paper's "total mem size" (table 5)."""
         return len(self) * self.floats_per_image
 
     @property
@@ -75,13 +70,7 @@ class Reservoir(nn.Module):
 
     @torch.no_grad()
     def add(self, images: Tensor, labels: Tensor, tasks: Tensor | int) -> None:
-        """Show it some samples, one after the other.
-
-        Args:
-            images: (n, C, H, W).
-            labels: (n,) integers.
-            tasks: (n,) integers, or the one task of all of them.
-        """
+        """Add images (n, C, H, W) one after the other, with labels (n,) and tasks (n,) or the one task of them all."""
         capacity, held, seen = cast(list[int], self._counts.tolist())
         places: dict[int, int] = {}  # place -> the last sample that took it
         for sample in range(len(labels)):
@@ -99,13 +88,10 @@ class Reservoir(nn.Module):
         self._counts.copy_(torch.tensor([capacity, held, seen]))
 
     def sample(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw samples that it holds, uniformly and without replacement.
-
-        Args:
-            n: Samples wanted, at least 0; where it holds fewer, all of them are drawn.
+        """Draw m = min(n, len) of its samples, uniformly and without replacement, in random order.
 
         Returns:
-            Images (m, C, H, W), labels (m,) and tasks (m,) with m = min(n, len), in random order.
+            Images (m, C, H, W), labels (m,) and tasks (m,).
         """
         chosen = torch.randperm(len(self))[:n].to(self.labels.device)
         return self.images[chosen], self.labels[chosen], self.tasks[chosen]
@@ -116,15 +102,12 @@ class Reservoir(nn.Module):
 
     @torch.no_grad()
     def shrink(self, capacity: int) -> None:
-        """Lower the capacity; where it holds more, a random choice of them is kept.
+        """Lower the capacity; if it holds more, keep a random subset.
 
-        A uniform subset of a uniform sample is one again, so what follows is still algorithm R.
-
-        Args:
-            capacity: The new one, from 0 to the present one.
+        A uniform subset of a uniform sample is uniform, so what follows is still algorithm R.
 
         Raises:
-            ValueError: If it is negative or above the present one.
+            ValueError: If the capacity is negative or above the present one.
         """
         if not 0 <= capacity <= self.capacity:
             raise ValueError(f"a reservoir of {self.capacity} samples cannot shrink to {capacity}")
@@ -140,7 +123,7 @@ class Reservoir(nn.Module):
 
     @torch.no_grad()
     def clear(self) -> None:
-        """Forget all samples, and how many were seen; the capacity stays."""
+        """Forget all samples and how many were added; the capacity stays."""
         for buffer in (self.images, self.labels, self.tasks):
             buffer.zero_()
         self._counts[1:] = 0

@@ -1,4 +1,4 @@
-"""What the learners that train one network on the stream have in common."""
+"""The base of the learners that train one network on the stream."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,9 +16,9 @@ class SingleNetworkLearner(ContinualLearner):
     """Trains one network for all tasks by stochastic gradient descent without momentum.
 
     Args:
-        learning_rate: Of a step, positive.
+        learning_rate: Learning rate of a step, positive.
         memory_images: Storage budget, in real images.
-        **kwargs: Of `ContinualLearner`.
+        **kwargs: As in `ContinualLearner`.
 
     Attributes:
         net: The network being trained.
@@ -45,22 +45,19 @@ class SingleNetworkLearner(ContinualLearner):
     def loss(
         self, images: Tensor, labels: Tensor, tasks: Tensor | int, weights: Sequence[Tensor] | None = None
     ) -> Tensor:
-        """Work out the mean cross-entropy, each sample's over the classes of its own task.
+        """The mean cross-entropy, each sample's over the classes of its own task, a differentiable scalar.
 
         Args:
             images: (n, C, H, W).
             labels: (n,) in 0..num_classes-1.
             tasks: (n,) number of each sample's task, or the one task of all of them.
-            weights: In the place of the network's own, in the order of `weights`.
+            weights: Replace the network's own, in the order of `weights`.
 
-        Returns:
-            A scalar, which requires gradients.
+        Raises:
+            DivergenceError: If the loss is not finite.
         """
-        if weights is None:
-            logits = self.net(images)
-        else:
-            names = (name for name, _ in self.net.named_parameters())
-            logits = functional_call(self.net, dict(zip(names, weights, strict=True)), (images,))
+        own: dict[str, Tensor] = dict(self.net.named_parameters())
+        logits = functional_call(self.net, own if weights is None else dict(zip(own, weights, strict=True)), (images,))
         if isinstance(tasks, int):
             logits = self.task_columns(logits, tasks)
         elif self.total_classes > self.num_classes:
@@ -71,27 +68,16 @@ class SingleNetworkLearner(ContinualLearner):
         return loss
 
     def gradient(self, loss: Tensor) -> Tensor:
-        """Differentiate a loss.
-
-        Args:
-            loss: A scalar that the network's weights led to.
-
-        Returns:
-            (P,) in the order of `weights`.
-        """
+        """The gradient (P,) of a loss, in the order of `weights`."""
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, self.weights)])
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Descend: theta = theta - learning_rate * gradient.
-
-        Args:
-            gradient: (P,) in the order of `weights`.
-        """
+        """Descend: theta = theta - learning_rate * gradient (P,), in the order of `weights`."""
         parts = gradient.split([weight.numel() for weight in self.weights])
         for weight, part in zip(self.weights, parts, strict=True):
             weight.sub_(part.view_as(weight), alpha=self.learning_rate)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """None: the weights are changed by hand, and nothing but them outlives a step."""
+        """None: the weights are updated manually, and there is no other state."""
         return []

@@ -6,13 +6,14 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import grad_and_value
 
+from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.memories.base import Memory
 from rtp.modules.unroll.base import draw_minibatches
@@ -23,14 +24,23 @@ EPSILON = 1e-6
 """Added to the product of two norms, as in the authors' code: the cosine of a row of zeros is 0."""
 
 
+def refuse_buffers(user: str, network: nn.Module) -> None:
+    """Raise UserError, in the name of the class `user`, if a network has buffers, such as running statistics."""
+    if any(True for _ in network.buffers()):
+        raise UserError(
+            f"{user} does not support {type(network).__name__}, whose buffers change while it is trained: "
+            "use InstanceNorm in place of BatchNorm"
+        )
+
+
 @dataclass(frozen=True)
 class ClassPairs:
-    """Recalled and real images of the classes of an outer step, after the augmentation.
+    """Augmented images of the classes of an outer step.
 
     Attributes:
         classes: (k,) labels, ascending.
-        recalled: (k, s, C, H, W) recalled images of each class, differentiable with respect to the memory.
-        real: k tensors (n_c, C, H, W), the real images of each class.
+        recalled: (k, s, C, H, W) images, differentiable with respect to the memory.
+        real: k tensors (n_c, C, H, W).
     """
 
     classes: Tensor
@@ -45,14 +55,10 @@ def class_pairs(
     real_labels: Tensor,
     augmentation: Augmentation | None = None,
 ) -> ClassPairs:
-    """Recall images for the classes of a batch; the augmentation is drawn once a class, for both kinds [2].
+    """Recall images for the classes of a batch, (n, C, H, W) images and (n,) labels in any order.
 
-    Args:
-        memory: Where images are recalled from.
-        slots_per_class: Recalled images of each class, drawn without replacement; all of them where there are fewer.
-        real_images: (n, C, H, W) images, in any order.
-        real_labels: (n,) their labels.
-        augmentation: The siamese augmentation, if any.
+    `slots_per_class` images of each class are drawn without replacement, or all of them if there are fewer. The
+    augmentation is drawn once per class, for recalled and real images alike [2].
     """
     classes, place = real_labels.unique(return_inverse=True)
     chosen = draw_minibatches(len(classes), memory.num_slots, slots_per_class, 1)[0].to(classes.device)
@@ -70,20 +76,17 @@ def class_pairs(
 
 
 def gradient_distance(recalled: Tensor, real: Tensor, shapes: Sequence[torch.Size]) -> Tensor:
-    """How far two gradients of a network point into different directions, row by row: the matching loss of [1].
+    """Distance between the directions of two gradients (P,) of a network, the matching loss of [1]; a scalar.
 
-    D = sum over layers, sum over output rows i of 1 - <a_i, b_i> / (|a_i| |b_i| + 1e-6). A row is what leads to one
-    output of a layer: weights (out, in), kernels as (out, in * h * w).
+    D = sum over layers, sum over output rows i of 1 - <a_i, b_i> / (|a_i| |b_i| + 1e-6). A row belongs to one output
+    of a layer: weights are (out, in), kernels (out, in * h * w).
 
-    Vectors (biases, scales and shifts of norms) are left out: [1] does not say so, the authors' code does it.
+    Vectors (biases, scales and shifts of norms) are left out, as in the authors' code; [1] does not say so.
 
     Args:
-        recalled: (P,) gradient on recalled images, which the distance is differentiated for.
-        real: (P,) gradient on real images.
-        shapes: Of the network's parameters, in the order of the gradient.
-
-    Returns:
-        A scalar.
+        recalled: Gradient on recalled images; the distance is differentiated with respect to it.
+        real: Gradient on real images.
+        shapes: Shapes of the network's parameters, in the order of the gradients.
     """
     sizes = [shape.numel() for shape in shapes]
     distance = recalled.new_zeros(())
@@ -98,19 +101,16 @@ def gradient_distance(recalled: Tensor, real: Tensor, shapes: Sequence[torch.Siz
 def gradient_matching_loss(
     functions: StepFunctions, theta: Tensor, shapes: Sequence[torch.Size], pairs: ClassPairs
 ) -> Tensor:
-    """Sum over classes of the distance between a network's gradients on recalled and on real images.
+    """Sum over classes of the distance between a network's gradients on recalled and on real images; a scalar.
 
-    The derivative for the recalled images x is exact: dD/dx = M v with v = dD/dg, g the gradient on x and M = dg/dx,
-    for which no graph is kept: each class is done with before the next one.
+    It is differentiable with respect to the recalled images x, exactly: dD/dx = M v with v = dD/dg, g the gradient on x
+    and M = dg/dx. No graph is kept: each class is finished before the next one.
 
     Args:
-        functions: Of the network's architecture.
+        functions: Those of the network's architecture.
         theta: (P,) the network's weights.
-        shapes: Of its parameters.
+        shapes: Shapes of its parameters.
         pairs: The images.
-
-    Returns:
-        A scalar, differentiable with respect to `pairs.recalled`.
     """
     total = theta.new_zeros(())
     image_gradients = torch.empty_like(pairs.recalled)
@@ -123,19 +123,19 @@ def gradient_matching_loss(
             direction, distance = grad_and_value(partial(gradient_distance, real=target, shapes=shapes))(gradient)
             _, image_gradients[number] = functions.hessian_vector_products(theta, direction, images, labels)
             total += distance
-    # a term that is zero, and whose derivative for the recalled images is the one that has just been computed
+    # the added term is 0, and its derivative with respect to the recalled images is the one just computed
     return total + ((pairs.recalled - pairs.recalled.detach()) * image_gradients).sum()
 
 
 @dataclass(frozen=True)
 class MatchedNetwork:
-    """A network in whose gradients images are matched, and which is trained on recalled images in between.
+    """A network that gradients are matched in, and that is trained on recalled images in between.
 
     Attributes:
         theta: (P,) its weights.
         moments: The state of its optimizer.
         steps: Steps that it was trained for.
-        matchings: Outer steps that it was used in.
+        matchings: Outer steps that used it.
     """
 
     theta: Tensor
@@ -154,20 +154,10 @@ def trained(
     batch_size: int,
     augmentation: Augmentation | None = None,
 ) -> MatchedNetwork:
-    """Train a network on recalled images, between two matchings of [1].
+    """Train a network on recalled images (m, C, H, W), between two matchings of [1]; `network` itself does not change.
 
-    Args:
-        network: The network; it is left as it is.
-        functions: Of its architecture.
-        optimizer: Its update rule.
-        images: (m, C, H, W) recalled images.
-        labels: (m,) their labels.
-        epochs: Passes over the images, in an order drawn from torch's global generator.
-        batch_size: Images in a minibatch at most.
-        augmentation: Applied image by image.
-
-    Returns:
-        The network after `epochs` passes.
+    The order of the images is drawn from torch's global generator. A minibatch has at most `batch_size` images, and
+    each image is augmented by a draw of its own.
     """
     theta, moments, steps = network.theta, network.moments, network.steps
     with torch.no_grad():
@@ -179,21 +169,16 @@ def trained(
                 gradient = functions.gradient(theta, batch, labels[chosen])
                 steps += 1
                 theta, moments, _ = optimizer.step(steps, theta, moments, gradient)
-    return MatchedNetwork(theta, moments, steps, network.matchings)
+    return replace(network, theta=theta, moments=moments, steps=steps)
 
 
 # Features: DM ----------------------------------------------------------------------------------------------------
 
 
 def feature_distance(recalled: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Squared distance of the mean features of recalled and real images, summed over classes: the loss of [3].
+    """Sum over classes of |mean f(recalled) - mean f(real)|^2, the loss of [3]; a scalar.
 
-    Args:
-        recalled: Features of each class's recalled images, (s, F) each.
-        real: Features of each class's real images, (n_c, F) each.
-
-    Returns:
-        A scalar: sum over classes of |mean f(recalled) - mean f(real)|^2.
+    The features of a class are (s, F) for recalled and (n_c, F) for real images.
     """
     means = torch.stack([ours.mean(0) - theirs.mean(0) for ours, theirs in zip(recalled, real, strict=True)])
     return means.square().sum()

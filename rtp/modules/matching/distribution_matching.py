@@ -16,16 +16,16 @@ from rtp.utils.checks import check_at_least
 class DistributionMatching(Distillation):
     """Distils a data set by matching mean features of recalled and real images in random networks: DM.
 
-    Each outer step draws a fresh network, which is never trained, and follows the gradient of `feature_distance` of
-    its features (what enters the last linear layer).
+    Each outer step draws a fresh network, which is never trained, and descends the `feature_distance` of its features,
+    the inputs of the last linear layer.
 
     Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
 
     Args:
-        slots_per_class: Recalled images of each class in a step; all of them where the memory has fewer.
+        slots_per_class: Recalled images of each class in a step; all of them if the memory has fewer.
         optimizer: The outer optimizer; the default is the authors'.
         **kwargs: As in `Distillation`. The networks' `features` map images (n, C, H, W) to features (n, ...). The
-            augmentation is drawn once a class and step.
+            augmentation is drawn once per class and step.
 
     Raises:
         UserError: If `slots_per_class` is below 1, or the network has no `features`.
@@ -40,13 +40,13 @@ class DistributionMatching(Distillation):
         check_at_least("slots_per_class", slots_per_class, 1)
         super().__init__(optimizer=optimizer, **kwargs)
         self.slots_per_class = slots_per_class
-        self._fresh_features()  # a network without them is reported now
+        self._fresh_features()  # refuses a network without them before the first step
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
-        """The distance of mean features, summed over classes; see `Distillation.outer_loss`."""
+        """The `feature_distance`; see `Distillation.outer_loss`."""
         features = self._fresh_features()
         pairs = class_pairs(self.memory, self.slots_per_class, real_images, real_labels, self.augmentation)
-        # class by class, as the authors do: the activations of all real images together may not fit into memory
+        # class by class, as the authors do: the activations of all real images may not fit into memory at once
         recalled = [features(images).flatten(1) for images in pairs.recalled]
         with torch.no_grad():
             real = [features(images).flatten(1) for images in pairs.real]
@@ -54,8 +54,7 @@ class DistributionMatching(Distillation):
 
     def _fresh_features(self) -> nn.Module:
         network = self.fresh_network(self.network)
-        features = getattr(network, "features", None)
-        if not isinstance(features, nn.Module):
+        if not isinstance(features := getattr(network, "features", None), nn.Module):
             raise UserError(
                 f"DistributionMatching needs a network with `features`, a module of all layers but the last: "
                 f"{type(network).__name__} has none"

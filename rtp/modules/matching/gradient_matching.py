@@ -1,48 +1,46 @@
 """The LightningModule that learns a memory by matching gradients: DC, and DSA with an augmentation."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rtp.errors import UserError
 from rtp.modules.distillation.base import Distillation
-from rtp.modules.matching.base import MatchedNetwork, class_pairs, gradient_matching_loss, trained
+from rtp.modules.matching.base import MatchedNetwork, class_pairs, gradient_matching_loss, refuse_buffers, trained
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 from rtp.modules.unroll.step.functions import StepFunctions, step_functions, tf32_mode
 from rtp.utils.checks import check_at_least
 from rtp.utils.distributed import all_gather
 
 NETWORKS_KEY = "rtp_matched_networks"
-"""Where a checkpoint holds the network of each process that goes on in the next step, or None for a fresh one."""
+"""Where a checkpoint holds the network of each process for the next step; None for a fresh one."""
 
 
 class GradientMatching(Distillation):
     """Distils a data set by matching the gradients of recalled and real images: DC, and DSA with an augmentation.
 
-    An outer step is one matching: for each class of the batch the gradient of the network's loss on recalled images
-    is brought closer to that on real images (`gradient_distance`). A network is used for some matchings, between which
-    it is trained on the recalled images of all classes; then a fresh one takes its place.
+    An outer step is one matching: for each class of the batch it brings the gradient of the network's loss on recalled
+    images closer to that on real images (`gradient_distance`). A network serves for some matchings, and is trained on
+    the recalled images of all classes in between; then a fresh one replaces it.
 
     Deviations from the authors' code: a matching draws the classes of the batch, all by default; while the network is
-    trained, the augmentation's choice is drawn for each image, not for a minibatch; BatchNorm is not supported.
+    trained, the augmentation is drawn for each image, not for a minibatch; BatchNorm is not supported.
 
     Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021; Zhao and Bilen, "Dataset
     Condensation with Differentiable Siamese Augmentation", ICML 2021.
 
     Args:
-        slots_per_class: Recalled images of each class in a matching; all of them where the memory has fewer.
+        slots_per_class: Recalled images of each class in a matching; all of them if the memory has fewer.
         matchings_per_network: Outer steps before a fresh network is drawn, DC's outer loop: 1 for 1 image a class, 10
             for 10, 50 for 50 (authors' code).
         network_epochs: Passes over the recalled images between two matchings of a network, DC's inner loop: 50 for 10
-            images a class, 10 for 50 (authors' code). With one matching a network it is never trained.
-        network_batch_size: Recalled images in a minibatch of these, at most; the authors' code has 256.
-        inner_optimizer: How the network is trained; SGD with 0.01 and momentum 0.5 is that of the first version of the
-            authors' code.
-        compile: Whether the functions of a step are compiled, which takes minutes at the first step of a run.
-        **kwargs: As in `Distillation`; the outer optimizer is the authors' too. The network has no buffers such as
-            BatchNorm's. An augmentation, drawn once a class and step, makes DC DSA.
+            images a class, 10 for 50 (authors' code). With one matching per network, it is never trained.
+        network_batch_size: Recalled images in a minibatch of these at most; the authors' code has 256.
+        inner_optimizer: Trains the network; the default is that of the first version of the authors' code.
+        compile: Whether to compile the functions of a step, which takes minutes at the first step of a run.
+        **kwargs: As in `Distillation`, whose default outer optimizer is the authors' too. The network has no buffers
+            such as BatchNorm's. An augmentation, drawn once per class and step, turns DC into DSA.
 
     Raises:
         UserError: If a number is below 1, or the network has buffers.
@@ -58,13 +56,10 @@ class GradientMatching(Distillation):
         compile: bool = True,
         **kwargs: Any,
     ) -> None:
-        for name, value in (
-            ("slots_per_class", slots_per_class),
-            ("matchings_per_network", matchings_per_network),
-            ("network_epochs", network_epochs),
-            ("network_batch_size", network_batch_size),
-        ):
-            check_at_least(name, value, 1)
+        check_at_least("slots_per_class", slots_per_class, 1)
+        check_at_least("matchings_per_network", matchings_per_network, 1)
+        check_at_least("network_epochs", network_epochs, 1)
+        check_at_least("network_batch_size", network_batch_size, 1)
         super().__init__(**kwargs)
         self.slots_per_class = slots_per_class
         self.matchings_per_network = matchings_per_network
@@ -73,7 +68,7 @@ class GradientMatching(Distillation):
         self.inner_optimizer = inner_optimizer
         self.compiles = compile  # nn.Module has a method `compile`
         self._matched: MatchedNetwork | None = None
-        _refuse_buffers(self.fresh_network(self.network))
+        refuse_buffers("GradientMatching", self.fresh_network(self.network))
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The distance of the gradients, summed over classes; see `Distillation.outer_loss`."""
@@ -88,13 +83,17 @@ class GradientMatching(Distillation):
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the network too, where it is going to be used again; each process has its own."""
+        """Keep the network of each process too, if it will be used again."""
         super().on_save_checkpoint(checkpoint)
-        goes_on = self._matched is not None and self._matched.matchings < self.matchings_per_network
-        checkpoint[NETWORKS_KEY] = all_gather(_on_cpu(self._matched) if goes_on and self._matched else None)
+        last = self._matched
+        state = None
+        if last is not None and last.matchings < self.matchings_per_network:
+            # types that a checkpoint can be opened with without running code
+            state = vars(last) | {"theta": last.theta.cpu(), "moments": [moment.cpu() for moment in last.moments]}
+        checkpoint[NETWORKS_KEY] = all_gather(state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the network up again; see `Distillation.on_load_checkpoint`.
+        """Restore the network too.
 
         Raises:
             UserError: If the checkpoint is of another module.
@@ -118,32 +117,5 @@ class GradientMatching(Distillation):
         last = replace(
             last, theta=last.theta.to(theta.device), moments=tuple(moment.to(theta.device) for moment in last.moments)
         )
-        classes = torch.arange(self.memory.query_dim, device=self.device)
-        with torch.no_grad():
-            images = self.memory.recall(classes).flatten(0, 1)
-        return trained(
-            last,
-            functions,
-            self.inner_optimizer,
-            images,
-            classes.repeat_interleave(self.memory.num_slots),
-            self.network_epochs,
-            self.network_batch_size,
-            self.augmentation,
-        )
-
-
-def _refuse_buffers(network: nn.Module) -> None:
-    if any(True for _ in network.buffers()):
-        raise UserError(
-            f"GradientMatching does not support {type(network).__name__}, whose buffers change while it is trained: "
-            "use InstanceNorm in place of BatchNorm"
-        )
-
-
-def _on_cpu(network: MatchedNetwork) -> dict[str, Any]:
-    """A network's entries as a checkpoint holds them, which is opened without running code."""
-    return {
-        name: value.cpu() if isinstance(value, Tensor) else [m.cpu() for m in value] if name == "moments" else value
-        for name, value in asdict(network).items()
-    }
+        sizes = self.network_epochs, self.network_batch_size
+        return trained(last, functions, self.inner_optimizer, *self.recalled(), *sizes, self.augmentation)

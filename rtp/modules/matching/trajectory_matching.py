@@ -5,6 +5,7 @@ Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (MT
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from rtp.errors import UserError
 from rtp.modules.distillation.unrolled import UnrolledDistillation
+from rtp.modules.matching.base import refuse_buffers
 from rtp.modules.matching.experts import ExpertBuffer, default_folder, made_of, train_expert
 from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import Episode, WeightLoss, draw_minibatches
@@ -30,32 +32,32 @@ log = logging.getLogger(__name__)
 class TrajectoryMatching(UnrolledDistillation):
     """Distils a data set into a memory that moves networks as the real images do.
 
-    Before the first step, expert networks are trained on all real training images; what is there already is used. An
-    outer step takes a random expert and start epoch t, trains a network from its weights theta*_t for N inner steps on
+    Before the first step, expert networks are trained on all real training images, or taken from an earlier run. An
+    outer step draws an expert and a start epoch t, trains a network from the weights theta*_t for N inner steps on
     recalled images of all classes, and descends "Long-Range Parameter Matching",
 
         |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2.
 
     The real images of a batch are not used: the experts were trained on them.
 
-    Deviations: MTT learns the student's learning rate too, from a start of 0.01; here it is the inner optimizer's and
-    fixed, as networks are retrained with a rate of the evaluation's and a memory is no more than its images. MTT
-    chooses one operation of the augmentation for a minibatch; here each image of it has a choice of its own. MTT cuts a
-    minibatch of all images at random; here it has the same number of every class.
+    Deviations: MTT learns the student's learning rate too, starting from 0.01; here the inner optimizer's is fixed, as
+    the evaluation retrains networks at a rate of its own and a memory is no more than its images. MTT draws one
+    operation of the augmentation for a minibatch, here each image has its own. MTT cuts a minibatch at random from all
+    images, here it has the same number of every class.
 
     Args:
         experts: Number of experts; MTT has 100.
         expert_epochs: M, epochs of the expert that the N inner steps have to match.
         max_start_epoch: The last epoch t to start after: 0, ..., max_start_epoch are equally likely. (The authors' code
             leaves the last one out.)
-        expert_protocol: How experts are trained; the defaults are MTT's. Of its epochs no more than `max_start_epoch`
-            + `expert_epochs` are used.
+        expert_protocol: How experts are trained; the defaults are MTT's. At most `max_start_epoch` + `expert_epochs` of
+            its epochs are used.
         expert_seed: Seed of the experts, at least 0: runs with other seeds share them.
         experts_dir: Folder of the experts; null for one in rtp's cache, named after all that they are made of.
         inner_optimizer: The student's update rule; the default is what MTT's starts from.
         optimizer: The outer optimizer; MTT's is SGD with momentum 0.5 and, at 1 image a class, learning rate 100.
-        **kwargs: As in `UnrolledDistillation`. The networks have no running statistics. The augmentation is applied
-            image by image, to the experts' images and to the student's, anew at each inner step.
+        **kwargs: As in `UnrolledDistillation`. The networks have no running statistics. The augmentation is drawn for
+            each image, of the experts and of the student, and anew at each inner step.
     """
 
     def __init__(
@@ -70,13 +72,10 @@ class TrajectoryMatching(UnrolledDistillation):
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=100, momentum=0.5),
         **kwargs: Any,
     ) -> None:
-        for name, value, least in (
-            ("experts", experts, 1),
-            ("expert_epochs", expert_epochs, 1),
-            ("max_start_epoch", max_start_epoch, 0),
-            ("expert_seed", expert_seed, 0),
-        ):
-            check_at_least(name, value, least)
+        check_at_least("experts", experts, 1)
+        check_at_least("expert_epochs", expert_epochs, 1)
+        check_at_least("max_start_epoch", max_start_epoch, 0)
+        check_at_least("expert_seed", expert_seed, 0)
         if max_start_epoch + expert_epochs > expert_protocol.epochs:
             raise UserError(
                 f"experts of {expert_protocol.epochs} epochs end before max_start_epoch {max_start_epoch} + "
@@ -92,7 +91,7 @@ class TrajectoryMatching(UnrolledDistillation):
         self.buffer: ExpertBuffer | None = None
 
     def on_fit_start(self) -> None:
-        """Train the experts that are not there yet; several processes share them out, and wait for each other.
+        """Train the missing experts; processes share them out, and wait for each other.
 
         Raises:
             UserError: If the network has running statistics, or the folder holds experts of something else.
@@ -100,11 +99,7 @@ class TrajectoryMatching(UnrolledDistillation):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         images, labels = data.train_set
         network = self.fresh_network(self.network)
-        if any(True for _ in network.buffers()):
-            raise UserError(
-                f"TrajectoryMatching does not support {type(network).__name__}, whose buffers change while it is "
-                "trained: use InstanceNorm in place of BatchNorm"
-            )
+        refuse_buffers("TrajectoryMatching", network)
         facts = made_of(data.name, images, labels, network, self.expert_protocol, self.augmentation, self.expert_seed)
         folder = Path(self.experts_dir).expanduser() if self.experts_dir else default_folder(facts)
         self.buffer = ExpertBuffer(folder, facts, self.expert_protocol.epochs)
@@ -112,13 +107,11 @@ class TrajectoryMatching(UnrolledDistillation):
         self.trainer.strategy.barrier()
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
-        """The normalised squared distance of the student from the expert; see `Distillation.outer_loss`."""
+        """The `matching_loss` of a student; see `Distillation.outer_loss`."""
         assert self.buffer is not None  # training has started
-        expert = int(torch.randint(self.experts, ()))
-        start = int(torch.randint(self.max_start_epoch + 1, ()))
-        theta, target = (
-            weights.to(self.device) for weights in self.buffer.weights(expert, (start, start + self.expert_epochs))
-        )
+        expert, start = int(torch.randint(self.experts, ())), int(torch.randint(self.max_start_epoch + 1, ()))
+        weights = self.buffer.weights(expert, (start, start + self.expert_epochs))
+        theta, target = (vector.to(self.device) for vector in weights)
         student = self.fresh_network(self.network)
         nn.utils.vector_to_parameters(theta, student.parameters())
         episode = self._episode(lambda theta_n: matching_loss(theta_n, theta, target))
@@ -131,8 +124,7 @@ class TrajectoryMatching(UnrolledDistillation):
         minibatches = draw_minibatches(num_classes, num_slots, self.slots_per_class, self.unroll.num_steps)
         minibatches = minibatches.to(self.device)  # (N, b)
         if self.augmentation is not None:
-            # an image for each place of each step: augmented before the loop, they enter a step as its inputs, and the
-            # augmentation itself is differentiated once
+            # each step's images are augmented before the loop: the augmentation is differentiated once
             chosen = minibatches.flatten()
             draws = self.augmentation.sample(len(chosen), self.device)
             images, labels = self.augmentation.apply(images[chosen], draws), labels[chosen]
@@ -150,7 +142,7 @@ class TrajectoryMatching(UnrolledDistillation):
         with tqdm(
             total=len(missing) * epochs, desc="training experts", unit="epoch", leave=False, disable=hidden
         ) as bar:
-            # first what no other run trains at the moment; then what they train, unless they were stopped
+            # first what no other run is training; then what others were training, in case they were stopped
             others: list[int] = []
             for wait, numbers in ((False, missing), (True, others)):
                 for number in numbers:
@@ -163,23 +155,13 @@ class TrajectoryMatching(UnrolledDistillation):
                             buffer.store(number, self._trained_expert(number, images, labels, bar.update))
 
     def _trained_expert(self, number: int, images: Tensor, labels: Tensor, on_epoch: Callable[[], object]) -> Tensor:
-        return train_expert(
-            lambda: self.fresh_network(self.network),
-            images,
-            labels,
-            self.expert_protocol,
-            self.augmentation,
-            derived_seed(self.expert_seed, number),
-            on_epoch,
-        )
+        build, seed = partial(self.fresh_network, self.network), derived_seed(self.expert_seed, number)
+        return train_expert(build, images, labels, self.expert_protocol, self.augmentation, seed, on_epoch)
 
 
 def matching_loss(theta: Tensor, start: Tensor, target: Tensor) -> Tensor:
     """|theta - target|^2 / |start - target|^2: 1 for a student that stayed where it started, 0 for one that arrived.
 
-    Args:
-        theta: (P,) the student's weights theta_N.
-        start: (P,) the expert's theta*_t, where the student started.
-        target: (P,) the expert's theta*_{t+M}.
+    The student's weights theta_N (P,) started from the expert's theta*_t; the target is theta*_{t+M}.
     """
     return (theta - target).square().sum() / (start - target).square().sum()

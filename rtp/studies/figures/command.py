@@ -20,18 +20,10 @@ SHOWN_CLASSES = 3
 
 
 def plot(args: Sequence[str]) -> None:
-    """Run `rtp plot`.
-
-    Args:
-        args: What follows `plot` on the command line.
-
-    Raises:
-        UserError: If something that the user gave is not usable.
-    """
+    """Run `rtp plot`; raise UserError if an argument or a file is invalid."""
     options = _parser().parse_args(args)
     path = without_suffix(options.out)
-    figure = options.draw(options)
-    files = save_figure(figure, path, None if options.tensorboard is None else Path(options.tensorboard))
+    files = save_figure(options.draw(options), path, None if options.tensorboard is None else Path(options.tensorboard))
     print(f"wrote {' and '.join(map(str, files))}")
 
 

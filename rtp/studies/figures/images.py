@@ -16,22 +16,18 @@ from rtp.studies.figures.style import shown_name, styled, text_width
 from rtp.utils.pictures import image_grid, stretched
 
 ROW_IMAGES = 10
-"""Recalled images side by side at most; a class with more of them takes several rows, as in figure 8."""
+"""Most recalled images in a row; a class with more takes several rows, as in figure 8."""
 ROW_BASES = 8
-"""Bases side by side at least: 64 of them, as in figure 7, are a square."""
-_IMAGE = 0.42  # inches an image takes on paper
-_GAP = 12  # pixels of the grid between two classes
-_SIZE, _LINE, _MARGIN = 8, 0.16, 0.12  # of text in points, of a line of text and of a margin in inches
+"""Fewest bases in a row: 64 of them, as in figure 7, are a square."""
+_IMAGE, _GAP = 0.42, 12  # width of an image in inches; pixels between two classes
+_SIZE, _LINE, _MARGIN = 8, 0.16, 0.12  # text in points; line height and margin in inches
 
 
 @styled()
 def bases_figure(memory: DistilledMemory, title: str) -> Figure:
-    """Draw all bases of a memory, row by row, enlarged to the size of recalled images; rows have their first's number.
+    """Draw all bases of a memory, enlarged to the size of recalled images; a row has the number of its first basis.
 
-    Args:
-        memory: Its bases are mapped back to pixels, ZCA included; having no scale of their own, each is stretched
-            to the range from black to white.
-        title: Of the figure.
+    The bases are mapped back to pixels, ZCA included. As they have no scale, each is stretched from black to white.
     """
     bases = memory.memory.bases.detach()
     count, (height, width) = len(bases), bases.shape[2:]
@@ -53,10 +49,10 @@ def recalled_figure(
     """Draw recalled images of the same classes from several memories, a panel each.
 
     Args:
-        memories: One or more, each with these classes.
-        names: Of the memories, written above the panels with the storage and the accuracy.
-        classes: A block of rows each.
-        images: Images of each class at most, the first ones; a memory with fewer shows what it has.
+        memories: Memories that have all the classes.
+        names: Titles of the panels, above the storage and the accuracy.
+        classes: Names of the classes, a block of rows each.
+        images: Most images of a class, the first ones; a memory with fewer shows all.
 
     Raises:
         UserError: If a memory lacks a class, or there is nothing to show.
@@ -79,9 +75,7 @@ def recalled_figure(
 def facts(memory: DistilledMemory) -> list[str]:
     """Lines above a panel: storage, and accuracy on the test set, or else on the validation split."""
     lines = [f"{memory.storage_floats:,} numbers, {memory.storage_bytes:,} bytes"]
-    measured = sorted(memory.accuracies, key=lambda accuracy: accuracy.split != "test")
-    if measured:
-        best = measured[0]
+    if best := min(memory.accuracies, key=lambda accuracy: accuracy.split != "test", default=None):
         spread = "" if best.std is None else f" ± {100 * best.std:.1f}"
         lines.append(f"{best.split} accuracy {100 * best.mean:.1f}{spread} %")
         if best.task is not None:
@@ -90,7 +84,7 @@ def facts(memory: DistilledMemory) -> list[str]:
 
 
 def _class_grids(memory: DistilledMemory, places: list[int], images: int, columns: int) -> Tensor:
-    """The images of each class, one class below the other, (3, height, width)."""
+    """The images of the classes, one class below the other, (3, height, width)."""
     grids = []
     for recalled in memory.recall(torch.tensor(places)).detach():
         pixels = memory.to_pixels(recalled[:images])
@@ -100,17 +94,16 @@ def _class_grids(memory: DistilledMemory, places: list[int], images: int, column
 
 
 def _grid(images: Tensor, columns: int) -> Tensor:
-    # the last row is filled up with white images
     missing = images.new_ones(-len(images) % columns, *images.shape[1:])
-    return image_grid(list(torch.cat([images, missing]).split(columns)))
+    return image_grid(torch.cat([images, missing]).split(columns))  # white images fill the last row
 
 
 def _panels(
     grids: Sequence[Tensor], titles: Sequence[Sequence[str]], columns: int, labels: Sequence[str]
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with one picture beside the other, each below its title; its size follows from theirs.
+    """Draw pictures side by side, each below its title.
 
-    matplotlib's own layouts fit axes to a figure, not a figure to pictures of a given size.
+    The figure's size follows from theirs; matplotlib's layouts would fit the pictures to the figure.
     """
     width = columns * _IMAGE
     pitch = max(width, *(text_width(line, _SIZE) for lines in titles for line in lines)) + 2 * _MARGIN
@@ -123,9 +116,8 @@ def _panels(
     for place, (grid, height, lines) in enumerate(zip(grids, heights, titles, strict=True)):
         x, y = left + place * pitch + (pitch - width) / 2, total_height - top - height
         axes = figure.add_axes((x / total_width, y / total_height, width / total_width, height / total_height))
-        axes.imshow(
-            grid.permute(1, 2, 0).cpu().numpy(), interpolation="none", extent=(0, grid.shape[2], grid.shape[1], 0)
-        )
+        extent = (0, grid.shape[2], grid.shape[1], 0)
+        axes.imshow(grid.permute(1, 2, 0).cpu().numpy(), interpolation="none", extent=extent)
         axes.set_xticks([])
         axes.tick_params(length=0, labelsize=_SIZE)
         axes.spines[:].set_visible(False)

@@ -13,8 +13,8 @@ class Point:
     """Accuracy of one setting over its seeds.
 
     Attributes:
-        mean: Mean over the seeds of each one's mean accuracy, in percent; NaN if all diverged.
-        std: Standard deviation over the seeds (n - 1), in percentage points; for one seed, over its networks, or 0 if
+        mean: Mean over the seeds, in percent; NaN if all diverged.
+        std: Standard deviation over the seeds (n - 1), in percentage points; over the networks of a single seed, 0 if
             unknown.
         seeds: Number of seeds that did not diverge.
         diverged: Number of diverged seeds.
@@ -67,7 +67,7 @@ class Chart:
 
 
 def chart(rows: Sequence[Row]) -> Chart:
-    """Choose the axis and the series of a panel's distilled sets; needs at least one row.
+    """Choose the axis and the series of a panel's distilled sets from one row or more.
 
     The x axis is the grid's numeric axis with the most values, or else the axis with the most labels. All other axes
     that vary distinguish series, as do several splits and architectures. Settings that are not all combinations of the
@@ -98,11 +98,9 @@ def chart(rows: Sequence[Row]) -> Chart:
 
 
 def distilled_and_others(rows: Sequence[Row]) -> tuple[list[Row], dict[str, Point]]:
-    """Separate a panel's settings from its baselines.
+    """Rows of a panel's settings, and each baseline tested beside them (all real images, ...) averaged over the seeds.
 
-    Returns:
-        Rows of the settings, and each baseline tested beside them (all real images, ...) averaged over the seeds.
-        A setting without a distilled set, such as a selection of real images, counts as a setting.
+    A setting without a distilled set, such as a selection of real images, counts as a setting.
     """
     own: list[Row] = []
     others: list[Row] = []

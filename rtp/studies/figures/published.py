@@ -19,7 +19,12 @@ PAPER = "paper"
 _IMAGE_FLOATS = {"mnist": 10 * 784, "fashionmnist": 10 * 784, "svhn": 30_720, "cifar10": 30_720, "cifar100": 307_200}
 """Numbers in one image per class, the unit of the budgets."""
 
-_ABLATION_SETTINGS = ("DC", "pixels", "pixels downsampled", "addressing", "addressing augmented")
+_COLUMNS = {
+    "ablation": ("DC", "pixels", "pixels downsampled", "addressing", "addressing augmented"),
+    "momentum": ("none", "forward_only", "full"),
+    "architectures": ("AlexNet", "ResNet12", "ConvNet"),
+}
+"""The settings or, for "architectures", the architectures tested on, in the order of the paper's table."""
 # Table 7: Single-step GM, BPTT, BPTT + ds, Full w/o Aug., Full. "No augmentations are used on MNIST, FashionMNIST and
 # SVHN", so that their "Full" is the fourth column here. Table 2 differs in the first column, and in the last one of
 # CIFAR-10 with 50 images: 73.8 +- 0.4.
@@ -39,14 +44,12 @@ cifar10 50 53.9±0.5 70.5±0.4 71.1±0.5 72.1±0.5 73.6±0.5
 cifar100 1 12.8±0.3 21.3±0.6 25.9±0.4 33.5±0.2 34.0±0.4
 cifar100 10 25.2±0.3 34.7±0.5 36.5±0.4 40.6±0.3 42.9±0.7
 """
-_MOMENTUM_SETTINGS = ("none", "forward_only", "full")
 # Table 8
 _MOMENTUM = """
 cifar10 1 40.5±0.8 45.6±0.7 49.1±0.6
 cifar10 10 50.0±0.5 57.4±0.3 62.4±0.4
 """
-_ARCHITECTURES = ("AlexNet", "ResNet12", "ConvNet")
-# Table 6: tested on AlexNet, ResNet-12, ConvNet; a line for each architecture that the memory was distilled on
+# Table 6: a line for each architecture that the memory was distilled on, in the order of the columns
 _TRANSFER = """
 cifar10 1 58.5±0.5 53.6±0.6 57.3±0.6
 cifar10 1 53.2±0.8 58.5±0.5 57.0±0.3
@@ -66,8 +69,8 @@ def published(
         study: "ablation", "momentum" or "architectures".
         size: Size of the study; without the prefix `PAPER` there is no result.
         data: Name of the data set.
-        storage_floats: Numbers that the memory stores; within 10 % of a budget of 1, 10 or 50 images per class, which
-            equation 4 fills up to a remainder.
+        storage_floats: Numbers that the memory stores, within 10 % of a budget of 1, 10 or 50 images per class (which
+            equation 4 fills up to a remainder).
         setting: Its name in `configs/studies/`.
         architecture: Evaluation architecture, for "architectures".
     """
@@ -81,23 +84,19 @@ def published(
 
 def in_order(study: str, settings: Sequence[str]) -> list[str]:
     """Settings in the order of the paper's table, others last."""
-    known = {"ablation": _ABLATION_SETTINGS, "momentum": _MOMENTUM_SETTINGS, "architectures": _ARCHITECTURES}
-    table = known.get(study, ())
+    table = _COLUMNS.get(study, ())
     return sorted(settings, key=lambda setting: table.index(setting) if setting in table else len(table))
 
 
 def _tables() -> dict[tuple[str, str, int, str, str | None], Published]:
     tables: dict[tuple[str, str, int, str, str | None], Published] = {}
-    for study, number, columns, text in (
-        ("ablation", 7, _ABLATION_SETTINGS, _ABLATION),
-        ("momentum", 8, _MOMENTUM_SETTINGS, _MOMENTUM),
-        ("architectures", 6, _ARCHITECTURES, _TRANSFER),
-    ):
+    texts = {"ablation": (7, _ABLATION), "momentum": (8, _MOMENTUM), "architectures": (6, _TRANSFER)}
+    for study, (number, text) in texts.items():
+        columns = _COLUMNS[study]
         for place, line in enumerate(text.strip().splitlines()):
             data, images, *values = line.split()
             for column, value in zip(columns, values, strict=True):
-                distilled = _ARCHITECTURES[place % len(_ARCHITECTURES)]
-                key = (distilled, column) if study == "architectures" else (column, None)
+                key = (columns[place % len(columns)], column) if study == "architectures" else (column, None)
                 if value != "-":
                     mean, std = map(float, value.split("±"))
                     tables[study, data, int(images), *key] = Published(mean, std, number)

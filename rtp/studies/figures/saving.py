@@ -1,4 +1,4 @@
-"""Saves figures as PNG and PDF, and to TensorBoard."""
+"""Saving figures as PNG and PDF, and to TensorBoard."""
 
 from pathlib import Path
 
@@ -13,11 +13,7 @@ FORMATS = ("png", "pdf")
 
 
 def without_suffix(out: str) -> Path:
-    """The path of `--out` without .png or .pdf: `figure`, `figure.png` and `figure.pdf` all name both files.
-
-    Raises:
-        UserError: If the suffix is another image format's.
-    """
+    """The path of `--out` without .png or .pdf; raise UserError for the suffix of another image format."""
     path = Path(out)
     if path.suffix[1:] in FORMATS:
         return path.with_suffix("")
@@ -31,7 +27,7 @@ def save_figure(figure: Figure, path_without_suffix: Path, tensorboard: Path | N
 
     Args:
         figure: The figure.
-        path_without_suffix: Output path; missing folders are created, existing files replaced.
+        path_without_suffix: Missing folders are created, existing files replaced.
         tensorboard: Folder of event files to which the figure is added under its name, or None.
 
     Returns:

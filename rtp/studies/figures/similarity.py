@@ -22,7 +22,7 @@ Order = Literal["superclass", "given"]
 
 WRITTEN_CLASSES = 12
 """Largest number of classes for which cells show their value."""
-_LARGEST_CELL, _SMALLEST_CELL, _MAP = 0.42, 0.08, 6.0  # inches; cells share the map's width, within these bounds
+_LARGEST_CELL, _SMALLEST_CELL, _MAP = 0.42, 0.08, 6.0  # inches: bounds of a cell, and the width that cells share
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +65,15 @@ def class_map(memory: DistilledMemory, order: Order | None = None, classes: Sequ
     names = [memory.class_names[place] for place in places]
     if order is None:
         order = "superclass" if all(map(superclass_of, names)) else "given"
-    groups: list[str] = []
     if order == "superclass":
         ordered = superclass_order(names)
         places, names = [places[i] for i in ordered], [names[i] for i in ordered]
-        groups = [superclass_of(name) or "" for name in names]
-    similarity = class_similarity(memory.memory.coefficients().detach()[places])
-    return ClassMap(similarity, tuple(names), tuple(groups))
+    groups = tuple(superclass_of(name) or "" for name in names) if order == "superclass" else ()
+    return ClassMap(class_similarity(memory.memory.coefficients().detach()[places]), tuple(names), groups)
 
 
 def class_places(memory: DistilledMemory, classes: Sequence[str]) -> list[int]:
-    """Labels of named classes of a memory.
-
-    Raises:
-        UserError: If a class is unknown or named twice.
-    """
+    """Labels of named classes of a memory; raise UserError if a class is unknown or named twice."""
     for name in classes:
         if name not in memory.class_names:
             there = ", ".join(map(shown_name, memory.class_names[:10]))
@@ -104,7 +98,9 @@ def similarity_figure(classes: ClassMap, title: str) -> Figure:
     group_labels = max((text_width(shown_name(name), _group_size(size)) for name in classes.groups), default=0)
     figure = new_figure(max(cell * count + labels + group_labels + 1.2, 4.2), max(cell * count + labels, 1.6) + 0.8)
     axes = figure.subplots()
-    limit = _limit(classes.similarity)
+    others = classes.similarity[~torch.eye(count, dtype=torch.bool)]
+    largest = float(others.abs().max()) if len(others) else 1.0
+    limit = min(1.0, max(0.1, -(-round(largest * 1000) // 100) / 10))
     # vector cells, as PDF viewers may blur images; edges of the same colour close the gaps
     mesh = axes.pcolormesh(
         classes.similarity.cpu().numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="face", linewidth=0.05
@@ -127,17 +123,11 @@ def similarity_figure(classes: ClassMap, title: str) -> Figure:
 
 
 def describe(blocks: BlockSimilarity) -> str:
-    """The comparison in one line."""
+    """Both means and the p-value in one line."""
     return (
         f"mean similarity {blocks.within:z.2f} within superclasses, {blocks.between:z.2f} between "
         f"(p = {blocks.p_value:.4f}, {blocks.permutations:,} permutations)"
     )
-
-
-def _limit(similarity: Tensor) -> float:
-    others = similarity[~torch.eye(len(similarity), dtype=torch.bool)]
-    largest = float(others.abs().max()) if len(others) else 1.0
-    return min(1.0, max(0.1, -(-round(largest * 1000) // 100) / 10))
 
 
 def _group_size(size: float) -> float:
@@ -156,11 +146,9 @@ def _frame(axes: Axes, groups: tuple[str, ...], size: float) -> None:
     start = 0
     for name, members in groupby(groups):
         length = len(list(members))
-        if start:
-            axes.axhline(start, color="#888888", linewidth=0.35)
-            axes.axvline(start, color="#888888", linewidth=0.35)
+        for line in (axes.axhline, axes.axvline) if start else ():
+            line(start, color="#888888", linewidth=0.35)
         axes.add_patch(Rectangle((start, start), length, length, fill=False, linewidth=0.9, zorder=3))
-        axes.text(
-            len(groups) * 1.01, start + length / 2, shown_name(name), fontsize=_group_size(size), va="center", ha="left"
-        )
+        x, y = len(groups) * 1.01, start + length / 2
+        axes.text(x, y, shown_name(name), fontsize=_group_size(size), va="center", ha="left")
         start += length

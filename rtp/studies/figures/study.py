@@ -4,8 +4,8 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import cycle
 
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -19,7 +19,7 @@ from rtp.studies.table import Row, grouped
 ARCHITECTURES = "architectures"
 """The study whose settings are architectures to distil on, each tested on several."""
 LOG_SPAN = 20
-"""Largest over smallest number of an axis from which on it is logarithmic: T in 1, ..., 200 and K in 2, ..., 256."""
+"""Ratio of an axis's ends from which on it is logarithmic: T in 1, ..., 200 and K in 2, ..., 256."""
 _PANELS_IN_ROW = 3
 _HEIGHT, _CURVES_WIDTH, _BAR, _CELL = 3.2, 4.2, 0.56, 0.95  # inches: panels, those with curves, bars, table cells
 _TITLE = 8.5  # points
@@ -33,12 +33,12 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
     """Draw a study of the table, a panel for each data set and size.
 
     A grid's numeric axis becomes x and its other axes the series; other settings are bars. Error bars are standard
-    deviations over seeds, or over networks where there is one seed. Published values stand beside measured ones where
-    `figures/published.py` has them.
+    deviations over the seeds, or over the networks of a single seed. Values of `figures/published.py` stand beside
+    measured ones.
 
     Args:
-        rows: Of any studies.
-        study: Name of the one to draw.
+        rows: Rows of any studies.
+        study: Name of the study to draw.
 
     Raises:
         UserError: If the study has no rows.
@@ -49,40 +49,37 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
         raise UserError(f"there are no results of a study {study!r}; the table has {known}")
     # a setting has one place and a series one colour in all panels, whichever runs these have
     settings = list(dict.fromkeys(row.setting for row in own))
-    panels = list(grouped(own, lambda row: (row.data, row.size)).values())
-    panels = [sorted(panel, key=lambda row: settings.index(row.setting)) for panel in panels]
-    charts = [chart(distilled_and_others(panel)[0]) for panel in panels]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for c in charts for name in c.series))}
+    panels = []
+    for found in grouped(own, lambda row: (row.data, row.size)).values():
+        compared, others = distilled_and_others(sorted(found, key=lambda row: settings.index(row.setting)))
+        panels.append((compared, others, chart(compared)))
+    series = dict.fromkeys(name for _, _, drawn in panels for name in drawn.series)
+    numbers = {name: number for number, name in enumerate(series)}
     columns = min(len(panels), _PANELS_IN_ROW)
     lines = -(-len(panels) // columns)
-    figure = new_figure(columns * max(_width(panel, study) for panel in panels), lines * _HEIGHT)
+    figure = new_figure(columns * max(_width(study, *panel) for panel in panels), lines * _HEIGHT)
     cells = figure.subplots(lines, columns, squeeze=False).flatten()
-    for axes, panel, drawn in zip(cells, panels, charts, strict=False):
-        compared, others = distilled_and_others(panel)
+    for axes, (compared, others, drawn) in zip(cells, panels, strict=False):
+        axes.set_title("\n".join(_title(compared)), fontsize=_TITLE)
+        axes.set_xlabel(_AXES.get(drawn.axis, shown_name(drawn.axis)))
+        axes.set_ylabel(f"{' and '.join(sorted({row.split for row in compared}))} accuracy (%)")
         if study == ARCHITECTURES:
             _draw_transfer(axes, compared)
+        elif drawn.numeric:
+            _draw_curves(axes, drawn, others, numbers)
         else:
-            _draw_panel(axes, drawn, others, panel[0], numbers)
-            axes.set_ylabel(f"{_split(compared)} accuracy (%)")
-        axes.set_title("\n".join(_title(panel[0], compared)), fontsize=_TITLE)
+            _draw_bars(axes, drawn, others, compared[0], numbers)
     for axes in cells[len(panels) :]:
         axes.set_axis_off()
-    _add_legend(figure, columns)
+    keys = [axes.get_legend_handles_labels() for axes in figure.axes]
+    entries = {label: handle for key in keys for handle, label in zip(*key, strict=True)}
+    if entries:
+        columns = min(len(entries), 3 * columns)
+        figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
     return figure
 
 
-def _draw_panel(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, numbers: Mapping[str, int]) -> None:
-    if drawn.numeric:
-        _draw_curves(axes, drawn, numbers)
-        for place, (name, point) in enumerate(others.items()):
-            style = ("--", ":", "-.")[place % 3]
-            axes.axhline(point.mean, color=GREY, linestyle=style, linewidth=1.2, label=shown_name(name))
-    else:
-        _draw_bars(axes, drawn, others, first, numbers)
-    axes.grid(axis="y")
-
-
-def _draw_curves(axes: Axes, drawn: Chart, numbers: Mapping[str, int]) -> None:
+def _draw_curves(axes: Axes, drawn: Chart, others: Mapping[str, Point], numbers: Mapping[str, int]) -> None:
     for name, points in drawn.series.items():
         number = numbers[name]
         places = sorted(points, key=float)
@@ -99,11 +96,13 @@ def _draw_curves(axes: Axes, drawn: Chart, numbers: Mapping[str, int]) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(values, _apart(values, drawn.places, axes.get_xscale() == "log"))
-    axes.set_xlabel(_AXES.get(drawn.axis, shown_name(drawn.axis)))
+    for (name, point), style in zip(others.items(), cycle(("--", ":", "-."))):
+        axes.axhline(point.mean, color=GREY, linestyle=style, linewidth=1.2, label=shown_name(name))
+    axes.grid(axis="y")
 
 
 def _apart(values: Sequence[float], labels: Sequence[str], logarithmic: bool) -> list[str]:
-    """Labels of ticks, none where it would touch the one on its right."""
+    """The ticks' labels, "" for one that would touch the label on its right."""
     at = [math.log(value) if logarithmic else value for value in values]
     room = 0.08 * (at[-1] - at[0])  # three figures take a twelfth of an axis
     shown: list[str] = []
@@ -114,11 +113,11 @@ def _apart(values: Sequence[float], labels: Sequence[str], logarithmic: bool) ->
     return shown
 
 
-def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, numbers: Mapping[str, int]) -> None:
+def _draw_bars(axes: Axes, drawn: Chart, others: Mapping[str, Point], first: Row, numbers: Mapping[str, int]) -> None:
     paper = partial(published, first.study, first.size, first.data)
     places = in_order(first.study, drawn.places)
     width = 0.8 / len(drawn.series)
-    tops = [_top(point) for point in others.values()]
+    shown: list[Point | Published] = list(others.values())
     for place_of_series, (name, points) in enumerate(drawn.series.items()):
         shift = (place_of_series - (len(drawn.series) - 1) / 2) * width
         own = {places.index(place) + shift: points[place] for place in places if place in points}
@@ -129,20 +128,21 @@ def _draw_bars(axes: Axes, drawn: Chart, others: dict[str, Point], first: Row, n
             for place in places
             if place in points and (value := paper(points[place].storage_floats, place))
         }
-        _draw_published(axes, known)
-        tops += [_top(point) for point in own.values()] + [value.mean + value.std for value in known.values()]
+        if known:
+            _draw_published(axes, known)
+        shown += [*own.values(), *known.values()]
     _draw_series(axes, dict(enumerate(others.values(), len(places))), 0.72, "#bbbbbb", "black")
     names = [*places, *others]
     axes.set_xticks(range(len(names)), [textwrap.fill(shown_name(name), 12) for name in names])
     axes.tick_params(axis="x", length=0)
-    if drawn.axis:
-        axes.set_xlabel(_AXES.get(drawn.axis, shown_name(drawn.axis)))
-    axes.set_xlim(-0.6, len(names) - 0.4)  # with room for what diverged
-    axes.set_ylim(0, 1.2 * max(tops) or 1)
+    axes.grid(axis="y")
+    axes.set_xlim(-0.6, len(names) - 0.4)  # with room for diverged settings
+    tops = [value.mean + value.std for value in shown if math.isfinite(value.mean)]
+    axes.set_ylim(0, 1.2 * max(tops, default=0) or 1)
 
 
 def _draw_transfer(axes: Axes, rows: list[Row]) -> None:
-    """A row for each setting and a column for each architecture that it was tested on (table 6)."""
+    """Table 6: a row for each setting and a column for each architecture that it was tested on."""
     settings = in_order(ARCHITECTURES, list(dict.fromkeys(row.setting for row in rows)))
     tested = in_order(ARCHITECTURES, list(dict.fromkeys(row.architecture for row in rows)))
     points = {key: over_seeds(found) for key, found in grouped(rows, lambda r: (r.setting, r.architecture)).items()}
@@ -175,20 +175,16 @@ def trained_on(setting: str) -> str:
 def _draw_series(
     axes: Axes, points: dict[float, Point], width: float, colour: str, letters: str, label: str | None = None
 ) -> None:
-    """Bars with their numbers in their feet, where no error bar and no published value can lie."""
+    """Draw bars with their numbers at the foot, away from error bars and published values."""
     heights = [point.mean for point in points.values()]
     errors = [point.std for point in points.values()]
     axes.bar(list(points), heights, width, yerr=errors, color=colour, label=label)
     for place, point in points.items():
-        if point.seeds:
-            _annotate(axes, place, 0, f"{point.mean:.1f}", letters)
-        else:
-            _annotate(axes, place, 0, "diverged")
+        text, text_colour = (f"{point.mean:.1f}", letters) if point.seeds else ("diverged", "black")
+        _annotate(axes, place, 0, text, text_colour)
 
 
 def _draw_published(axes: Axes, known: dict[float, Published]) -> None:
-    if not known:
-        return
     axes.errorbar(
         list(known),
         [value.mean for value in known.values()],
@@ -206,33 +202,22 @@ def _annotate(axes: Axes, x: float, y: float, text: str, colour: str = "black") 
     axes.annotate(text, (x, y), (0, 4), textcoords="offset points", ha="center", fontsize=7.5, color=colour)
 
 
-def _top(point: Point) -> float:
-    return point.mean + point.std if math.isfinite(point.mean) else 0.0
-
-
-def _width(rows: list[Row], study: str) -> float:
-    own, others = distilled_and_others(rows)
-    drawn = chart(own)
+def _width(study: str, rows: list[Row], others: Mapping[str, Point], drawn: Chart) -> float:
     if study == ARCHITECTURES:
-        width = 1.6 + _CELL * len({row.architecture for row in own})
+        width = 1.6 + _CELL * len({row.architecture for row in rows})
     elif drawn.numeric:
         width = _CURVES_WIDTH
     else:
         width = 0.9 + _BAR * (len(drawn.places) * max(1.5, len(drawn.series)) + 1.5 * len(others))
-    return max(width, *(text_width(line, _TITLE) + 0.6 for line in _title(rows[0], own)))
+    return max(width, *(text_width(line, _TITLE) + 0.6 for line in _title(rows)))
 
 
-def _split(rows: list[Row]) -> str:
-    splits = {row.split for row in rows}
-    return splits.pop() if len(splits) == 1 else "test and validation"
-
-
-def _title(first: Row, rows: list[Row]) -> list[str]:
+def _title(rows: list[Row]) -> list[str]:
     seeds = len({row.seed for row in rows})
     networks = max(row.networks for row in rows)
-    over = f"± std over {seeds} seeds" if seeds > 1 else f"one seed, ± std over {networks} networks"
-    if seeds == 1 and (networks == 1 or not any(math.isfinite(row.accuracy_std) for row in rows)):
-        over = "one seed"
+    over = f"± std over {seeds} seeds" if seeds > 1 else "one seed"
+    if seeds == 1 and networks != 1 and any(math.isfinite(row.accuracy_std) for row in rows):
+        over += f", ± std over {networks} networks"
     storage = {row.storage_floats for row in rows} - {0} or {0}
     numbers = f"{min(storage):,}" if len(storage) == 1 else f"{min(storage):,} to {max(storage):,}"
     diverged = [
@@ -240,17 +225,7 @@ def _title(first: Row, rows: list[Row]) -> list[str]:
         for setting, found in grouped(rows, lambda row: row.setting).items()
         if (point := over_seeds(found)).diverged
     ]
-    data = _DATA.get(first.data, shown_name(first.data))
+    data = _DATA.get(rows[0].data, shown_name(rows[0].data))
     # a small size of the paper's data set must not pass for the paper's
-    lines = [f"{data}, size {shown_name(first.size)}", f"{numbers} numbers, {over}"]
+    lines = [f"{data}, size {shown_name(rows[0].size)}", f"{numbers} numbers, {over}"]
     return lines + (textwrap.wrap(f"diverged: {'; '.join(diverged)}", 48) if diverged else [])
-
-
-def _add_legend(figure: Figure, columns: int) -> None:
-    entries: dict[str, Artist] = {}
-    for axes in figure.axes:
-        handles, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    if entries:
-        columns = min(len(entries), 3 * columns)
-        figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)

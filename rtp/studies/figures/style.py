@@ -1,4 +1,4 @@
-"""What all figures share: fonts, colours, and names as they are written on them."""
+"""Fonts, colours and written names of all figures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from rtp.utils.tables import printable
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)."""
 MARKERS = "osD^vPX"
-"""One for each colour: a series can be told apart in grey as well."""
+"""One for each colour, so that series differ in grey too."""
 GREY = "#767676"
-"""Of what is shown for comparison; 4.5 : 1 against white, what small text needs."""
+"""Colour of baselines: contrast 4.5 : 1 against white, as small text needs."""
 MAX_NAME = 32
-"""Letters of a name: enough for CIFAR-100's superclasses. Longer ones, which anybody may have typed, are cut."""
+"""Letters of a name, enough for CIFAR-100's superclasses; longer names are cut."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # the one that matplotlib brings along
@@ -47,32 +47,22 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in this style, whatever the user's own settings are; serves as a decorator too."""
+    """Draw in this style, whatever the user's own settings; also a decorator."""
     with mpl.rc_context(STYLE):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that makes room for its labels; no window and no pyplot.
-
-    Args:
-        width: In inches.
-        height: In inches.
-    """
+    """An empty figure, sizes in inches, that makes room for its labels; no window and no pyplot."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def shown_name(name: str) -> str:
-    """A name as figures show it: spaces for underscores, no control characters, not too long."""
+    """A name in a figure: spaces for underscores, no control characters, at most `MAX_NAME` letters."""
     text = printable(name).replace("_", " ")
     return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
 
 
 def text_width(text: str, size: float) -> float:
-    """Width of a line of text in inches, before there is a canvas to draw it on.
-
-    Args:
-        text: One line.
-        size: Of the letters, in points.
-    """
+    """Width in inches of a line of text of a size in points, which needs no canvas."""
     return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0]) / 72

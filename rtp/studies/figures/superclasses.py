@@ -1,4 +1,4 @@
-"""CIFAR-100's superclasses, the order they give to its classes, and how blocky a similarity map is in that order."""
+"""CIFAR-100's superclasses, the order of its classes by superclass, and a test for blocks in a similarity map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from rtp.errors import UserError
 
-# The data set's own coarse labels (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; the meta
-# file's coarse_label_names, alphabetical), each with the fine classes that carry it.
+# Coarse labels with their fine classes (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; the
+# meta file's coarse_label_names, alphabetical)
 _TABLE = """
 aquatic_mammals: beaver dolphin otter seal whale
 fish: aquarium_fish flatfish ray shark trout
@@ -38,7 +38,7 @@ CIFAR100_SUPERCLASSES: dict[str, tuple[str, ...]] = {
 """The 20 superclasses, each with its 5 classes."""
 
 PERMUTATIONS = 9_999
-"""Random relabellings of a test; with the map itself 10,000, so a p-value is a multiple of 0.0001."""
+"""Random relabellings; with the map itself 10,000, so a p-value is a multiple of 0.0001."""
 
 
 def superclass_of(class_name: str) -> str | None:
@@ -47,16 +47,10 @@ def superclass_of(class_name: str) -> str | None:
 
 
 def superclass_order(class_names: Sequence[str]) -> list[int]:
-    """Order classes of CIFAR-100 by superclass, and by name within one: the axes of figure 6.
-
-    Args:
-        class_names: Some or all of CIFAR-100's, each once.
-
-    Returns:
-        Positions in `class_names`.
+    """Positions of classes ordered by superclass, and by name within one: the axes of figure 6.
 
     Raises:
-        UserError: If a name is none of CIFAR-100.
+        UserError: If a name is no class of CIFAR-100.
     """
     for name in class_names:
         if superclass_of(name) is None:
@@ -66,13 +60,13 @@ def superclass_order(class_names: Sequence[str]) -> list[int]:
 
 @dataclass(frozen=True)
 class BlockSimilarity:
-    """How much more alike the classes of one group are than those of two.
+    """Mean similarity of classes within and between groups.
 
     Attributes:
-        within: Mean similarity of the pairs of classes within a group.
-        between: Mean similarity of the other pairs.
-        p_value: Probability of so large a difference if groups meant nothing, one-sided, in (0, 1].
-        permutations: Random relabellings that the probability was estimated with.
+        within: Mean over the pairs of classes within a group.
+        between: Mean over the other pairs.
+        p_value: One-sided probability of a difference at least as large under random groups, in (0, 1].
+        permutations: Number of random relabellings for the probability.
     """
 
     within: float
@@ -86,18 +80,18 @@ def block_similarity(
 ) -> BlockSimilarity | None:
     """Compare similarities within groups of classes with those between them, by a permutation test of the labels.
 
-    The statistic is mean(S_ij, i and j of one group) - mean(S_ij, of two groups) over pairs i < j. A permutation gives
-    the groups to other classes, which keeps the map and the groups' sizes (Mantel's test of a matrix against a
-    grouping). p = (1 + number of permutations with at least the statistic) / (1 + permutations), so it is never 0.
+    The statistic is mean(S_ij, i and j of one group) - mean(S_ij, of two groups) over pairs i < j. A permutation
+    relabels the classes and keeps the map and the groups' sizes (Mantel's test of a matrix against a grouping).
+    p = (1 + number of permutations with at least the statistic) / (1 + permutations), so it is never 0.
 
     Args:
         similarity: (C, C), symmetric.
         groups: Group of each of the C classes.
-        permutations: Random relabellings, at least 1.
-        seed: Of the permutations.
+        permutations: Number of random relabellings, at least 1.
+        seed: Seed of the relabellings.
 
     Returns:
-        The comparison, None where there is nothing to compare: no two classes share a group, or all of them do.
+        None if no two classes share a group, or all of them do.
     """
     names = sorted(set(groups))
     label = torch.tensor([names.index(group) for group in groups])

@@ -15,6 +15,7 @@ from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import draw_minibatches
 
 SHAPE, CLASSES, TASKS, IMAGES = (1, 4, 4), 3, 4, 24  # 2 images a class for each task: 96 floats of 384
+STREAM = {"image_shape": SHAPE, "num_classes": CLASSES, "total_classes": CLASSES, "num_tasks": TASKS}
 
 
 def network(image_shape: tuple[int, int, int], num_classes: int) -> MLP:
@@ -41,14 +42,15 @@ class ByItself(CompressThenRecall):
 
 def learner(memory: Any = addressable, **arguments: Any) -> ByItself:
     torch.manual_seed(0)
-    defaults: dict[str, Any] = {
+    defaults: dict[str, Any] = STREAM | {
+        "network": network,
         "memory_images": IMAGES,
         "unroll": HigherUnroll(2),
         "slots_per_class": 1,
         "reservoir_samples": 4,
         "inner_optimizer": InnerSGD(0.3, 0.9),
     }
-    return ByItself(SHAPE, CLASSES, CLASSES, TASKS, memory, network, **defaults | arguments)
+    return ByItself(memory, **defaults | arguments)
 
 
 def batch(task: int, number: int, replay: int = 0, last: bool = False) -> StreamBatch:
@@ -239,4 +241,4 @@ def test_a_network_that_does_not_suit_the_images_is_reported_at_once() -> None:
         raise UserError("too small")
 
     with pytest.raises(UserError, match="too small"):
-        CompressThenRecall(SHAPE, CLASSES, CLASSES, TASKS, addressable, refuses, IMAGES, HigherUnroll(2), 1, 4)
+        learner(network=refuses)

@@ -9,13 +9,13 @@ from rtp.cli.commands.registry import OTHER_COMMANDS
 from rtp.errors import UserError
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [
         name for name in sys.modules if name.partition(".")[0] == "matplotlib" or name.startswith("rtp.studies.figures")
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match=r"^figures need the library `matplotlib`: pip install 'rtp\[plots\]'$"):
+    with pytest.raises(UserError, match=r"^figures need the library `matplotlib`: pip install matplotlib$"):
         OTHER_COMMANDS["plot"](["bases", "memory.safetensors", "--out", "bases"])
 
 
