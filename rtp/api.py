@@ -21,15 +21,8 @@ from rtp.callbacks.defaults import default_callbacks
 from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
 from rtp.datamodules.decoding import ImageSize
 from rtp.errors import UserError
-from rtp.modules import (
-    AddressableMemory,
-    Augmentation,
-    ConvNet,
-    HigherUnroll,
-    InnerSGD,
-    MemoryDistillation,
-    NetworkFactory,
-)
+from rtp.modules import AddressableMemory, Augmentation, ConvNet, HigherUnroll, InnerSGD, MemoryDistillation
+from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.layers import grey_margin
 from rtp.modules.networks.training import TrainingProtocol, isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
@@ -126,17 +119,10 @@ def distill(
         "augmentation": augmentation,
         "optimizer": partial(torch.optim.Adam, lr=OUTER_LEARNING_RATE),
     }
-    evaluation: dict[str, Any] = {
-        "networks": TEST_NETWORKS,
-        "validation_networks": VALIDATION_NETWORKS,
-        "protocol": PROTOCOL,
-    }
+    evaluation = {"networks": TEST_NETWORKS, "validation_networks": VALIDATION_NETWORKS, "protocol": PROTOCOL}
     config = {
         "seed_everything": seed,
-        "model": {
-            "class_path": _path(MemoryDistillation),
-            "init_args": {n: _record(part) for n, part in parts.items()},
-        },
+        "model": {"class_path": _path(MemoryDistillation), "init_args": {n: _record(p) for n, p in parts.items()}},
         "data": {"class_path": _path(TorchDataset), "init_args": settings},
         "evaluation": evaluation | {"protocol": asdict(PROTOCOL)},
     }
@@ -188,20 +174,12 @@ def _data_module(
 
 
 def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:
-    """The paper's 2 if it divides the image, or else 1.
-
-    Args:
-        image_shape: (C, H, W) of the images, H and W in pixels.
-    """
+    """The paper's 2 if it divides height and width of the images (C, H, W), or else 1."""
     return 1 if image_shape[1] % 2 or image_shape[2] % 2 else 2
 
 
 def suitable_depth(image_shape: tuple[int, int, int]) -> int:
-    """Depth of a ConvNet that leaves feature maps of about 4x4: 1 for 8 pixels, 3 for 28 and 32, 4 for 64.
-
-    Args:
-        image_shape: (C, H, W) of the images, H and W in pixels.
-    """
+    """Depth of a ConvNet that leaves feature maps of about 4x4: 1 for 8 pixels, 3 for 28 and 32, 4 for 64."""
     side = min(image_shape[1:]) + 2 * grey_margin(image_shape)
     return max(1, (side // 4).bit_length() - 1)  # floor(log2(side / 4))
 
@@ -215,8 +193,7 @@ def _record(part: Any) -> Any:
     if hasattr(part, "__qualname__"):  # a class, a function
         return {"class_path": _path(part)}
     names = inspect.signature(type(part)).parameters if is_dataclass(part) else ()
-    settings = {name: getattr(part, name) for name in names}
-    return {"class_path": _path(type(part)), "init_args": settings}
+    return {"class_path": _path(type(part)), "init_args": {name: getattr(part, name) for name in names}}
 
 
 def _path(named: Any) -> str:

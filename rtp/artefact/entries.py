@@ -11,12 +11,10 @@ Record = TypeVar("Record")
 
 
 def read_record(cls: type[Record], content: dict[str, Any]) -> Record:
-    """Build a dataclass from a JSON object; further entries of the object are ignored.
+    """Build a dataclass from a JSON object, ignoring entries that are not its fields.
 
-    Args:
-        cls: The dataclass. Its fields are whole numbers of at least 0, finite floats, texts, literals, tuples, dicts,
-            dataclasses, or one of these or None.
-        content: The object.
+    Fields are whole numbers of at least 0, finite floats, texts, literals, tuples, dicts, dataclasses, or one of these
+    or None.
 
     Raises:
         DataError: If an entry is missing or of another type.
@@ -29,19 +27,21 @@ def read_record(cls: type[Record], content: dict[str, Any]) -> Record:
     return cls(**values)
 
 
-def shown(value: Any) -> str:
-    """Any value of a file, in a few printable characters."""
+def shown(value: Any, most: int = 40) -> str:
+    """An untrusted value as ASCII text, cut off after `most` characters."""
     try:
         text = ascii(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits
         text = type(value).__name__
-    return text if len(text) <= 40 else f"{text[:40]}..."
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _read(name: str, value: Any, hint: Any) -> Any:
     if value is None and NoneType in get_args(hint):
         return None
-    hint = _member(hint, value)
+    if isinstance(hint, UnionType):  # for a list its tuple, or else its first member
+        tuples = [member for member in get_args(hint) if get_origin(member) is tuple and isinstance(value, list)]
+        hint = (tuples or get_args(hint))[0]
     if not _is(value, hint):
         raise DataError(f"{name} of its description is {shown(value)}, not {_words(hint)}")
     if is_dataclass(hint) and isinstance(hint, type):
@@ -54,15 +54,6 @@ def _read(name: str, value: Any, hint: Any) -> Any:
     if get_origin(hint) is dict and members[1] is not Any:
         return {key: _read(shown(key).strip("'"), item, members[1]) for key, item in value.items()}
     return float(value) if hint is float else value
-
-
-def _member(hint: Any, value: Any) -> Any:
-    """The member of a union that the value should be of: the tuple for a list, or else the first."""
-    if not isinstance(hint, UnionType):
-        return hint
-    members = get_args(hint)
-    tuples = [member for member in members if get_origin(member) is tuple]
-    return tuples[0] if tuples and isinstance(value, list) else members[0]
 
 
 def _is(value: Any, hint: Any) -> bool:

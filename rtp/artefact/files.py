@@ -30,9 +30,6 @@ TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I8":
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
     """Open a memory file. No code in it can run: a safetensors file is numbers and JSON, and both are checked.
 
-    Args:
-        path: The file.
-
     Returns:
         Its description, and tensors of exactly the names, types and shapes that follow from it.
 
@@ -69,34 +66,28 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, description: Description, tensors: dict[str, Tensor], overwrite: bool) -> None:
-    """Write a memory file atomically.
-
-    Args:
-        path: The file.
-        description: Its description.
-        tensors: Of the names, types and shapes that follow from the description.
-        overwrite: Whether an existing file is replaced.
+    """Write a memory file atomically; the description determines the tensors' names, types and shapes.
 
     Raises:
-        UserError: If there is a file already, it cannot be written, or `read` would refuse it for its size.
+        UserError: If there is a file already and no `overwrite`, it cannot be written, or `read` would refuse its size.
     """
     content = save_tensors(tensors, {KEY: to_json(description)})
-    if len(content) > MAX_FILE or _header_length(content) > MAX_HEADER:
+    if len(content) > MAX_FILE or int.from_bytes(content[:8], "little") > MAX_HEADER:
         raise UserError(f"the file would have {len(content):,} bytes: ZCA takes 4 (C H W)^2 of them, try without it")
     with new_file(path, overwrite) as file:
         file.write(content)
 
 
 def _content(path: Path) -> bytes:
+    content = None
     try:
-        if not path.is_file():
-            raise DataError(f"there is no file {str(path)!r}: give the path of a file that `rtp export` wrote")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+        if path.is_file():
+            with path.open("rb") as file:
+                content = file.read(MAX_FILE + 1)
     except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         raise DataError(f"{str(path)!r} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if content is None:
+        raise DataError(f"there is no file {str(path)!r}: give the path of a file that `rtp export` wrote")
     if len(content) > MAX_FILE:
         raise DataError(f"{str(path)!r} has more than {MAX_FILE:,} bytes, which no memory takes")
     return content
@@ -104,7 +95,7 @@ def _content(path: Path) -> bytes:
 
 def _header(content: bytes) -> dict[str, Any]:
     """The header: its length in 8 bytes, little end first, then JSON."""
-    length = _header_length(content)
+    length = int.from_bytes(content[:8], "little")
     if not 2 <= length <= len(content) - 8:
         raise DataError("it is truncated or no safetensors file")
     if length > MAX_HEADER:
@@ -118,23 +109,15 @@ def _header(content: bytes) -> dict[str, Any]:
     return header
 
 
-def _header_length(content: bytes) -> int:
-    return int.from_bytes(content[:8], "little") if len(content) >= 8 else 0
-
-
 def _claimed_specs(header: dict[str, Any]) -> Specs:
     """Types and shapes of the tensors, according to the header."""
     specs: Specs = {}
     for name, entry in header.items():
-        try:
-            dtype, shape = TYPES[entry["dtype"]], tuple(map(_size, entry["shape"]))
-        except (LookupError, TypeError):
-            raise DataError(f"its tensor {ascii(name)[:40]} has no known type and shape") from None
-        specs[name] = (dtype, shape)
+        match entry:
+            case {"dtype": str(dtype), "shape": list(shape)} if dtype in TYPES and all(
+                type(size) is int and size >= 0 for size in shape
+            ):
+                specs[name] = (TYPES[dtype], tuple(shape))
+            case _:
+                raise DataError(f"its tensor {ascii(name)[:40]} has no known type and shape")
     return specs
-
-
-def _size(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError("no size")
-    return value

@@ -1,4 +1,4 @@
-"""Building a `DistilledMemory` from a run: from its checkpoint, or from the memory that was just learned."""
+"""A `DistilledMemory` from a run: from its checkpoint, or from the memory that was just learned."""
 
 import json
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from torch import Tensor
 from rtp.artefact.kinds import identify_kind
 from rtp.artefact.layout import Accuracy, Description, Kind, Protocol
 from rtp.artefact.loaded import DistilledMemory, assemble
-from rtp.artefact.query_network import NETWORKS, QueryNetwork, default_arguments
+from rtp.artefact.query_network import NETWORKS, QueryNetwork, as_call, default_arguments
 from rtp.datamodules.base import ImageDataModule
-from rtp.datamodules.class_sets import ClassSets, split_classes
+from rtp.datamodules.class_sets import split_classes
 from rtp.datamodules.normalisation import ZCA
 from rtp.errors import DataError, UserError
 from rtp.version import __version__
 
-REPORT = "test.json"
-"""Results of a test, beside the checkpoint that was tested."""
+REPORTED = ("accuracy_mean", "accuracy_std", "networks", "epochs", "architecture", "training_set")
+"""Entries of a test's results that describe a memory."""
 
 
 def from_checkpoint(
     path: Path, checkpoint: dict[str, Any], data: ImageDataModule, config: dict[str, Any]
 ) -> DistilledMemory:
-    """The memory in a checkpoint, with the accuracies that are known of it.
+    """The memory in a checkpoint, with its validation accuracy and the results of its test, if known.
 
     Args:
         path: The checkpoint's file.
@@ -36,7 +36,13 @@ def from_checkpoint(
         UserError: If the memory does not suit the data set or is of the user's own class.
     """
     state = {name.removeprefix("memory."): value for name, value in checkpoint["state_dict"].items()}
-    score, report = _best_score(path, checkpoint), _test_report(path, checkpoint)
+    scores = [
+        float(callback["best_model_score"])
+        for name, callback in checkpoint.get("callbacks", {}).items()
+        # last.ckpt has the best score too, but of another memory
+        if name.startswith("BestCheckpoint") and Path(callback["best_model_path"]).name == path.name
+    ]
+    score, report = next(iter(scores), None), _test_report(path, checkpoint)
     return from_state(state, data, config, checkpoint["global_step"], score, report, source=str(path))
 
 
@@ -57,8 +63,8 @@ def from_state(
         config: The run's configuration: `seed_everything`, `model`, `data`, `evaluation`.
         steps: Outer steps that the memory was trained for.
         score: Its validation accuracy, if known.
-        report: The results of its test, if known.
-        source: What error messages call it.
+        report: The `REPORTED` results of its test, if known.
+        source: The memory's name in error messages.
 
     Raises:
         UserError: If the memory does not suit the data set or is of the user's own class.
@@ -90,16 +96,20 @@ def _description(
     evaluation, model = config["evaluation"], config["model"]["init_args"]
     augmentation = evaluation.get("augmentation") or model.get("augmentation")
     stored = tensors["images" if kind == "pixel" else "bases"]
-    tasks = _tasks(model, data) if kind == "tasks" else None
-    num_tasks = 1 if tasks is None else len(tasks)
     protocol = Protocol(
         networks=evaluation["networks"],
         **evaluation["protocol"],
-        architecture=_call(model["network"]),
-        augmentation=_call(augmentation) if augmentation else None,
+        architecture=as_call(model["network"]),
+        augmentation=as_call(augmentation) if augmentation else None,
     )
+    tasks = task = None  # `task` is what a validation measures, named as in a test's results
+    if kind == "tasks":
+        tasks = split_classes(data.num_classes, model["classes_per_task"], model.get("task_seed"))
+        task = f"{model['extrapolation']['ways'][0]}-way recalled"
+    elif kind == "image":
+        task = f"{model['few_shot']['ways']}-way {model['few_shot']['shots'][0]}-shot image addressing"
+    num_tasks = 1 if tasks is None else len(tasks)
     accuracies = []
-    task = _validated_task(kind, model)
     if score is not None:
         counts = (evaluation["validation_networks"], protocol.epochs)
         accuracies.append(Accuracy("validation", score, None, *counts, protocol.architecture.partition("(")[0], task))
@@ -128,7 +138,7 @@ def _description(
 
 
 def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
-    """The feature network of a memory that is addressed by images, as a file names it.
+    """The feature network of an image-addressed memory, as a file names it.
 
     Args:
         memory: The memory's part of a run's configuration.
@@ -148,42 +158,18 @@ def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
     return QueryNetwork(name, arguments, addressing.shape[1])
 
 
-def _tasks(model: dict[str, Any], data: ImageDataModule) -> ClassSets:
-    return split_classes(data.num_classes, model["classes_per_task"], model.get("task_seed"))
-
-
-def _validated_task(kind: Kind, model: dict[str, Any]) -> str | None:
-    """What a validation measures, by the name that a test's results have for it."""
-    if kind == "tasks":
-        return f"{model['extrapolation']['ways'][0]}-way recalled"
-    if kind == "image":
-        return f"{model['few_shot']['ways']}-way {model['few_shot']['shots'][0]}-shot image addressing"
-    return None
-
-
-def _best_score(path: Path, checkpoint: dict[str, Any]) -> float | None:
-    for name, state in checkpoint.get("callbacks", {}).items():
-        # last.ckpt has the best score too, but of another memory
-        if name.startswith("BestCheckpoint") and Path(state["best_model_path"]).name == path.name:
-            return float(state["best_model_score"])
-    return None
-
-
 def _test_report(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
     """The results of a test beside the checkpoint, if they are of this very memory."""
-    report = path.with_name(REPORT)
+    report = path.with_name("test.json")
     if not report.is_file():
         return None
     try:
         test = json.loads(report.read_text(encoding="utf-8"))
         if test["checkpoint"] != path.name or test["steps"] != checkpoint["global_step"]:
             return None
-        return {name: test[name] for name in _REPORTED}
+        return {name: test[name] for name in REPORTED}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{report} is damaged ({type(error).__name__}): repeat the test or remove it") from error
-
-
-_REPORTED = ("accuracy_mean", "accuracy_std", "networks", "epochs", "architecture", "training_set")
 
 
 def _without_folders(part: dict[str, Any]) -> dict[str, Any]:
@@ -192,9 +178,3 @@ def _without_folders(part: dict[str, Any]) -> dict[str, Any]:
     if isinstance(few_shot := arguments.get("few_shot"), dict):
         arguments["few_shot"] = few_shot | {"label_memory": None}
     return {**part, "init_args": arguments}
-
-
-def _call(part: dict[str, Any]) -> str:
-    """A class with its arguments, for people: `ConvNet(width=32, depth=1)`."""
-    arguments = ", ".join(f"{name}={value}" for name, value in (part.get("init_args") or {}).items())
-    return f"{part['class_path'].rpartition('.')[2]}({arguments})"

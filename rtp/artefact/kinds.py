@@ -21,14 +21,7 @@ KINDS: dict[Kind, type[Memory]] = {
 
 
 def identify_kind(state: Mapping[str, Tensor]) -> tuple[Kind, dict[str, Tensor]] | None:
-    """Identify a memory by the names of its tensors.
-
-    Args:
-        state: A memory's `state_dict`.
-
-    Returns:
-        The kind and the tensors by their names in a file, or None if no file can hold them.
-    """
+    """A memory's kind and its tensors by their names in a file, from its `state_dict`; None if no file holds it."""
     for kind, memory in KINDS.items():
         if (tensors := memory.named_tensors(state)) is not None:
             return kind, tensors

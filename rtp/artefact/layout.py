@@ -25,17 +25,14 @@ STORED_TYPES: tuple[StoredType, ...] = get_args(StoredType)
 
 @dataclass(frozen=True)
 class Protocol:
-    """How networks are trained on the recalled images for an evaluation, with SGD.
+    """How networks are trained with SGD on the recalled images for an evaluation.
 
     Attributes:
         networks: Networks that a test trains, each from new random weights.
         epochs: Passes over the recalled images.
         batch_size: Largest number of images in a minibatch.
-        learning_rate: Learning rate of SGD.
-        momentum: Momentum of SGD.
         architecture: The network with its arguments, such as "ConvNet(width=32, depth=1)".
-        augmentation: Augmentation of the images of a minibatch, such as "FlipOrRotate(max_degrees=15.0)", or None.
-        weight_decay: Weight decay of SGD.
+        augmentation: Of the images of a minibatch, such as "FlipOrRotate(max_degrees=15.0)", or None.
         drop_after: Fraction of the epochs after which the learning rate drops to a tenth; 1 keeps it.
     """
 
@@ -55,12 +52,11 @@ class Accuracy:
     """Accuracy of networks trained on the recalled images, measured before the memory was stored.
 
     Attributes:
-        split: The real images of the measurement, "validation" or "test".
+        split: The real images of the measurement.
         mean: Fraction of images classified correctly, mean over the networks.
         std: Standard deviation over the networks, None if unknown.
-        networks: Number of networks.
-        epochs: Epochs of each.
-        architecture: Their class.
+        epochs: Epochs of each network.
+        architecture: The networks' class.
         task: The evaluation task, such as "5-way recalled"; None for all classes and all recalled images.
     """
 
@@ -75,7 +71,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Description:
-    """Everything that a memory file holds beside its tensors.
+    """Everything in a memory file but its tensors.
 
     Attributes:
         kind: "addressable" (bases and addressing matrices), "pixel" (one image a slot), "image" (bases, addressing
@@ -87,9 +83,7 @@ class Description:
         class_names: Names of the classes, in the order of the labels; any text.
         num_slots: Images recalled for each class, or by each image.
         zca_reg: Regularisation of ZCA, None if each channel is standardised instead.
-        dataset: Name of the data set.
         steps: Outer steps that the memory was trained for.
-        protocol: How networks are trained on it.
         accuracies: Measured on the memory in float32, before it was stored as `stored_as`.
         config: The seed, model, data and evaluation of the run, as in its `config.yaml`, without folders.
         rtp_version: Version of rtp that wrote the file.
@@ -125,11 +119,7 @@ class Description:
         return channels, height // self.downsampling, width // self.downsampling
 
     def __post_init__(self) -> None:
-        """Check that the entries fit together.
-
-        Raises:
-            DataError: If a size is out of its range.
-        """
+        """Raise DataError if a size is out of its range or two entries contradict each other."""
         channels, height, width = self.image_shape
         if channels not in (1, 3) or not 1 <= height <= MAX_SIDE or not 1 <= width <= MAX_SIDE:
             raise DataError(f"image_shape is {self.image_shape}, not 1 or 3 channels of 1 to {MAX_SIDE} pixels a side")
@@ -159,14 +149,11 @@ def to_json(description: Description) -> str:
 def from_json(text: str) -> Description:
     """Read a description, trusting nothing in it.
 
-    Args:
-        text: As `to_json` wrote it, or anything else.
-
     Raises:
         DataError: If an entry is missing, of another type or out of its range, or if another version is needed.
     """
     try:
-        content = json.loads(text, parse_constant=_no_constant)
+        content = json.loads(text, parse_constant=int)  # int refuses NaN and Infinity, which JSON does not have
     except (ValueError, RecursionError) as error:  # ValueError: no JSON, NaN, an integer of thousands of digits
         raise DataError(f"its description is not JSON ({type(error).__name__})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -177,10 +164,6 @@ def from_json(text: str) -> Description:
             "use the rtp that wrote it"
         )
     return read_record(Description, content)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(name)
 
 
 def _plain(value: Any) -> Any:

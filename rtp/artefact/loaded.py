@@ -21,12 +21,7 @@ from rtp.utils.pictures import within_range
 
 @dataclass(frozen=True, eq=False)
 class RecalledImages(Dataset[tuple[Tensor, int]]):
-    """Recalled images with their labels, class by class, as an ordinary data set.
-
-    Attributes:
-        images: All of them, (n, C, H, W) float32.
-        labels: Their classes, (n,) int64.
-    """
+    """Recalled images, (n, C, H, W) float32, and their labels, (n,) int64, class by class, as a torch data set."""
 
     images: Tensor
     labels: Tensor
@@ -40,14 +35,14 @@ class RecalledImages(Dataset[tuple[Tensor, int]]):
 
 @dataclass(frozen=True, eq=False)
 class DistilledMemory:
-    """A memory with all that is needed to use it: recalled images, and the preprocessing of real ones.
+    """A memory to train networks from: recalled images, and the preprocessing of real ones.
 
-    A network is trained on `dataset()` and then given `preprocess(raw)`. Everything is on the CPU.
+    Train a network on `dataset()`, then give it `preprocess(raw)`. Everything is on the CPU.
 
     Attributes:
         description: Class names, sizes, evaluation protocol, measured accuracies, configuration, versions.
         memory: The bases and addressing matrices, or images, as a module; float32, without gradients. Where queries are
-            images, the feature network is a part of it.
+            images, it includes the feature network.
         normalisation: The map from pixels to the networks' input, and its inverse.
     """
 
@@ -72,7 +67,7 @@ class DistilledMemory:
 
     @property
     def images_per_class(self) -> int:
-        """Images r recalled for each class, or by each image; more than the storage could hold as pixels."""
+        """Number r of images recalled for each class, or by each image; more than the storage could hold as pixels."""
         return self.description.num_slots
 
     @property
@@ -130,13 +125,19 @@ class DistilledMemory:
             (n, r, C, H, W) float32, as networks are trained on them: normalised, without bounds.
 
         Raises:
-            UserError: If a label is out of range, the images have another type or shape, or the memory is addressed in
-                the other way.
+            UserError: If a label is out of range, the images have another type or shape, or the memory is addressed by
+                the other argument.
         """
         if isinstance(self.memory, ImageAddressedMemory):
             if images is None or labels is not None:
                 raise UserError("this memory is addressed by images: recall(images=...), raw ones as preprocess takes")
-            return self._recall_images(self.memory, images)
+            with torch.no_grad():
+                queries = self.preprocess(images).cpu().view(-1, *self.image_shape)
+                recalled = self.memory.recall_images(queries)
+            if not recalled.isfinite().all():
+                reason = "the memory's numbers are so large that recalled images are not finite"
+                raise UserError(f"{reason}: use another file")
+            return recalled
         if labels is None or images is not None:
             raise UserError("this memory is addressed by labels: recall(labels)")
         if labels.dim() != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
@@ -145,14 +146,6 @@ class DistilledMemory:
             raise UserError(f"labels lie between {labels.min()} and {labels.max()}, not 0 and {self.num_classes - 1}")
         return self.memory.recall(labels.long().cpu())
 
-    @torch.no_grad()
-    def _recall_images(self, memory: ImageAddressedMemory, images: Any) -> Tensor:
-        queries = self.preprocess(images).cpu()
-        recalled = memory.recall_images(queries.view(-1, *self.image_shape))
-        if not recalled.isfinite().all():
-            raise UserError("the memory's numbers are so large that recalled images are not finite: use another file")
-        return recalled
-
     def dataset(self) -> RecalledImages:
         """All recalled images with their labels, class by class: the training set.
 
@@ -160,7 +153,7 @@ class DistilledMemory:
             A data set of `num_classes * images_per_class` pairs of an image, (C, H, W) float32, and its label.
 
         Raises:
-            UserError: If the memory is addressed by images, which have to be given to `recall`.
+            UserError: If the memory is addressed by images: give them to `recall`.
         """
         classes = torch.arange(self.num_classes)
         return RecalledImages(self.recall(classes).flatten(0, 1), classes.repeat_interleave(self.images_per_class))
@@ -214,9 +207,6 @@ class DistilledMemory:
     def stored_as(self, dtype: StoredType) -> "DistilledMemory":
         """The memory as a file of this type would hold it: rounded, in float32 again.
 
-        Args:
-            dtype: "float32", "float16" or "int8".
-
         Raises:
             UserError: If a number is too large for float16.
         """
@@ -227,12 +217,8 @@ class DistilledMemory:
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write the file that `rtp.load` opens: a safetensors file with the numbers in `description.stored_as`.
 
-        Args:
-            path: The file.
-            overwrite: Whether a file that is there is replaced.
-
         Raises:
-            UserError: If there is a file already, or it cannot be written.
+            UserError: If there is a file already and no `overwrite`, or it cannot be written.
         """
         stored = tensors.stored_memory(self.memory, self.description)
         stored |= tensors.stored_normalisation(self.normalisation)
@@ -240,13 +226,7 @@ class DistilledMemory:
 
 
 def load(path: str | Path) -> DistilledMemory:
-    """Open a memory that `rtp export` wrote. Nothing in a file can run, whoever made it.
-
-    Args:
-        path: The `.safetensors` file.
-
-    Returns:
-        The memory, ready to recall images from.
+    """Open a `.safetensors` file that `rtp export` wrote. Nothing in it can run, whoever made it.
 
     Raises:
         DataError: If the file is missing, damaged, not from rtp or of another version; a `UserError`, in one line.
@@ -267,12 +247,12 @@ def assemble(description: Description, stored: dict[str, Tensor], normalisation:
         normalisation: Standardisation or ZCA.
 
     Raises:
-        UserError: If the normalisation is neither.
-        DataError: If a tensor has another shape than described, or values that images cannot be recalled from.
+        UserError: If the normalisation is another.
+        DataError: If a tensor has another shape than described, or values that no image can be recalled from.
     """
     scaled = tensors.stored_normalisation(normalisation)
-    num_bases = len(stored["bases"]) if "bases" in stored else 0
-    tensors.check_specs(tensors.memory_specs(description, num_bases), tensors.specs_of(stored))
+    wanted = tensors.memory_specs(description, len(stored.get("bases", ())))
+    tensors.check_specs(wanted, tensors.specs_of(stored))
     memory = tensors.build_memory(description, stored)
     return DistilledMemory(description, memory, tensors.build_normalisation(description, scaled))
 

@@ -3,16 +3,17 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from rtp.errors import DataError, UserError
 from rtp.modules.networks import MLP, AlexNet, ConvNet, Network, ResNet12
 
-NETWORKS: dict[str, type[Network]] = {network.__name__: network for network in (AlexNet, ConvNet, MLP, ResNet12)}
+NETWORKS: dict[str, Callable[..., Network]] = {cls.__name__: cls for cls in (AlexNet, ConvNet, MLP, ResNet12)}
 """The networks that a file can name; nothing else is called."""
 MAX_WIDTH, MAX_DEPTH = 2**14, 64
-"""Limits of a layer's width and a network's depth, so that an untrusted file cannot make rtp build a huge one."""
+"""Largest width of a layer and depth of a network, so that an untrusted file cannot make rtp build a huge one."""
 
 Argument = int | tuple[int, ...]
 
@@ -32,11 +33,7 @@ class QueryNetwork:
     query_dim: int
 
     def __post_init__(self) -> None:
-        """Check that it is safe to build.
-
-        Raises:
-            DataError: If the name or an argument is not known, or a number is out of its range.
-        """
+        """Raise DataError if the name or an argument is unknown or a number out of range: it is safe to build."""
         if self.name not in NETWORKS:
             raise DataError(f"the feature network is {ascii(self.name)[:40]}, not {' or '.join(NETWORKS)}")
         defaults = default_arguments(NETWORKS[self.name])
@@ -54,8 +51,7 @@ class QueryNetwork:
 
     def build(self, image_shape: tuple[int, int, int], query_dim: int) -> Network:
         """Build the network; a `NetworkFactory`."""
-        make: Callable[..., Network] = NETWORKS[self.name]
-        return make(image_shape, query_dim, **self.arguments)
+        return NETWORKS[self.name](image_shape, query_dim, **self.arguments)
 
     def shapes(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
         """Shapes of its weights by their names, without allocating them.
@@ -72,14 +68,18 @@ class QueryNetwork:
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
     def __str__(self) -> str:
-        """As a call: `ConvNet(width=32, depth=3)`."""
-        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.arguments.items())})"
+        return as_call({"class_path": self.name, "init_args": self.arguments})
 
 
-def default_arguments(network: type[Network]) -> dict[str, Argument]:
+def as_call(part: dict[str, Any]) -> str:
+    """A part of a configuration as a call of its class: `ConvNet(width=32, depth=1)`."""
+    arguments = ", ".join(f"{name}={value}" for name, value in (part.get("init_args") or {}).items())
+    return f"{part['class_path'].rpartition('.')[2]}({arguments})"
+
+
+def default_arguments(network: Callable[..., Network]) -> dict[str, Argument]:
     """Arguments of one of rtp's networks with their defaults, without those that the data set provides."""
-    parameters = list(inspect.signature(network).parameters.values())[2:]
-    return {parameter.name: parameter.default for parameter in parameters}
+    return {name: each.default for name, each in list(inspect.signature(network).parameters.items())[2:]}
 
 
 def _entries(value: Argument) -> tuple[int, ...]:

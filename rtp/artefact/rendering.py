@@ -19,16 +19,12 @@ MAX_NAME = 60
 def write_png(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
     """Write every recalled image as `<number>_<class>/<slot>.png`, and one picture of all classes.
 
-    The folder can be read by torchvision's ImageFolder, whose labels are the memory's, and by DD-Ranking as its
-    `image_path`. Pixels are bounded and have 8 bits, so networks trained on them differ from those of the evaluation.
-
-    Args:
-        memory: What to recall from.
-        path: The folder; nothing is written outside of it, whatever the classes are called.
-        overwrite: Whether a folder of an earlier export is replaced.
+    torchvision's ImageFolder reads the folder with the memory's labels, and DD-Ranking takes it as `image_path`. Pixels
+    are bounded and have 8 bits, so networks trained on them differ from those of the evaluation. Nothing is written
+    outside of the folder, whatever the classes are called.
 
     Raises:
-        UserError: If something exists there, or the folder cannot be written.
+        UserError: If something exists there (with `overwrite`: that no export wrote), or it cannot be written.
     """
 
     def fill(folder: Path) -> None:
@@ -53,28 +49,19 @@ def write_pt(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
 
     [1] https://github.com/NUS-HPC-AI-Lab/DD-Ranking, ddranking/metrics/hard_label.py
 
-    Args:
-        memory: What to recall from.
-        path: The file.
-        overwrite: Whether an existing file is replaced.
-
     Raises:
-        UserError: If there is a file already, or it cannot be written.
+        UserError: If there is a file already and no `overwrite`, or it cannot be written.
     """
     recalled = memory.dataset()
-    content = {"images": recalled.images, "labels": recalled.labels}
     with new_file(path, overwrite) as file:
-        torch.save(content, file)
+        torch.save({"images": recalled.images, "labels": recalled.labels}, file)
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:
-    """Folder names for classes that any file system accepts: `003_cat`.
+    """Folder names that any file system accepts, for classes of any name: `003_cat`.
 
     The number, padded to equal length, makes the names distinct, sorts them by label, and makes class names such as
     "CON", "." and "" harmless.
-
-    Args:
-        class_names: Names, of any characters and length.
     """
     digits = max(3, len(str(len(class_names) - 1)))
     return [f"{label:0{digits}d}_{_safe(name)}".rstrip("_") for label, name in enumerate(class_names)]

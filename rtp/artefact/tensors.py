@@ -20,11 +20,9 @@ LARGEST = 127
 
 
 def memory_specs(description: Description, num_bases: int) -> Specs:
-    """Types and shapes of the tensors that hold the memory, the scales of 8-bit numbers included.
+    """Types and shapes of the memory's tensors, the scales of 8-bit numbers included.
 
-    Args:
-        description: The file's description.
-        num_bases: Number of bases, of all tasks together; pixel memories ignore it.
+    `num_bases` counts the bases of all tasks together; pixel memories ignore it.
     """
     stored_type = TORCH_TYPES[description.stored_as]
     specs: Specs = {}
@@ -37,7 +35,7 @@ def memory_specs(description: Description, num_bases: int) -> Specs:
 
 
 def normalisation_specs(description: Description) -> Specs:
-    """Types and shapes of the tensors that hold the normalisation.
+    """Types and shapes of the normalisation's tensors.
 
     ZCA's eigenvectors, the one large tensor, are stored in float32: images then differ by 1e-6 of their norm.
     """
@@ -59,15 +57,7 @@ def specs_of(tensors: Mapping[str, Tensor]) -> Specs:
 
 
 def check_specs(wanted: Specs, found: Specs) -> None:
-    """Compare types and shapes.
-
-    Args:
-        wanted: Types and shapes that follow from a description.
-        found: Those of the tensors.
-
-    Raises:
-        DataError: If they differ; it names the first difference.
-    """
+    """Raise DataError at the first difference between the types and shapes wanted by a description and those found."""
     for name in [*wanted, *sorted(set(found) - set(wanted))]:
         if found.get(name) != wanted.get(name):
             raise DataError(f"{ascii(name)[:40]} is {_shown(found.get(name))}, not {_shown(wanted.get(name))}")
@@ -85,10 +75,6 @@ def stored_memory(memory: Memory, description: Description) -> dict[str, Tensor]
     from 8 bases of digits then change by 0.73 % of their norm; a scale for each row of a matrix made it 0.55 % and
     took 880 bytes instead of 664.
 
-    Args:
-        memory: A memory of the described kind, float32.
-        description: The description of the file to write.
-
     Raises:
         UserError: If a number is not finite or does not fit float16.
     """
@@ -97,13 +83,12 @@ def stored_memory(memory: Memory, description: Description) -> dict[str, Tensor]
         tensor = value.detach().cpu().contiguous()
         if not tensor.isfinite().all():
             raise UserError(f"{name} hold numbers that are not finite: use another checkpoint")
-        if description.stored_as == "int8":
-            if tensor.dim() > 1:
-                tensors[name], tensors[f"{name}.scale"] = quantised(tensor)
-            else:  # of a feature network: biases and the scales of norms, which are few
-                tensors[name] = tensor
-        else:
+        if description.stored_as != "int8":
             tensors[name] = tensor.to(TORCH_TYPES[description.stored_as])
+        elif tensor.dim() > 1:
+            tensors[name], tensors[f"{name}.scale"] = quantised(tensor)
+        else:  # of a feature network: biases and the scales of norms, which are few
+            tensors[name] = tensor
         if tensors[name].is_floating_point() and not tensors[name].isfinite().all():
             largest = float(tensor.abs().max())
             raise UserError(f"{name} hold numbers up to {largest:g}, which float16 does not: use --dtype float32")
@@ -111,10 +96,7 @@ def stored_memory(memory: Memory, description: Description) -> dict[str, Tensor]
 
 
 def quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Round to 8 bits, each entry of the first axis with a scale of its own.
-
-    Args:
-        tensor: (n, ...) float32.
+    """Round (n, ...) float32 to 8 bits, each entry of the first axis with a scale of its own.
 
     Returns:
         (n, ...) int8 from -127 to 127 and (n,) float32 scales; their product is within half a scale of the tensor.
@@ -125,14 +107,7 @@ def quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def build_memory(description: Description, tensors: Mapping[str, Tensor]) -> Memory:
-    """Build the memory from tensors of the right shapes.
-
-    Args:
-        description: The file's description.
-        tensors: As `stored_memory` returns them.
-
-    Returns:
-        A memory on the CPU in float32, without gradients.
+    """Build a float32 memory without gradients from tensors of the right shapes, as `stored_memory` returns them.
 
     Raises:
         DataError: If a number is not finite, or too large to recall images from.

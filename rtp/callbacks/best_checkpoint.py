@@ -19,9 +19,6 @@ class BestCheckpoint(ModelCheckpoint):
 
     Lightning's callback drops the score if the folder's path has changed since the checkpoint was written; the next
     validation would then replace `best.ckpt` by a worse memory.
-
-    Args:
-        folder: The run's folder.
     """
 
     def __init__(self, folder: str) -> None:
@@ -35,18 +32,18 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best score from a checkpoint; its file is the one in this folder, if there is one."""
+        """Restore the best score from a checkpoint; its file is the one in this folder, if any."""
         assert self.dirpath is not None
         here = Path(self.dirpath) / BEST
         if not state_dict["best_model_path"]:  # not validated yet
             state_dict = state_dict | {"dirpath": self.dirpath}
         elif here.exists():
-            score, path = state_dict["best_model_score"], str(here)
+            path = str(here)
             state_dict = state_dict | {
                 "dirpath": self.dirpath,
                 "best_model_path": path,
                 "kth_best_model_path": path,
-                "best_k_models": {path: score},
+                "best_k_models": {path: state_dict["best_model_score"]},
             }
         super().load_state_dict(state_dict)
 

@@ -18,15 +18,15 @@ from rtp.runs.checkpoint_io import LAST
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import validation_follows
 from rtp.runs.trainer import outer_steps
+from rtp.utils.checks import check_at_least
 
 
 class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` into the run's folder: every so many steps and minutes, at the end, and when a run is stopped.
 
-    It is written between two outer steps, after the first one's validation if it is due, so that a continued run equals
-    an uninterrupted one. Therefore Ctrl-C and SIGTERM take effect after the step and its validation. Lightning ends a
-    validation at its next batch when a SIGTERM arrives during it; the previous checkpoint is kept then. A second Ctrl-C
-    stops immediately and writes nothing, and neither does an error: the memory may be damaged.
+    It is written after an outer step and its validation, if due, so that a continued run equals an uninterrupted one:
+    Ctrl-C and SIGTERM take effect then. A SIGTERM during a validation ends it at its next batch; the previous
+    checkpoint is kept. A second Ctrl-C stops at once and writes nothing, nor does an error: the memory may be damaged.
 
     Args:
         every_n_steps: Outer steps between two writes, at least 1.
@@ -37,8 +37,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, every_n_steps: int = 100, every_n_minutes: float = 10) -> None:
-        if every_n_steps < 1:
-            raise UserError(f"every_n_steps must be at least 1, got {every_n_steps}")
+        check_at_least("every_n_steps", every_n_steps, 1)
         if not every_n_minutes > 0:
             raise UserError(f"every_n_minutes must be above 0, got {every_n_minutes}")
         self.every_n_steps = every_n_steps
@@ -51,14 +50,14 @@ class LastCheckpoint(Checkpoint):
         self._handler: Any = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock, and let Ctrl-C stop the run after the step."""
+        """Start the clock; from now on Ctrl-C stops the run after the step."""
         self._written_at = time.monotonic()
         self._stop = False
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._on_interrupt)
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Write the curves to disk too: the points of the saved step were logged after its checkpoint."""
+        """Write the curves to disk too: the saved step's points were logged after its checkpoint."""
         self._step_before = outer_steps(trainer)
         if self._log_is_behind:
             self._log_is_behind = False
@@ -67,7 +66,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save after a step that no validation follows."""
-        # a checkpoint written before it would never be validated: Lightning takes its step for validated
+        # Lightning would take the step of a checkpoint written before its validation for validated
         if not validation_follows(trainer):
             self._save_if_due(trainer)
 
@@ -83,15 +82,12 @@ class LastCheckpoint(Checkpoint):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Print how to continue a run that was stopped."""
         if not isinstance(exception, KeyboardInterrupt):  # Lightning ignores Ctrl-C while it shuts down
-            self._restore_ctrl_c()
+            self.teardown(trainer, pl_module, "fit")
         if isinstance(exception, (KeyboardInterrupt, SIGTERMException)) and trainer.state.fn == TrainerFn.FITTING:
             self._print_how_to_continue(trainer)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Restore the handler of Ctrl-C."""
-        self._restore_ctrl_c()
-
-    def _restore_ctrl_c(self) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
             self._handler = None
@@ -126,8 +122,6 @@ class LastCheckpoint(Checkpoint):
     @rank_zero_only
     def _print_how_to_continue(self, trainer: L.Trainer) -> None:
         path = run_folder(trainer) / LAST
-        if path.is_file():
-            step = f", of step {self._written_step}" if self._written_step is not None else ""
-            print(f"\nstopped at step {outer_steps(trainer)}; continue with --ckpt_path {path}{step}")
-        else:
-            print(f"\nstopped at step {outer_steps(trainer)}, before the first checkpoint")
+        step = "" if self._written_step is None else f", of step {self._written_step}"
+        advice = f"; continue with --ckpt_path {path}{step}" if path.is_file() else ", before the first checkpoint"
+        print(f"\nstopped at step {outer_steps(trainer)}{advice}")

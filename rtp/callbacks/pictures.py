@@ -26,9 +26,9 @@ class MemoryPictures(L.Callback):
     """After every evaluation shows recalled images, bases and the coefficient similarity map (figures 3, 7, 8).
 
     Images are shown as pixels of the data set: normalisation and ZCA are inverted, and images outside the range of
-    pixels lose contrast. The files `recalled.png`, `bases.png` and `similarity.png` show the memory that was
-    evaluated last; TensorBoard shows its history, to which a test adds nothing. A memory that is addressed by images
-    is shown by what one validation image of each class recalls.
+    pixels lose contrast. The files `recalled.png`, `bases.png` and `similarity.png` show the memory that was evaluated
+    last; TensorBoard shows its history, without tests. A memory addressed by images shows what one validation image of
+    each class recalls.
 
     Args:
         max_classes: Most classes shown in the grid of recalled images, a row each.
@@ -38,14 +38,6 @@ class MemoryPictures(L.Callback):
     def __init__(self, max_classes: int = 20, max_images: int = 10) -> None:
         self.max_classes = max_classes
         self.max_images = max_images
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the memory as it is now."""
-        self._show(trainer, pl_module)
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the memory that was tested."""
-        self._show(trainer, pl_module)
 
     @rank_zero_only
     def on_predict_batch_end(
@@ -74,6 +66,8 @@ class MemoryPictures(L.Callback):
         except (OSError, MemoryError) as error:  # a full disk must not end the training
             log.warning("the pictures in %s cannot be written (%s)", folder, first_line(error))
 
+    on_validation_end = on_test_end = _show
+
     @torch.no_grad()
     def _pictures(self, module: Distillation, data: ImageDataModule) -> dict[str, Tensor]:
         memory = module.memory
@@ -83,21 +77,13 @@ class MemoryPictures(L.Callback):
         recalled = memory.recall(classes)[:, : self.max_images]  # (classes, images, C, H, W)
         bases = F.interpolate(memory.bases, size=memory.image_shape[-2:], mode="bilinear", align_corners=False)
         bases = stretched(data.normalisation.invert(bases))
-        similarity = class_similarity(memory.coefficients())
         return {
             "recalled": image_grid([_shown(row, data) for row in recalled]),
-            "bases": image_grid(_rows(bases, self.max_images)),
-            "similarity": similarity_map(similarity, data.class_names),
+            "bases": image_grid(bases.split(self.max_images)),
+            "similarity": similarity_map(class_similarity(memory.coefficients()), data.class_names),
         }
 
 
 def _shown(images: Tensor, data: ImageDataModule) -> Tensor:
     # recalled images (n, C, H, W) as pixels in [0, 1]
     return within_range(data.normalisation.invert(images))
-
-
-def _rows(images: Tensor, width: int) -> list[Tensor]:
-    # rows of one length; the last one is filled up with white images
-    width = min(width, len(images))
-    missing = -len(images) % width
-    return list(torch.cat([images, images.new_ones(missing, *images.shape[1:])]).split(width))

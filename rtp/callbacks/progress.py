@@ -13,13 +13,10 @@ from tqdm import tqdm
 class OuterLoopBar(TQDMProgressBar):
     """Lightning's bar for the outer steps; an evaluation has the one of `retraining_bar` alone."""
 
-    def init_validation_tqdm(self) -> Tqdm:
-        """No bar."""
+    def _no_bar(self) -> Tqdm:
         return Tqdm(disable=True)
 
-    def init_test_tqdm(self) -> Tqdm:
-        """No bar."""
-        return Tqdm(disable=True)
+    init_validation_tqdm = init_test_tqdm = _no_bar
 
 
 @contextmanager
@@ -27,7 +24,7 @@ def retraining_bar(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], Any
     """Show the progress of retraining networks, unless the trainer's own progress bar is off.
 
     Args:
-        trainer: The run's, whose own bar may be off.
+        trainer: The run's.
         epochs: Epochs of all networks together.
 
     Yields:

@@ -1,6 +1,5 @@
 """Evaluation of a continual learner: the accuracies that it retains on every stream task (section 5.2)."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -8,17 +7,14 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from rtp.callbacks.run_record import write_test_report
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.evaluation.retention import Retention
 from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.modules.networks.training import num_correct
-from rtp.runs.folders import run_folder
-from rtp.utils.files import write_json
-from rtp.version import __version__
 
-CURVES = 5
-"""Most tasks with a curve of their own in TensorBoard; a hundred curves would hide each other."""
+CURVES = 5  # tasks at most with a curve of their own in TensorBoard; a hundred would hide each other
 
 
 class RetainedAccuracy(L.Callback):
@@ -26,9 +22,8 @@ class RetainedAccuracy(L.Callback):
 
     After each task it logs `val/retained_accuracy`, the mean over the tasks so far, and `val/accuracy_task_XX` for a
     few tasks; `rtp test` writes `test.json` with RA, BTI and all accuracies into the run's folder. It draws from random
-    streams of its own: training continues as if there had been no evaluation.
-
-    A validation in the middle of a task is logged, but it is not part of `history`.
+    streams of its own: training continues as if there had been no evaluation. A validation in the middle of a task is
+    logged, but is not part of `history`.
 
     Attributes:
         history: Row t holds the accuracies on the validation samples of tasks 0..t right after task t; part of a
@@ -53,8 +48,6 @@ class RetainedAccuracy(L.Callback):
         """Restore the accuracies of a checkpoint."""
         self.history = state_dict["history"]
 
-    # Validation ------------------------------------------------------------------------------------------------
-
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Drop the rows of another run with the same callback; those of a checkpoint are of finished tasks."""
         finished = _learner(pl_module).finished_tasks
@@ -67,12 +60,14 @@ class RetainedAccuracy(L.Callback):
         self._task_just_ended = batch.last
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Reuse accuracies that cannot have changed since the last validation of the run."""
+        """Reuse accuracies that cannot have changed since the last validation of the run; a test measures all tasks."""
         learner, fitting = _learner(pl_module), trainer.state.fn == TrainerFn.FITTING
-        if not fitting:
-            _require_finished(learner)
+        if not fitting and not learner.finished_tasks:
+            raise UserError("no task of the stream is finished yet: there is nothing to measure, so train longer")
         unchanged = fitting and not learner.keeps_changing and self.history
-        self._start(self.history[-1] if unchanged else [])
+        self._known, self._hits, self._images = self.history[-1] if unchanged else [], [], []
+
+    on_test_start = on_validation_start
 
     def on_validation_batch_end(
         self,
@@ -83,8 +78,20 @@ class RetainedAccuracy(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Measure on one batch of a task, unless its accuracy is known or it has not been learned."""
-        self._measure(_learner(pl_module), batch, dataloader_idx)
+        """Measure on one batch of a task, unless its accuracy is known or it is not finished."""
+        learner, (images, labels) = _learner(pl_module), batch
+        place = dataloader_idx - len(self._known)
+        if place < 0 or dataloader_idx >= learner.finished_tasks:
+            return
+        if place == len(self._hits):
+            self._classifiers = learner.classifiers(dataloader_idx)
+            self._hits.append([0] * len(self._classifiers))
+            self._images.append(0)
+        for number, classifier in enumerate(self._classifiers):
+            self._hits[place][number] += num_correct(classifier, images, labels)
+        self._images[place] += len(labels)
+
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the accuracies and append them to the history."""
@@ -95,87 +102,33 @@ class RetainedAccuracy(L.Callback):
         if trainer.state.fn == TrainerFn.FITTING and self._task_just_ended:
             self.history = [*self.history, row]
         learner.log("val/retained_accuracy", sum(row) / len(row), prog_bar=True)
-        shown = torch.linspace(0, learner.num_tasks - 1, min(CURVES, learner.num_tasks)).long().tolist()
-        for task in shown:
+        for task in torch.linspace(0, learner.num_tasks - 1, min(CURVES, learner.num_tasks)).long().tolist():
             if task < len(row):
                 learner.log(f"val/accuracy_task_{task:02d}", row[task])
-
-    # Test ------------------------------------------------------------------------------------------------------
-
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure every finished task."""
-        _require_finished(_learner(pl_module))
-        self._start([])
-
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: tuple[Tensor, Tensor],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Measure on one batch of a task."""
-        self._measure(_learner(pl_module), batch, dataloader_idx)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log RA and write everything to `test.json`."""
         learner = _learner(pl_module)
         self.retention = Retention(self._concluded(), self.history, learner.keeps_changing)
         learner.log("test/retained_accuracy", self.retention.retained_accuracy)
-        if trainer.is_global_zero:
-            write_json(run_folder(trainer) / "test.json", self.retention.as_dict() | _facts(trainer, learner))
-
-    # Both ------------------------------------------------------------------------------------------------------
-
-    def _start(self, known: list[float]) -> None:
-        self._known, self._hits, self._images = known, [], []
-
-    def _measure(self, learner: ContinualLearner, batch: tuple[Tensor, Tensor], task: int) -> None:
-        place = task - len(self._known)
-        if place < 0 or task >= learner.finished_tasks:
-            return
-        if place == len(self._hits):
-            self._classifiers = learner.classifiers(task)
-            self._hits.append([0] * len(self._classifiers))
-            self._images.append(0)
-        images, labels = batch
-        for number, classifier in enumerate(self._classifiers):
-            self._hits[place][number] += num_correct(classifier, images, labels)
-        self._images[place] += len(labels)
+        facts = {
+            "learner": type(learner).__name__,
+            "tasks": learner.num_tasks,
+            "finished_tasks": int(learner.finished_tasks),
+            "budget_floats": learner.budget_floats,
+            "storage_floats": learner.storage_floats,
+        }
+        write_test_report(trainer, learner, self.retention.as_dict() | facts)
 
     def _concluded(self) -> list[list[float]]:
         self._classifiers = []  # frees their memory
         return [[hits / images for hits in row] for row, images in zip(self._hits, self._images, strict=True)]
 
 
-def _facts(trainer: L.Trainer, learner: ContinualLearner) -> dict[str, Any]:
-    return {
-        "learner": type(learner).__name__,
-        "dataset": trainer.datamodule.name,  # type: ignore[attr-defined]
-        "split": "test",
-        "tasks": learner.num_tasks,
-        "finished_tasks": int(learner.finished_tasks),
-        "budget_floats": learner.budget_floats,
-        "storage_floats": learner.storage_floats,
-        "steps": learner.trained_steps,
-        "checkpoint": None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name,
-        "device": str(learner.device),
-        "rtp_version": __version__,
-        "torch_version": torch.__version__,
-    }
-
-
 def _learner(module: L.LightningModule) -> ContinualLearner:
     if not isinstance(module, ContinualLearner):
         raise UserError(
-            f"RetainedAccuracy needs a module that learns a stream of tasks, such as CompressThenRecall, "
+            "RetainedAccuracy needs a module that learns a stream of tasks, such as CompressThenRecall, "
             f"got {type(module).__name__}"
         )
     return module
-
-
-def _require_finished(learner: ContinualLearner) -> None:
-    if not learner.finished_tasks:
-        raise UserError("no task of the stream is finished yet: there is nothing to measure, so train longer")

@@ -2,46 +2,37 @@
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 from rtp.callbacks.progress import retraining_bar
+from rtp.callbacks.run_record import write_test_report
 from rtp.errors import UserError
 from rtp.evaluation import extrapolation, image_recall  # noqa: F401  # they register their evaluators
 from rtp.evaluation.base import EvaluatedSplit, EvaluationSettings
 from rtp.evaluation.results import Result
 from rtp.evaluation.retraining import evaluator_of
 from rtp.modules.distillation.base import Distillation, image_data
-from rtp.runs.folders import run_folder
-from rtp.utils.files import write_json
-from rtp.version import __version__
 
 
 class RetrainingEvaluation(L.Callback):
     """Trains fresh networks on the recalled images and measures them on the validation or test split.
 
     In validation it logs `val/accuracy` and `val/accuracy_std`, which ModelCheckpoint and EarlyStopping can monitor; in
-    `rtp test` it logs `test/...` and writes `test.json` into the run's folder. The evaluator of the module's class, see
-    `evaluator_of`, does the work. It reads the whole split from the data module: `trainer.limit_val_batches` limits
-    has no effect but at 0, which turns validation off.
+    `rtp test` it logs `test/...` and writes `test.json` into the run's folder. The module's evaluator, see
+    `evaluator_of`, reads the whole split from the data module: `trainer.limit_val_batches` has no effect, except that 0
+    turns validation off.
 
     Args:
-        **settings: As in `EvaluationSettings`.
+        **settings: As in `EvaluationSettings`, with its errors.
 
     Attributes:
         settings: As given.
         results: Those of the last evaluation, the distilled images first.
-
-    Raises:
-        UserError: If a number is below 1.
     """
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__()
         self.settings = EvaluationSettings(**settings)
         self.results: list[Result] = []
 
@@ -60,7 +51,12 @@ class RetrainingEvaluation(L.Callback):
             module.log(f"test/{key}", result.mean, sync_dist=True)
         module.log("test/accuracy", self.results[0].mean, sync_dist=True)
         module.log("test/accuracy_std", self.results[0].std, sync_dist=True)
-        self._write(trainer, module)
+        content = self.results[0].as_dict() | {
+            "seed": self.settings.seed,
+            "memory": None if module.memory_source is None else asdict(module.memory_source),
+            "results": [result.as_dict() for result in self.results],
+        }
+        write_test_report(trainer, module, content)
 
     def _evaluate(self, trainer: L.Trainer, module: L.LightningModule, split: EvaluatedSplit) -> Distillation:
         if not isinstance(module, Distillation):
@@ -71,19 +67,3 @@ class RetrainingEvaluation(L.Callback):
         data, evaluator = image_data(trainer, type(self).__name__), evaluator_of(module)(self.settings)
         self.results = evaluator.results(module, data, split, partial(retraining_bar, trainer))
         return module
-
-    @rank_zero_only
-    def _write(self, trainer: L.Trainer, module: Distillation) -> None:
-        content = self.results[0].as_dict() | {
-            "dataset": image_data(trainer, type(self).__name__).name,
-            "split": "test",
-            "steps": module.trained_steps,
-            "seed": self.settings.seed,
-            "checkpoint": None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name,
-            "memory": None if module.memory_source is None else asdict(module.memory_source),
-            "device": str(module.device),
-            "rtp_version": __version__,
-            "torch_version": torch.__version__,
-            "results": [result.as_dict() for result in self.results],
-        }
-        write_json(run_folder(trainer) / "test.json", content)

@@ -1,38 +1,41 @@
-"""What a run was: its configuration beside it and inside its checkpoints, its hyper-parameters in TensorBoard."""
+"""What a run was: its configuration beside it and in its checkpoints, hyper-parameters in TensorBoard, `test.json`."""
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
 from rtp.modules.continual.base import ContinualLearner
 from rtp.modules.distillation.base import Distillation
+from rtp.modules.distillation.resumable import ResumableModule
 from rtp.runs.checkpoints import CONFIG_KEY
+from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import event_writer
+from rtp.utils.files import write_json
+from rtp.version import __version__
 
 
 class RunRecord(SaveConfigCallback):
     """Saves the resolved configuration as `config.yaml`, in every checkpoint, and as hyper-parameters.
 
     TensorBoard's HPARAMS page shows the hyper-parameters with the last `val/accuracy` and, in a line of its own, with
-    the last `test/accuracy`; for a stream of tasks these are the retained accuracies. The arguments are those of
-    Lightning's SaveConfigCallback.
+    the last `test/accuracy`; for a stream of tasks these are the retained accuracies. The arguments are Lightning's.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save the configuration in `fit` alone: to evaluate a run does not change what it was."""
+        """Save the configuration in `fit` alone: evaluating a run does not change what it was."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
-        if stage in ("fit", "test") and trainer.is_global_zero:
-            metric = "retained_accuracy" if isinstance(pl_module, ContinualLearner) else "accuracy"
-            self._show_settings(trainer, f"{'val' if stage == 'fit' else 'test'}/{metric}")
-
-    def _show_settings(self, trainer: L.Trainer, metric: str) -> None:
-        if isinstance(trainer.logger, TensorBoardLogger):
+        if stage in ("fit", "test") and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+            split, learner = "val" if stage == "fit" else "test", isinstance(pl_module, ContinualLearner)
+            metric = f"{split}/retained_accuracy" if learner else f"{split}/accuracy"
             settings = flat_settings(yaml.safe_load(self._text))
             trainer.logger.hparams.update(settings)
             # log_hyperparams would add a first point to the curve; here it is a name, and values come from the curve
@@ -59,14 +62,25 @@ class RunRecord(SaveConfigCallback):
         return str(self.parser.dump(self.config, skip_none=False))
 
 
+@rank_zero_only
+def write_test_report(trainer: L.Trainer, module: ResumableModule, results: dict[str, Any]) -> None:
+    """Write results and what they were measured on into `test.json` of the run's folder."""
+    report = results | {
+        "dataset": trainer.datamodule.name,  # type: ignore[attr-defined]
+        "split": "test",
+        "steps": module.trained_steps,
+        "checkpoint": None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name,
+        "device": str(module.device),
+        "rtp_version": __version__,
+        "torch_version": torch.__version__,
+    }
+    write_json(run_folder(trainer) / "test.json", report)
+
+
 def flat_settings(config: dict[str, Any]) -> dict[str, bool | int | float | str]:
-    """Flatten a nested configuration to what TensorBoard's HPARAMS page can show.
+    """Flatten a resolved configuration to what TensorBoard's HPARAMS page can show.
 
-    Args:
-        config: The resolved configuration.
-
-    Returns:
-        Dotted names without `class_path` and `init_args`, class names without their modules, no empty values.
+    Names are dotted, without `class_path` and `init_args`; class names are without modules; empty values are left out.
     """
     flat: dict[str, bool | int | float | str] = {}
 

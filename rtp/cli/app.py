@@ -39,9 +39,9 @@ class RtpCLI(LightningCLI):
     """Lightning's command line with a run folder, and with checkpoints that need no configuration file."""
 
     steps_done: int | None = None
-    """Outer steps of the checkpoint that a run is resumed from."""
+    """Outer steps of the checkpoint to resume from."""
     memory: DistilledMemory | None = None
-    """The content of the file that `rtp test --memory` names."""
+    """The content of the file in `rtp test --memory FILE`."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add rtp's own options, and let the data set tell the module its shape."""
@@ -55,29 +55,26 @@ class RtpCLI(LightningCLI):
         parser.add_lightning_class_args(RetrainingEvaluation, "evaluation")
         parser.add_lightning_class_args(MemoryPictures, "pictures")
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
-        # A module without these arguments is skipped silently by jsonargparse.
+        # jsonargparse silently skips a module without these arguments
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
         link_streams(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, with the configuration of the checkpoint or memory where no configuration file is given."""
+        """Parse, with the configuration of the checkpoint or memory if no configuration file is given."""
         completed, self.memory = with_stored_config(sys.argv[1:] if args is None else args)
         self.config = parser.parse_args(completed)  # super() warns where a program passes arguments
         config = self.config[self.config.subcommand]
-        if self.config.subcommand == "fit" and config.get("ckpt_path"):
-            config.ckpt_path = str(self._resumed(config, config.ckpt_path))
-
-    def _resumed(self, config: Any, ckpt_path: str) -> Path:
-        """The checkpoint to resume from; prints its path and step."""
-        if ckpt_path == "last":
+        if self.config.subcommand != "fit" or not config.get("ckpt_path"):
+            return
+        if config.ckpt_path == "last":
             folders = [Path(config.run_dir)] if config.run_dir else run_folders(config_name(config.get("config")))
             path, self.steps_done, damage = last_checkpoint(folders)
         else:
-            path, damage = Path(ckpt_path), ""
+            path, damage = Path(config.ckpt_path), ""
             self.steps_done = steps_done(path)
         rank_zero_print(f"{damage}; " if damage else "", f"continuing from {path}, step {self.steps_done}", sep="")
-        return path
+        config.ckpt_path = str(path)
 
     def setup_parser(self, *args: Any) -> None:
         """Describe the commands in terms of memories, and add rtp's own."""
@@ -94,21 +91,21 @@ class RtpCLI(LightningCLI):
             commands_action(self).add_subcommand(name, LightningArgumentParser(), help=other.summary)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Raise errors, so that `main` can put them in one line."""
+        """Let errors reach `main`, which puts them in one line."""
         return super().init_parser(**kwargs, exit_on_error=False)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The Trainer's methods with the arguments that are not options; rtp prints its own table of a test."""
+        """The Trainer's methods, each with its arguments that are no options."""
         inherited = LightningCLI.subcommands()
         return inherited | {"test": inherited["test"] | {"verbose"}}
 
     def test(self, **kwargs: Any) -> None:
-        """Test without Lightning's own table: RetrainingEvaluation prints one."""
+        """Test without Lightning's table: `after_test` prints one."""
         self.trainer.test(**kwargs, verbose=False)
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run's folder before anything is built."""
+        """Choose the run's folder."""
         config = self.config[self.subcommand]
         ckpt_path, memory = config.get("ckpt_path"), config.get("memory")
         if config.run_dir is None and memory:
@@ -122,7 +119,7 @@ class RtpCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Log and save into the run's folder; a learner of a stream has its own evaluation."""
+        """Log and save into the run's folder; streams have their own evaluation."""
         streaming = is_stream(self.model, self.datamodule)
         folder = self._setting("run_dir")
         settings = setting(self, self.config_init, "trainer")
@@ -148,17 +145,13 @@ class RtpCLI(LightningCLI):
         return trainer
 
     def before_test(self) -> None:
-        """Use the memory of a file, if one is given."""
+        """Use the memory in a file, if given."""
         self._warn_of_busy_cores()
         if self.memory is not None:
             use_memory(Path(self._setting("memory")), self.memory, self.model, self.datamodule)
 
     def before_predict(self) -> None:
-        """Refuse a learner of a stream, which has no single memory.
-
-        Raises:
-            UserError: If a learner of streams was given.
-        """
+        """Raise UserError for a learner of streams, which has no single memory."""
         if isinstance(self.model, ContinualLearner):
             raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
 
@@ -202,7 +195,7 @@ class RtpCLI(LightningCLI):
         if isinstance(self.model, ContinualLearner):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
-            print(f"\n{format_table(self._get(self.config_init, 'evaluation').results)}\n")
+            print(f"\n{format_table(setting(self, self.config_init, 'evaluation').results)}\n")
             print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
             self._print_where_to_look()
 
@@ -212,17 +205,12 @@ class RtpCLI(LightningCLI):
         print(f"curves and pictures: tensorboard --logdir {relative(folder)}")
 
 
-@rank_zero_only
-def rank_zero_print(*words: str, sep: str = " ") -> None:
-    """Print in the first of several processes."""
-    print(*words, sep=sep)
+rank_zero_print = rank_zero_only(print)
+"""Prints in the first of several processes alone."""
 
 
 def main(args: list[str] | None = None) -> RtpCLI:
-    """Run the command line.
-
-    Args:
-        args: Arguments; by default those of the process.
+    """Run the command line with these arguments, by default those of the process.
 
     Returns:
         The command line with its trainer, module and datamodule, after the run.
@@ -253,7 +241,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
 
 
 def entry_point() -> None:
-    """Run the command line as a program: errors that a user can fix are one line, without a traceback."""
+    """Run the command line as a program: a UserError is one line, without a traceback."""
     keep_compilations()
     keep_freed_memory()
     find_local_modules()

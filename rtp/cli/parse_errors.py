@@ -1,17 +1,17 @@
-"""Errors of jsonargparse, which list every alternative it tried, as one line with the value and the fix."""
+"""Condense jsonargparse's errors, which list every alternative it tried, to one line with the value and the fix."""
 
 import argparse
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import NoReturn
 
 from rtp.cli.signatures import constructor_arguments
 from rtp.errors import UserError
 
 LINKED = ("image_shape", "num_classes", "total_classes", "num_tasks")
-"""Arguments of modules that are taken from the data, not given."""
+"""Arguments of modules that come from the data, not from the user."""
 
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
 # Messages about other members of a union, and values, which repeat the configuration.
@@ -19,20 +19,16 @@ _NOISE = re.compile(r"Does not validate against|Subtypes:|Errors:|Given value|Ex
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of plain options that raises a UserError instead of ending the process."""
+    """A parser of plain options that raises UserError instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message as a UserError that points to --help."""
+        """Raise the message as a UserError pointing to --help."""
         raise UserError(f"{message}; `{self.prog} --help` lists the options")
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn errors of jsonargparse into a UserError of one line.
-
-    Raises:
-        UserError: The one that a constructor raised, or a message about what cannot be parsed.
-    """
+    """Turn jsonargparse's errors into a UserError of one line: a constructor's own, or what cannot be parsed."""
     try:
         yield
     except argparse.ArgumentError as error:
@@ -51,28 +47,20 @@ def user_errors() -> Iterator[None]:
 
 
 def one_line(message: str) -> str:
-    """Condense an error message of jsonargparse.
-
-    Args:
-        message: As raised, with a line for each level of the configuration.
-
-    Returns:
-        The place in the configuration, what is wrong there and what is expected, in one line.
-    """
+    """Condense jsonargparse's message, a line for each level of the configuration, to place, fault and fix."""
     keys: list[str] = []
     owner = ""
+    joined = " ".join(message.split())
     if "Problem with given class_path" not in message and "Does not validate" not in message:
-        return _said(" ".join(message.split()), owner)
+        return _said(joined, owner)
     for line in message.splitlines():
         text = line.strip().removeprefix("- ")
-        context = _CONTEXT.match(text)
-        if context is not None:
+        if context := _CONTEXT.match(text):
             keys += [context["key"]] if context["key"] else []
             owner = context["cls"] or owner
         elif not _NOISE.match(text):
-            place = ".".join(keys)
-            return f"{place}: {_said(text, owner)}" if place else _said(text, owner)
-    return " ".join(message.split())
+            return f"{'.'.join(keys)}: {_said(text, owner)}" if keys else _said(text, owner)
+    return joined
 
 
 def _said(text: str, owner: str) -> str:
@@ -88,13 +76,8 @@ def _said(text: str, owner: str) -> str:
     if text.startswith("No module named"):
         return f"{text}; install it, or run rtp in the folder that holds it"
     if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:
-        return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {', '.join(_parameters(owner))}"
+        taken = ", ".join(name for name in constructor_arguments(resolve_name(owner)) if name not in LINKED)
+        return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {taken}"
     if "unrecognized arguments" in text or "does not accept option" in text:
         return f"{text}; --help lists the options"
     return text
-
-
-def _parameters(class_path: str) -> list[str]:
-    module, name = class_path.rsplit(".", 1)
-    arguments = constructor_arguments(getattr(import_module(module), name))
-    return [argument for argument in arguments if argument not in LINKED]

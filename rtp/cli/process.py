@@ -1,4 +1,4 @@
-"""Settings of the whole process, which a program may change and a library must not."""
+"""Settings of the whole process, for a program to change and not for a library."""
 
 import ctypes
 import logging
@@ -29,23 +29,17 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it worked: only on Linux with glibc.
     """
-    if sys.platform != "linux":
-        return False
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return False
     never = -1
     return all(libc.mallopt(*option) == 1 for option in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, never)))
 
 
 def warn_of_busy_cores(threads: int) -> None:
-    """Warn if other programs leave fewer idle cores than this one has threads.
+    """Warn if other programs leave fewer idle cores than this one has threads in an operation.
 
     OpenMP's threads busy-wait for each other at every operation: with one thread too many, a small network was a
     hundred times as slow as on one thread (docs/log.md).
-
-    Args:
-        threads: Threads of an operation.
     """
     if threads == 1 or (usage := core_usage()) is None:
         return
@@ -59,7 +53,7 @@ def warn_of_busy_cores(threads: int) -> None:
 
 
 def core_usage(seconds: float = 0.1) -> tuple[float, int] | None:
-    """Busy cores while this program waits, and all cores; None if the system is not Linux."""
+    """Busy cores while this program waits, and all cores; None outside Linux."""
     if sys.platform != "linux":
         return None
     idle_before, total_before, cores = _cpu_times()
@@ -69,24 +63,23 @@ def core_usage(seconds: float = 0.1) -> tuple[float, int] | None:
 
 
 def _cpu_times() -> tuple[int, int, int]:
-    """Idle ticks of all cores together, ticks in all, and number of cores; see proc(5)."""
+    """Idle and total ticks of all cores together, and number of cores; see proc(5)."""
     lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
-    user, nice, system, idle, iowait, irq, softirq, steal = map(int, lines[0][1:9])
-    return idle + iowait, user + nice + system + idle + iowait + irq + softirq + steal, len(lines) - 1
+    ticks = list(map(int, lines[0][1:9]))  # user, nice, system, idle, iowait, irq, softirq, steal
+    return sum(ticks[3:5]), sum(ticks), len(lines) - 1
 
 
 def find_local_modules() -> None:
-    """Make modules in the current folder importable, as `python -m` does, however the program was started.
+    """Make modules in the current folder importable, as `python -m` does; not under -P or PYTHONSAFEPATH.
 
-    The folder comes last, so a user's file never hides an installed package. Python's switch against this, -P or
-    PYTHONSAFEPATH, is respected.
+    The folder comes last, so a user's file never hides an installed package.
     """
     if not sys.flags.safe_path:
         sys.path.append(str(Path.cwd()))
 
 
 def show_log() -> None:
-    """Print the log of the package (compilations, memory) to the error stream."""
+    """Print the package's log (compilations, memory) to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("rtp: %(message)s"))
     package = logging.getLogger("rtp")

@@ -8,22 +8,21 @@ import rtp.modules
 
 
 def public_classes(module: ModuleType) -> dict[str, type]:
-    """The public classes of a module or package, without imported ones, by name.
+    """A module's public classes by name, those of `__all__` if there is one; not those of other packages.
 
-    Args:
-        module: If it has an `__all__`, only those names; lazy names are imported now.
+    Lazy names are imported now.
     """
     package = module.__name__.partition(".")[0]
-    found = {}
-    for name in getattr(module, "__all__", list(vars(module))):
-        value = getattr(module, name)
-        if inspect.isclass(value) and not name.startswith("_") and value.__module__.partition(".")[0] == package:
-            found[name] = value
-    return found
+    values = {name: getattr(module, name) for name in getattr(module, "__all__", list(vars(module)))}
+    return {
+        name: value
+        for name, value in values.items()
+        if inspect.isclass(value) and not name.startswith("_") and value.__module__.partition(".")[0] == package
+    }
 
 
 def register_short_names() -> dict[str, type]:
-    """Import every class that a configuration can name; jsonargparse resolves a name among the classes it can see.
+    """Import every class that a configuration can name; jsonargparse resolves a short name among imported classes.
 
     Returns:
         The classes by the path that configurations record, such as "rtp.modules.MemoryDistillation".

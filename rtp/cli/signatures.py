@@ -1,4 +1,4 @@
-"""The arguments of a class, those that it passes on to its base classes by `**kwargs` included."""
+"""The arguments of a class, including those that `**kwargs` passes on to its base classes."""
 
 import inspect
 from collections.abc import Callable
@@ -6,21 +6,14 @@ from typing import Any, get_type_hints
 
 
 def constructor_arguments(cls: Callable[..., Any]) -> dict[str, Any]:
-    """The arguments of a class's constructor and their types, those of its base classes first.
+    """The arguments of a function or constructor with their type hints, None without; those of base classes first.
 
-    Args:
-        cls: A function or a class; `**kwargs` of its constructor go to the next one in its method resolution order.
-
-    Returns:
-        The type hint of each argument; None for one without.
+    `**kwargs` of a constructor go to the next one in the method resolution order.
     """
     if not inspect.isclass(cls):
         return {name: get_type_hints(cls).get(name) for name in inspect.signature(cls).parameters}
     found: dict[str, Any] = {}
-    for owner in cls.__mro__:
-        if "__init__" not in vars(owner):
-            continue
-        constructor = vars(owner)["__init__"]
+    for constructor in (vars(owner)["__init__"] for owner in cls.__mro__ if "__init__" in vars(owner)):
         parameters = list(inspect.signature(constructor).parameters.values())[1:]
         hints = get_type_hints(constructor)
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

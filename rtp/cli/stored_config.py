@@ -8,6 +8,7 @@ import lightning as L
 import yaml
 
 from rtp.artefact import DistilledMemory, load
+from rtp.artefact.entries import shown
 from rtp.cli.trusted_config import config_for_test
 from rtp.datamodules.base import ImageDataModule
 from rtp.errors import UserError
@@ -16,15 +17,15 @@ from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 
 
 def with_stored_config(args: Sequence[str]) -> tuple[list[str], DistilledMemory | None]:
-    """Put the configuration of a checkpoint or a memory's file in front of the other options.
+    """Put the configuration in a checkpoint or a memory's file in front of the other options.
 
     Args:
         args: Command-line arguments, the subcommand first.
 
     Returns:
         The arguments of `validate`, `test` and `predict` with the model, data and evaluation of the run that wrote the
-        file, which the other arguments override; unchanged if `--config` or no file is given, and for other commands.
-        Then the memory that `test` is given.
+        file, which the other arguments override; unchanged with `--config`, without a file, and for other commands.
+        Then the memory for `test`, if given.
 
     Raises:
         UserError: If the file is damaged or not from rtp, two files are given, or the file names classes that are not
@@ -32,42 +33,30 @@ def with_stored_config(args: Sequence[str]) -> tuple[list[str], DistilledMemory 
     """
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     options.add_argument("-c", "--config")
-    options.add_argument("--ckpt_path")
-    options.add_argument("--memory")
-    options.add_argument("--data")
+    for option in ("--ckpt_path", "--memory", "--data"):
+        options.add_argument(option)
     given, _ = options.parse_known_args(args)
     if given.memory and given.ckpt_path:
         raise UserError(f"--memory {given.memory} and --ckpt_path {given.ckpt_path} are two memories: give one of them")
     command, memory, config = args[0] if args else "", None, None
     if command == "test" and given.memory:
         memory = load(given.memory)
-        config = None if given.config else _memory_config(given.memory, memory, given.data)
+        config = None if given.config else config_for_test(memory.description.config)
+        if config and given.data is None and yaml.safe_load(config)["data"]["class_path"].endswith(".TorchDataset"):
+            raise UserError(
+                f"{given.memory} was distilled from a program's own data set: name one, as with --data MNIST"
+            )
     elif command in ("validate", "test", "predict") and given.ckpt_path:
         checkpoint = load_checkpoint(Path(given.ckpt_path))  # a damaged one is reported now, in a line
         config = None if given.config else config_for_test(checkpoint_config(Path(given.ckpt_path), checkpoint))
     return list(args) if config is None else [command, "--config", config, *args[1:]], memory
 
 
-def _memory_config(path: str, memory: DistilledMemory, data: str | None) -> str:
-    """The configuration in a memory's file, as far as a test needs it."""
-    config = config_for_test(memory.description.config)
-    if data is None and yaml.safe_load(config)["data"]["class_path"].endswith(".TorchDataset"):
-        raise UserError(f"{path} was distilled from a program's own data set: name one, as with --data MNIST")
-    return config
-
-
 def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, data: L.LightningDataModule) -> None:
-    """Let a module test a memory's file, with the normalisation in it.
-
-    Args:
-        path: The file.
-        stored: Its content.
-        module: The module that is going to be tested.
-        data: Its data set, not set up yet.
+    """Let a module test the memory stored in a file, with the file's normalisation; `data` is not set up yet.
 
     Raises:
-        UserError: If the memory is of other classes or images than the data set's, or of a kind that the module has no
-            test for.
+        UserError: If the memory's classes or images differ from the data set's, or the module cannot test its kind.
     """
     if not isinstance(module, Distillation) or not isinstance(data, ImageDataModule):
         raise UserError(f"--memory needs a module with a memory and an ImageDataModule, got {type(module).__name__}")
@@ -76,8 +65,8 @@ def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, d
         ("the classes", stored.class_names, tuple(data.class_names)),
     ):
         if theirs != ours:
-            given = f"the data set {data.name} {_short(ours)}"
-            raise UserError(f"{path} has {what} {_short(theirs)}, {given}: change --data")
+            given = f"the data set {data.name} {shown(ours, 60)}"
+            raise UserError(f"{path} has {what} {shown(theirs, 60)}, {given}: change --data")
     if not module.can_test(stored.memory):
         raise UserError(
             f"{path} has a memory of the kind {stored.description.kind!r}, which {type(module).__name__} cannot test: "
@@ -86,8 +75,3 @@ def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, d
     source = MemorySource(path.name, stored.description.stored_as, stored.storage_bytes)
     module.use_memory(stored.memory, stored.description.steps, source)
     data.normalisation = stored.normalisation
-
-
-def _short(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

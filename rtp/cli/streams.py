@@ -1,4 +1,4 @@
-"""The command line for streams of tasks: linked arguments, and the lines that it prints."""
+"""The command line for streams of tasks: linked arguments and printed lines."""
 
 from functools import partial
 
@@ -14,11 +14,7 @@ from rtp.runs.folders import relative, run_folder
 
 
 def link_streams(parser: LightningArgumentParser) -> None:
-    """Let a stream tell its learner the number of tasks and of outputs.
-
-    Args:
-        parser: The parser of a command with `model` and `data`.
-    """
+    """Let a stream tell its learner the number of tasks and of outputs."""
     for name in ("total_classes", "num_tasks"):
         parser.link_arguments(
             "data", f"model.init_args.{name}", compute_fn=partial(_attribute, name=name), apply_on="instantiate"
@@ -32,12 +28,8 @@ def _attribute(data: L.LightningDataModule, name: str) -> int:
 def is_stream(model: L.LightningModule, data: L.LightningDataModule) -> bool:
     """Whether a stream of tasks is learned.
 
-    Args:
-        model: The module.
-        data: The data module.
-
     Raises:
-        UserError: If one of them is for a stream and the other is not.
+        UserError: If only one of the module and the data module is for streams.
     """
     streaming = isinstance(model, ContinualLearner)
     if streaming != isinstance(data, TaskStream):
@@ -53,23 +45,13 @@ def is_stream(model: L.LightningModule, data: L.LightningDataModule) -> bool:
 
 
 def without_retraining(trainer: L.Trainer) -> None:
-    """Remove the callbacks that evaluate a single memory; `RetainedAccuracy` evaluates the stream.
-
-    Args:
-        trainer: The trainer of a stream.
-    """
+    """Remove the callbacks that evaluate a single memory; `RetainedAccuracy` evaluates the stream."""
     of_one_memory = (RetrainingEvaluation, MemoryPictures)
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, of_one_memory)]  # type: ignore[attr-defined]
 
 
 def learning_line(learner: ContinualLearner, stream: TaskStream, trainer: L.Trainer) -> str:
-    """What will be learned, by which method, and where.
-
-    Args:
-        learner: The module.
-        stream: The data module.
-        trainer: The trainer of the run.
-    """
+    """What will be learned, by which method, and where."""
     return (
         f"learning {stream.num_tasks} tasks of {stream.name} with {type(learner).__name__}, storage budget "
         f"{learner.budget_floats:,} floats; on {trainer.strategy.root_device}; "
@@ -78,28 +60,19 @@ def learning_line(learner: ContinualLearner, stream: TaskStream, trainer: L.Trai
 
 
 def learned_lines(trainer: L.Trainer) -> str:
-    """The result and what to do next.
-
-    Args:
-        trainer: The trainer, after the run.
-    """
-    folder, accuracies = run_folder(trainer), [accuracy for row in _retained(trainer).history[-1:] for accuracy in row]
+    """The result of a run and what to do next."""
+    folder = run_folder(trainer)
     lines = [
-        f"test it: rtp test --ckpt_path {relative(folder / LAST)}",
-        f"curves: tensorboard --logdir {relative(folder)}",
+        f"retained accuracy {sum(accuracies) / len(accuracies):.4f} on validation images of {len(accuracies)} tasks"
+        for accuracies in _retained(trainer).history[-1:]
+        if accuracies  # none without validation
     ]
-    if accuracies:  # none without validation
-        retained = sum(accuracies) / len(accuracies)
-        lines.insert(0, f"retained accuracy {retained:.4f} on validation images of {len(accuracies)} tasks")
-    return "\n".join(lines)
+    lines.append(f"test it: rtp test --ckpt_path {relative(folder / LAST)}")
+    return "\n".join([*lines, f"curves: tensorboard --logdir {relative(folder)}"])
 
 
 def tested_lines(trainer: L.Trainer) -> str:
-    """The table of a test's results and where their file is.
-
-    Args:
-        trainer: The trainer, after a test.
-    """
+    """The table of a test's results and where their file is."""
     retention = _retained(trainer).retention
     assert retention is not None  # the test is over
     return f"\n{retention.table()}\n\nresults: {relative(run_folder(trainer) / 'test.json')}"

@@ -1,8 +1,8 @@
 """The settings of an evaluation, and what every evaluator offers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
@@ -24,10 +24,9 @@ Module = TypeVar("Module", bound=Distillation)
 PIXEL_BYTES, FLOAT_BYTES = 1, 4  # a pixel's channel of a real image (uint8), a weight or a mean (float32)
 
 
-@contextmanager
-def no_progress(epochs: int) -> Iterator[OnEpoch]:
+def no_progress(epochs: int) -> AbstractContextManager[OnEpoch]:
     """Show nothing."""
-    yield lambda: None
+    return nullcontext(lambda: None)
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,17 @@ class EvaluationSettings:
         validation_networks: Networks in validation, which are of the module's own architecture.
         protocol: How a network is trained.
         architectures: Networks that `rtp test` trains (table 6 has three); by default the module's own alone.
-        baselines: Whether `rtp test` also trains on random real images that take the same storage, on those that
-            herding chooses, on the means of the classes or k-means centres, and on all real images of the training
-            split.
-        real_epochs: Epochs on all real images, each of which has many more steps than one on recalled images.
+        baselines: Whether `rtp test` also trains on random and on herded real images of the same storage, on class
+            means or k-means centres, and on all real images of the training split.
+        real_epochs: Epochs on all real images, each with many more steps than one on recalled images.
         seed: Seed of the networks and minibatches.
         vmapped: Whether the networks of one architecture are trained in one vmapped loop, with the same result to
             rounding; null takes what is faster: one loop for 8 networks or more with at most 32 images of 8x8 pixels,
             or as many pixels, in a minibatch. On a GPU, where that was not measured, true may pay for more.
         augmentation: Applied to the images of a minibatch, each with a draw of its own; by default the module's.
-        real_batch_size: Real images in a minibatch at most, where networks are trained on all of them; null takes
-            that of `protocol`, which is large for the few hundred images of an evaluation task.
-        real_learning_rate: Where networks are trained on all real images; null takes that of `protocol`.
+        real_batch_size: Images in a minibatch at most when training on all real images; null takes that of
+            `protocol`, which is large for the few hundred images of an evaluation task.
+        real_learning_rate: When training on all real images; null takes that of `protocol`.
 
     Raises:
         UserError: If a number is below 1, or `real_learning_rate` is not positive.
@@ -93,7 +91,7 @@ class TrainingSource:
     Attributes:
         name: As in tables and `test.json`.
         protocol: How networks are trained on them.
-        storage_floats: Numbers that have to be stored.
+        storage_floats: Numbers to store.
         storage_bytes: Bytes that they take.
     """
 
@@ -105,14 +103,9 @@ class TrainingSource:
     def result(
         self, data: ImageDataModule, architecture: str, accuracies: tuple[float, ...], images: int, prefix: str = ""
     ) -> Result:
-        """The result of networks that were trained on these images.
+        """The result of networks of a class `architecture` that were trained on `images` of these images each.
 
-        Args:
-            data: The data set, whose storage is 100 %.
-            architecture: Class name of the networks.
-            accuracies: One for each network.
-            images: Training images of a network.
-            prefix: Put before the name.
+        The storage of `data` is 100 %; `prefix` is put before the name.
         """
         return Result(
             training_set=f"{prefix}{self.name}",
@@ -131,11 +124,7 @@ class Evaluator(ABC, Generic[Module]):
 
     It reads the splits from the data module, and draws its random numbers from streams of its own: training continues
     as if there had been no evaluation. Several processes share the networks out: process i of N trains and measures
-    networks i, i + N, ... All of them return the same results, those of a single process (to rounding, where networks
-    are vmapped).
-
-    Args:
-        settings: How networks are trained.
+    networks i, i + N, ... All return the results of a single process (to rounding, where networks are vmapped).
     """
 
     def __init__(self, settings: EvaluationSettings) -> None:

@@ -46,21 +46,20 @@ def baseline_sets(
 ) -> list[TrainingSet]:
     """The training sets that a memory is compared with.
 
-    A network is trained on another draw of the random images each; the herded images and the centres are the same for
-    all. Labels are not charged: the images are stored class by class, as those of a memory.
+    Each network has its own draw of random images; the herded images and the centres are the same for all. Labels are
+    not charged: the images are stored class by class, as those of a memory.
 
-    Herding costs the training of one network on all real images, which is done here. Where several processes share the
-    evaluation, each of them has to call this, and all take the first one's choice.
+    For herding this trains one network on all real images. All processes that share an evaluation must call it; they
+    take the first one's choice.
 
     Args:
-        data: Set up; nothing but its training part is read.
-        storage_floats: What the memory takes.
+        data: Set up; only its training split is read.
+        storage_floats: The memory's.
         protocol: How networks are trained on the sets of the memory's storage.
-        real_protocol: How they are trained on all real images.
-        network: Makes the network whose features herding looks at, drawing from the global generators.
-        augmentation: Applied to the images that it is trained on, as to those of all networks.
-        seed: Seed of that network, of k-means and of the images this sees, where a class has more than
-            `KMEANS_MOST_IMAGES`.
+        real_protocol: How networks are trained on all real images.
+        network: Makes the network of herding's features, drawing from the global generators.
+        augmentation: Applied to the images that it is trained on.
+        seed: Seed of that network, and of `class_centres`.
 
     Returns:
         "random real", "herding", then "class means" or, where more than one image a class has room, "k-means centres",
@@ -73,7 +72,10 @@ def baseline_sets(
     per_class = images_of_equal_storage(storage_floats, data.num_classes, images[0].numel())
     floats = per_class * data.num_classes * images[0].numel()
     centres = class_centres(images, labels, per_class, seed)
-    trained = _trained(network, images, labels, real_protocol, augmentation, derived_seed(seed, 0, 0))
+    network_seed = derived_seed(seed, 0, 0)
+    with isolated_rng(network_seed):
+        trainee = Trainee(network(), images, labels, network_seed)
+    (trained,) = train_networks([trainee], real_protocol, augmentation)
     chosen = torch.tensor(all_gather(herded_images(features_of(trained, images), labels, per_class).tolist())[0])
     herded = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
     means = "class means" if per_class == 1 else "k-means centres"
@@ -87,26 +89,20 @@ def baseline_sets(
 
 
 def images_of_equal_storage(storage_floats: int, num_classes: int, image_floats: int) -> int:
-    """Images of each class that take the storage of a memory.
+    """Images of each class, at least 1, whose storage is nearest to `storage_floats`, a memory's.
 
-    Equation 4 asks for "approximately" the same; a memory stays just below a whole number of images, so the nearest
-    number is taken, and never none.
-
-    Args:
-        storage_floats: Floats of the memory.
-        num_classes: Number of classes.
-        image_floats: Floats of an image.
+    Equation 4 asks for "approximately" the same, and a memory stays just below a whole number of images.
     """
     return max(1, round(storage_floats / (image_floats * num_classes)))
 
 
 def random_real_images(images: Tensor, labels: Tensor, images_per_class: int) -> tuple[Tensor, Tensor]:
-    """Draw as many random real images of every class: the plainest set of a given storage.
+    """Draw images of every class, without replacement, from torch's global generator.
 
     Args:
         images: (n, C, H, W) real images.
         labels: (n,) their labels.
-        images_per_class: Images to draw of each class, from torch's global generator, without replacement.
+        images_per_class: Images to draw of each class.
 
     Returns:
         The images (m, C, H, W) and their labels (m,), class by class.
@@ -114,8 +110,8 @@ def random_real_images(images: Tensor, labels: Tensor, images_per_class: int) ->
     Raises:
         UserError: If a class has fewer images.
     """
-    chosen = [_drawn(members, images_per_class) for members in _members_of_classes(labels, images_per_class)]
-    index = torch.cat(chosen)
+    members = _members_of_classes(labels, images_per_class)
+    index = torch.cat([_drawn(of_class, images_per_class) for of_class in members])
     return images[index], labels[index]
 
 
@@ -139,37 +135,19 @@ def herded_images(features: Tensor, labels: Tensor, images_per_class: int) -> Te
 
 @torch.no_grad()
 def features_of(network: nn.Module, images: Tensor) -> Tensor:
-    """The features that a network's last layer reads.
+    """The features (n, F) that a network's last layer reads, of images (n, C, H, W) on its device.
 
-    Args:
-        network: One of rtp's; of any other network the logits are taken.
-        images: (n, C, H, W), on the network's device.
-
-    Returns:
-        (n, F).
+    Of a network that is not a `Network` they are the logits.
     """
     extract = network.features if isinstance(network, Network) else network
     return torch.cat([extract(part) for part in images.split(CHUNK_SIZE)])
 
 
-def _trained(
-    network: Callable[[], nn.Module],
-    images: Tensor,
-    labels: Tensor,
-    protocol: TrainingProtocol,
-    augmentation: Augmentation | None,
-    seed: int,
-) -> nn.Module:
-    with isolated_rng(seed):
-        trainee = Trainee(network(), images, labels, seed)
-    return train_networks([trainee], protocol, augmentation)[0]
-
-
 def class_centres(images: Tensor, labels: Tensor, images_per_class: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Summarise every class by the centres of k-means, which for one image a class is the mean of the class.
+    """Summarise every class by the centres of k-means: for one image a class, by the mean of the class.
 
     Args:
-        images: (n, C, H, W) real images, preprocessed: what is near is decided by what networks see.
+        images: (n, C, H, W) real images, preprocessed: distances are between what networks see.
         labels: (n,) their labels.
         images_per_class: Centres of each class.
         seed: Seed of k-means, and of the draw of the images it sees of a class with more than `KMEANS_MOST_IMAGES`.

@@ -1,40 +1,20 @@
 """Testing classifiers for classes that were never seen together (section 5.3.1)."""
 
-from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import torch
 from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.datamodules.class_sets import ClassSets, draw_across_sets, members_of_classes
-from rtp.evaluation.base import (
-    PIXEL_BYTES,
-    EvaluatedSplit,
-    Progress,
-    TrainingSource,
-    no_progress,
-)
+from rtp.datamodules.class_sets import draw_across_sets, renumbered
+from rtp.evaluation.base import PIXEL_BYTES, EvaluatedSplit, Progress, no_progress
+from rtp.evaluation.baselines import TrainingSet
 from rtp.evaluation.results import Result
 from rtp.evaluation.retraining import evaluator_of
 from rtp.evaluation.tasks import EvaluationTask, EvaluationTasks, SynthesisEvaluator
 from rtp.modules.distillation.task_distillation import TaskDistillation
 from rtp.utils.seeds import derived_seed
-
-
-@dataclass(frozen=True)
-class LabelledSource(TrainingSource):
-    """Training images of evaluation tasks.
-
-    Attributes:
-        images: (n, C, H, W), of all classes.
-        labels: (n,) their labels in the data set.
-        tasks: Evaluation tasks to measure.
-    """
-
-    images: Tensor
-    labels: Tensor
-    tasks: int
 
 
 class ExtrapolationEvaluator(SynthesisEvaluator[TaskDistillation]):
@@ -52,69 +32,41 @@ class ExtrapolationEvaluator(SynthesisEvaluator[TaskDistillation]):
         self, module: TaskDistillation, data: ImageDataModule, split: EvaluatedSplit, progress: Progress = no_progress
     ) -> list[Result]:
         """See `Evaluator.results`."""
-        ways, sources = module.extrapolation.ways, self._sources(module, data, split)
-        architectures = self.architectures(module, split)
-        rows = list(product(ways[:1] if split == "val" else ways, enumerate(sources), enumerate(architectures)))
-        with progress(sum(source.tasks * source.protocol.epochs for _, (_, source), _ in rows)) as on_epoch:
-            return [
-                self.result(
-                    module,
-                    data,
-                    source,
-                    architecture,
-                    self._tasks(module, self.images(data, split), source, k, (row, column)),
-                    on_epoch,
-                )
-                for k, (row, source), (column, architecture) in rows
-            ]
-
-    def _sources(self, module: TaskDistillation, data: ImageDataModule, split: EvaluatedSplit) -> list[LabelledSource]:
-        settings, memory, count = self.settings, module.memory, self.num_networks(split)
-        sources = [
-            LabelledSource(
-                "recalled", settings.protocol, memory.storage_floats, module.storage_bytes, *module.recalled(), count
-            )
-        ]
+        settings, count = self.settings, self.num_networks(split)
+        recalled, storage = module.recalled(), (module.memory.storage_floats, module.storage_bytes)
+        sources = [(TrainingSet("recalled", settings.protocol, *storage, lambda: recalled), count)]
         if settings.baselines and split == "test":
-            images, labels = data.train_set
-            count, floats = min(count, module.extrapolation.upper_bound_tasks), images.numel()
-            sources.append(
-                LabelledSource("all real", settings.real_protocol, floats, floats * PIXEL_BYTES, images, labels, count)
-            )
-        return sources
+            floats = data.train_set[0].numel()
+            real = TrainingSet("all real", settings.real_protocol, floats, floats * PIXEL_BYTES, lambda: data.train_set)
+            sources.append((real, min(count, module.extrapolation.upper_bound_tasks)))
+        ways = module.extrapolation.ways[:1] if split == "val" else module.extrapolation.ways
+        rows = list(product(ways, enumerate(sources), enumerate(self.architectures(module, split))))
+        results = []
+        with progress(sum(tasks * source.protocol.epochs for _, (_, (source, tasks)), _ in rows)) as on_epoch:
+            for k, (row, (source, tasks)), (column, architecture) in rows:
+                make = partial(self._task, module, source, self.images(data, split), (k, row, column))
+                of_row = EvaluationTasks(f"{k}-way", k, make, tasks, module.extrapolation.chunk_size)
+                results.append(self.result(module, data, source, architecture, of_row, on_epoch))
+        return results
 
-    def _tasks(
+    def _task(
         self,
         module: TaskDistillation,
+        source: TrainingSet,
         measured_on: LabelledImages,
-        source: LabelledSource,
-        ways: int,
-        place: tuple[int, int],
-    ) -> EvaluationTasks:
-        class_sets: ClassSets = module.memory.tasks
-        num_classes, seed = sum(map(len, class_sets)), self.settings.seed
-        members = members_of_classes(source.labels, num_classes)
-        test_members = members_of_classes(measured_on[1], num_classes)
-
-        def make(number: int) -> EvaluationTask:
-            classes = draw_across_sets(class_sets, ways, number, seed)
-            return EvaluationTask(
-                *_of_classes(source.images, members, classes),
-                *_of_classes(measured_on[0], test_members, classes),
-                derived_seed(seed, ways, *place, number),
-            )
-
-        return EvaluationTasks(f"{ways}-way", ways, make, source.tasks, module.extrapolation.chunk_size)
+        place: tuple[int, int, int],
+        number: int,
+    ) -> EvaluationTask:
+        seed, (ways, _, _) = self.settings.seed, place
+        classes = draw_across_sets(module.memory.tasks, ways, number, seed)
+        training, test = _of_classes(*source.draw(), classes), _of_classes(*measured_on, classes)
+        return EvaluationTask(*training, *test, derived_seed(seed, *place, number))
 
 
-@evaluator_of.register
-def _(module: TaskDistillation) -> type[ExtrapolationEvaluator]:
-    return ExtrapolationEvaluator
+evaluator_of.register(TaskDistillation, lambda _: ExtrapolationEvaluator)
 
 
-def _of_classes(images: Tensor, members: list[Tensor], classes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _of_classes(images: Tensor, labels: Tensor, classes: tuple[int, ...]) -> LabelledImages:
     """The images of some classes, class by class, and their new labels 0..k-1."""
-    chosen = [members[label] for label in classes]
-    sizes = torch.tensor([len(index) for index in chosen], device=images.device)
-    labels = torch.arange(len(classes), device=images.device).repeat_interleave(sizes)
-    return images[torch.cat(chosen)], labels
+    index = torch.cat([(labels == label).nonzero().flatten() for label in classes])
+    return images[index], renumbered(labels[index], classes)

@@ -14,7 +14,7 @@ class FewShotTask:
     """Classes of which a few images are seen.
 
     Attributes:
-        shots: (k, s, C, H, W) the images that are seen, class by class.
+        shots: (k, s, C, H, W) images that are seen.
         test_images: (n, C, H, W) all other images of these classes in the same split.
         test_labels: (n,) their labels in 0..k-1.
     """
@@ -26,7 +26,7 @@ class FewShotTask:
 
 @dataclass(frozen=True)
 class FewShotTasks:
-    """Random few-shot tasks over some labelled images; number n is the same one every time.
+    """Random few-shot tasks over labelled images; number n is the same every time.
 
     Attributes:
         images: (n, C, H, W) images.
@@ -44,7 +44,7 @@ class FewShotTasks:
 
     @property
     def name(self) -> str:
-        """The kind of these tasks, as in the results."""
+        """As in the results."""
         return f"{self.ways}-way {self.shots}-shot"
 
     def __call__(self, number: int) -> FewShotTask:
@@ -56,29 +56,18 @@ class FewShotTasks:
 
 
 def nearest_class_mean(shots: Tensor, features: Tensor) -> Tensor:
-    """Scores of the classes, the highest for the nearest mean of a class's shots: negative Euclidean distances.
+    """Scores (n, k) of features (n, F): negative Euclidean distances to the means of the classes' shots (k, s, F).
 
-    "Nearest neighbour" of table 4 is this here. The paper leaves open the distance, and whether the neighbour is a shot
+    This is our "nearest neighbour" of table 4. The paper leaves open the distance, and whether the neighbour is a shot
     or the mean of a class's shots. With one shot of a class the two are the same.
-
-    Args:
-        shots: (k, s, F) features of the shots.
-        features: (n, F) features to classify.
-
-    Returns:
-        (n, k) scores.
     """
     return -torch.cdist(features, shots.mean(1))
 
 
 def majority_labels(logits: Tensor) -> Tensor:
-    """The label of most shots of a class; ties go to the label with the highest mean probability.
+    """The label (k,) of most shots of each class, from logits (k, s, num_classes); classes may share a label.
 
-    Args:
-        logits: (k, s, num_classes) of a classifier for the shots of k classes.
-
-    Returns:
-        (k,) labels, not necessarily different ones.
+    Ties go to the label with the highest mean probability.
     """
     votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(1)
     return (votes + logits.softmax(2).mean(1) / 2).argmax(1)  # half a probability is less than a vote

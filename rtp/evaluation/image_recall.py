@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rtp.artefact import DistilledMemory, Protocol, load
+from rtp.artefact import DistilledMemory, load
 from rtp.datamodules.base import ImageDataModule
 from rtp.errors import UserError
 from rtp.evaluation.base import FLOAT_BYTES, EvaluatedSplit, OnEpoch, Progress, TrainingSource, no_progress
@@ -30,7 +30,7 @@ CHUNK_SIZE = 20  # networks; the paper's number of evaluation tasks (A.3)
 
 @dataclass(frozen=True)
 class Method(TrainingSource):
-    """A way to recall training images for the classes of a task from their shots.
+    """A way to recall training images from the shots of a task's classes.
 
     Attributes:
         recall: Maps shots (k, s, C, H, W) to images (k, m, C, H, W).
@@ -66,26 +66,26 @@ class ImageRecallEvaluator(SynthesisEvaluator[ImageAddressedDistillation]):
         progress: Progress = no_progress,
     ) -> list[Result]:
         """See `Evaluator.results`."""
-        few_shot, settings = module.few_shot, self.settings
-        all_shots, labelled = few_shot.shots[:1] if split == "val" else few_shot.shots, None
+        few_shot, settings, labelled = module.few_shot, self.settings, None
+        all_shots = few_shot.shots[:1] if split == "val" else few_shot.shots
+        count, architectures = self.num_networks(split), self.architectures(module, split)
         baselines = settings.baselines and split == "test"
         if baselines and few_shot.label_memory is not None:
             labelled = label_memory(Path(few_shot.label_memory), data)  # refused before anything is trained
         methods = [_image_addressing(module, settings.protocol)]
         epochs_of_a_task = settings.protocol.epochs + (0 if labelled is None else labelled.protocol.epochs)
-        networks = len(all_shots) * len(self.architectures(module, split)) * self.num_networks(split)
+        epochs = len(all_shots) * len(architectures) * count * epochs_of_a_task
         classifier, results = None, []
-        with progress(networks * epochs_of_a_task + baselines * settings.real_protocol.epochs) as on_epoch:
+        with progress(epochs + baselines * settings.real_protocol.epochs) as on_epoch:
             if baselines:
                 classifier = self._classifier(module, data, on_epoch)
                 if labelled is not None:
                     methods.append(_classify_then_recall(classifier, labelled, module.device))
             for shots in all_shots:
                 tasks = FewShotTasks(*self.images(data, split), few_shot.ways, shots, settings.seed)
-                for (row, method), (column, architecture) in product(
-                    enumerate(methods), enumerate(self.architectures(module, split))
-                ):
-                    of_method = _tasks_of(method, tasks, (row, column), self.num_networks(split))
+                for (row, method), (column, architecture) in product(enumerate(methods), enumerate(architectures)):
+                    make = partial(_task, method, tasks, (row, column))
+                    of_method = EvaluationTasks(tasks.name, tasks.ways, make, count, CHUNK_SIZE)
                     results.append(self.result(module, data, method, architecture, of_method, on_epoch))
                 if classifier is not None:
                     results.append(self._nearest_neighbour(data, tasks, classifier))
@@ -112,21 +112,16 @@ class ImageRecallEvaluator(SynthesisEvaluator[ImageAddressedDistillation]):
         return train_networks([trainee], self.settings.real_protocol, self.augmentation(module), on_epoch=on_epoch)[0]
 
 
-@evaluator_of.register
-def _(module: ImageAddressedDistillation) -> type[ImageRecallEvaluator]:
-    return ImageRecallEvaluator
+evaluator_of.register(ImageAddressedDistillation, lambda _: ImageRecallEvaluator)
 
 
-def _tasks_of(method: Method, tasks: FewShotTasks, place: tuple[int, int], count: int) -> EvaluationTasks:
-    def make(number: int) -> EvaluationTask:
-        drawn = tasks(number)
-        with torch.no_grad():
-            images = method.recall(drawn.shots)
-        labels = torch.arange(tasks.ways, device=images.device).repeat_interleave(images.shape[1])
-        seed = derived_seed(tasks.seed, tasks.shots, *place, number)
-        return EvaluationTask(images.flatten(0, 1), labels, drawn.test_images, drawn.test_labels, seed)
-
-    return EvaluationTasks(tasks.name, tasks.ways, make, count, CHUNK_SIZE)
+@torch.no_grad()
+def _task(method: Method, tasks: FewShotTasks, place: tuple[int, int], number: int) -> EvaluationTask:
+    drawn = tasks(number)
+    images = method.recall(drawn.shots)
+    labels = torch.arange(tasks.ways, device=images.device).repeat_interleave(images.shape[1])
+    seed = derived_seed(tasks.seed, tasks.shots, *place, number)
+    return EvaluationTask(images.flatten(0, 1), labels, drawn.test_images, drawn.test_labels, seed)
 
 
 def label_memory(path: Path, data: ImageDataModule) -> DistilledMemory:
@@ -173,12 +168,8 @@ def _classify_then_recall(classifier: nn.Module, labelled: DistilledMemory, devi
 
     weights = _num_floats(classifier)
     floats, stored = labelled.storage_floats + weights, labelled.storage_bytes + weights * FLOAT_BYTES
-    return Method("classify-then-recall", _training(labelled.protocol), floats, stored, recall)
-
-
-def _training(protocol: Protocol) -> TrainingProtocol:
-    """The protocol that a file carries."""
-    return TrainingProtocol(**{field.name: getattr(protocol, field.name) for field in fields(TrainingProtocol)})
+    protocol = {field.name: getattr(labelled.protocol, field.name) for field in fields(TrainingProtocol)}
+    return Method("classify-then-recall", TrainingProtocol(**protocol), floats, stored, recall)
 
 
 def _num_floats(network: nn.Module) -> int:

@@ -20,10 +20,8 @@ class Result:
         accuracies: Fraction of images classified correctly, one number a network.
         epochs: Epochs each network was trained for.
         images: Number of training images.
-        storage_floats: Numbers it takes to store them: of a memory the bases, the addressing and whatever else it
-            learned.
-        storage_bytes: Bytes of these numbers, each in the type that it is kept in: float32 what is learned or a mean,
-            8 bits the pixels of real images.
+        storage_floats: Numbers stored for them: of a memory the bases, the addressing and all else that it learned.
+        storage_bytes: Bytes of these numbers: float32 for what is learned or averaged, 8 bits for a real pixel.
         storage_percent: `storage_floats` as a percentage of the whole training set's.
     """
 
@@ -53,34 +51,19 @@ class Result:
 
 
 def format_table(results: Sequence[Result]) -> str:
-    """Lay results out as a text table, a line each, accuracies in percent.
-
-    Args:
-        results: At least one result.
-    """
-    header = (
-        "training set",
-        "architecture",
-        "accuracy (%)",
-        "networks",
-        "epochs",
-        "images",
-        "floats",
-        "bytes",
-        "of the data",
-    )
+    """Lay out one result or more as a text table, a line each, accuracies in percent."""
     rows = [
-        (
-            result.training_set,
-            result.architecture,
-            f"{100 * result.mean:.2f} +- {100 * result.std:.2f}",
-            str(len(result.accuracies)),
-            str(result.epochs),
-            f"{result.images:,}",
-            f"{result.storage_floats:,}",
-            f"{result.storage_bytes:,}",
-            f"{result.storage_percent:.3g} %",
-        )
+        {
+            "training set": result.training_set,
+            "architecture": result.architecture,
+            "accuracy (%)": f"{100 * result.mean:.2f} +- {100 * result.std:.2f}",
+            "networks": str(len(result.accuracies)),
+            "epochs": str(result.epochs),
+            "images": f"{result.images:,}",
+            "floats": f"{result.storage_floats:,}",
+            "bytes": f"{result.storage_bytes:,}",
+            "of the data": f"{result.storage_percent:.3g} %",
+        }
         for result in results
     ]
-    return text_table(header, rows, words=2)
+    return text_table(list(rows[0]), [list(row.values()) for row in rows], words=2)

@@ -14,8 +14,8 @@ class Retention:
     """Accuracies on the tasks of a stream.
 
     Attributes:
-        test: On the test set of each finished task at the end, one number for each classifier measured: networks that
-            were trained from recalled images, or the one network there is.
+        test: On the test set of each finished task at the end, one number for each classifier: networks trained on
+            recalled images, or the single network.
         validation: Row t holds the accuracies on the validation samples of tasks 0..t right after task t. A run that
             was not validated after every task has fewer rows than tasks.
         interferes: Whether learning a task changes what was learned before; BTI is not applicable otherwise.
@@ -39,8 +39,8 @@ class Retention:
     def interference(self) -> float | None:
         """BTI: mean over the tasks of the accuracy at the end minus that right after the task; negative if forgotten.
 
-        Gupta et al., "La-MAML", NeurIPS 2020. It is taken on validation samples: the accuracies right after a task
-        belong to networks that are no more when the test set is read. None where it is not applicable or unknown.
+        Gupta et al., "La-MAML", NeurIPS 2020. It is taken on validation samples: the networks right after a task no
+        longer exist when the test set is read. None where it is not applicable or unknown.
         """
         if not self.interferes or not self._after_every_task:
             return None
@@ -61,10 +61,9 @@ class Retention:
         """A line for each task, accuracies in percent, and a line of RA and BTI."""
         rows = []
         for task, accuracies in enumerate(self.test):
-            after, end = (
-                (self.validation[task][task], self.validation[-1][task]) if self._after_every_task else (None, None)
-            )
-            rows.append((str(task), _percent(after), _percent(end), _percent(sum(accuracies) / len(accuracies))))
+            validation = (self.validation[task][task], self.validation[-1][task]) if self._after_every_task else ()
+            numbers = [f"{100 * fraction:.2f}" for fraction in (*validation, sum(accuracies) / len(accuracies))]
+            rows.append([str(task), *["-"] * (3 - len(numbers)), *numbers])
         header = ("task", "after it (val, %)", "at the end (val, %)", "at the end (test, %)")
         return f"{text_table(header, rows, words=0)}\n\n{self.summary()}"
 
@@ -82,7 +81,3 @@ class Retention:
     @property
     def _after_every_task(self) -> bool:
         return [len(row) for row in self.validation] == list(range(1, len(self.test) + 1))
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.2f}"

@@ -1,33 +1,17 @@
 """Evaluation of a memory by training fresh networks on what it recalls (section 5.1): the default evaluator."""
 
-from dataclasses import dataclass
 from functools import partial, singledispatch
+from itertools import product
 from typing import Any
 
 from rtp.datamodules.base import ImageDataModule
-from rtp.evaluation.base import EvaluatedSplit, Evaluator, OnEpoch, Progress, no_progress
+from rtp.evaluation.base import EvaluatedSplit, Evaluator, Progress, no_progress
 from rtp.evaluation.baselines import TrainingSet, baseline_sets
 from rtp.evaluation.results import Result
 from rtp.modules.distillation.base import Distillation
-from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import Trainee, accuracy, isolated_rng, train_networks
 from rtp.utils.distributed import all_gather, interleave, shard_indices
 from rtp.utils.seeds import derived_seed
-
-
-@dataclass(frozen=True)
-class RankAccuracies:
-    """The accuracies of the networks that one process trained on a training set, perhaps of none.
-
-    Attributes:
-        architecture: Class name of the networks.
-        images: Images in the training set.
-        accuracies: One for each network.
-    """
-
-    architecture: str
-    images: int
-    accuracies: list[float]
 
 
 class RetrainingEvaluator(Evaluator[Distillation]):
@@ -41,26 +25,30 @@ class RetrainingEvaluator(Evaluator[Distillation]):
         self, module: Distillation, data: ImageDataModule, split: EvaluatedSplit, progress: Progress = no_progress
     ) -> list[Result]:
         """See `Evaluator.results`."""
-        training_sets = self._training_sets(module, data, split)
-        architectures = self.architectures(module, split)
-        epochs = sum(training_set.protocol.epochs for training_set in training_sets)
-        with progress(epochs * len(architectures) * len(shard_indices(self.num_networks(split)))) as on_epoch:
-            mine = [
-                self._accuracies(module, data, split, training_set, architecture, (row, column), on_epoch)
-                for row, training_set in enumerate(training_sets)
-                for column, architecture in enumerate(architectures)
-            ]
-        of_rows = zip(*all_gather(mine), strict=True)
-        sets_of_rows = [training_set for training_set in training_sets for _ in architectures]
-        return [
-            training_set.result(
-                data,
-                ranks[0].architecture,  # the first process has a network in any case
-                interleave([rank.accuracies for rank in ranks]),
-                ranks[0].images,
-            )
-            for training_set, ranks in zip(sets_of_rows, of_rows, strict=True)
-        ]
+        settings, mine, test_set = self.settings, shard_indices(self.num_networks(split)), self.images(data, split)
+        training_sets, architectures = self._training_sets(module, data, split), self.architectures(module, split)
+        rows = list(product(enumerate(training_sets), enumerate(architectures)))
+        found = []  # of each row: the class, training images and accuracy of each of this process's networks
+        with progress(sum(training_set.protocol.epochs for (_, training_set), _ in rows) * len(mine)) as on_epoch:
+            for (row, training_set), (column, architecture) in rows:
+                trainees = []
+                for number in mine:
+                    seed = derived_seed(settings.seed, row, column, number)
+                    with isolated_rng(seed):
+                        images, labels = training_set.draw()
+                        trainees.append(Trainee(module.fresh_network(architecture), images, labels, seed))
+                protocol, augmentation = training_set.protocol, self.augmentation(module)
+                networks = train_networks(trainees, protocol, augmentation, settings.vmapped, on_epoch)
+                of_row = [
+                    (type(network).__name__, len(trainee.labels), accuracy(network, *test_set, data.batch_size))
+                    for trainee, network in zip(trainees, networks, strict=True)
+                ]
+                found.append(of_row)
+        results = []
+        for ((_, training_set), _), ranks in zip(rows, zip(*all_gather(found), strict=True), strict=True):
+            names, sizes, accuracies = zip(*interleave(ranks), strict=True)
+            results.append(training_set.result(data, names[0], accuracies, sizes[0]))
+        return results
 
     def _training_sets(self, module: Distillation, data: ImageDataModule, split: EvaluatedSplit) -> list[TrainingSet]:
         settings, recalled, storage = self.settings, module.recalled(), module.memory.storage_floats
@@ -68,33 +56,7 @@ class RetrainingEvaluator(Evaluator[Distillation]):
         if split == "val" or not settings.baselines:
             return [distilled]
         protocols, fresh = (settings.protocol, settings.real_protocol), partial(module.fresh_network, module.network)
-        return [
-            distilled,
-            *baseline_sets(data, storage, *protocols, fresh, self.augmentation(module), settings.seed),
-        ]
-
-    def _accuracies(
-        self,
-        module: Distillation,
-        data: ImageDataModule,
-        split: EvaluatedSplit,
-        training_set: TrainingSet,
-        architecture: NetworkFactory,
-        place: tuple[int, int],
-        on_epoch: OnEpoch,
-    ) -> RankAccuracies:
-        trainees = []
-        for number in shard_indices(self.num_networks(split)):
-            seed = derived_seed(self.settings.seed, *place, number)
-            with isolated_rng(seed):
-                images, labels = training_set.draw()
-                trainees.append(Trainee(module.fresh_network(architecture), images, labels, seed))
-        networks = train_networks(
-            trainees, training_set.protocol, self.augmentation(module), self.settings.vmapped, on_epoch
-        )
-        accuracies = [accuracy(network, *self.images(data, split), data.batch_size) for network in networks]
-        name, images_each = (type(networks[0]).__name__, len(trainees[0].labels)) if networks else ("", 0)
-        return RankAccuracies(name, images_each, accuracies)
+        return [distilled, *baseline_sets(data, storage, *protocols, fresh, self.augmentation(module), settings.seed)]
 
 
 @singledispatch

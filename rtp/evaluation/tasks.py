@@ -1,6 +1,6 @@
 """Evaluation tasks of classifier synthesis (section 5.3): each has a few classes and a network of its own."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -42,7 +42,7 @@ class EvaluationTasks:
     """Tasks that are made on request.
 
     Attributes:
-        name: Of their kind, as in the results, such as "5-way".
+        name: As in the results, such as "5-way".
         ways: Classes of a task, k.
         make: Makes task number n.
         count: Number of tasks.
@@ -74,12 +74,12 @@ class SynthesisEvaluator(Evaluator[Synthesis]):
         """Train and measure networks of one architecture on the tasks, which the processes share out.
 
         Args:
-            module: The module.
+            module: The module with the memory.
             data: The data set.
             source: Where the tasks' training images come from.
             architecture: The networks to train.
-            tasks: What to train and measure.
-            on_epoch: To be called after each epoch of each network.
+            tasks: What to train and measure on.
+            on_epoch: Called after each epoch of each network.
         """
         found = task_accuracies(
             (tasks.make(number) for number in shard_indices(tasks.count)),
@@ -106,31 +106,23 @@ def task_accuracies(
     """Train a network on each task and measure it on the task's test images.
 
     Args:
-        tasks: The tasks; requested one after the other, so that only a chunk of them is in memory.
+        tasks: Requested one after the other, so that only a chunk of them is in memory.
         network: Makes a network of k outputs, drawing its weights from the global generators.
         protocol: How networks are trained.
         augmentation: Applied to each training image with a parameter of its own.
-        vmapped: Whether a chunk's networks are trained in one loop, see `train_networks`; the same to rounding.
+        vmapped: Whether a chunk's networks are trained in one loop, see `train_networks`.
         chunk_size: Tasks in a chunk, at least 1.
         on_epoch: Called after each epoch of each network.
 
     Returns:
         Fraction of test images classified correctly, in the order of the tasks.
     """
-    accuracies = []
-    for chunk in _chunks(tasks, chunk_size):
+    accuracies, rest = [], iter(tasks)
+    while chunk := list(islice(rest, chunk_size)):
         trainees = []
         for task in chunk:
             with isolated_rng(task.seed):
                 trainees.append(Trainee(network(), task.images, task.labels, task.seed))
         trained = train_networks(trainees, protocol, augmentation, vmapped, on_epoch)
-        accuracies += [
-            accuracy(network, task.test_images, task.test_labels) for network, task in zip(trained, chunk, strict=True)
-        ]
+        accuracies += [accuracy(n, task.test_images, task.test_labels) for n, task in zip(trained, chunk, strict=True)]
     return accuracies
-
-
-def _chunks(tasks: Iterable[EvaluationTask], size: int) -> Iterator[list[EvaluationTask]]:
-    rest = iter(tasks)
-    while chunk := list(islice(rest, size)):
-        yield chunk

@@ -31,12 +31,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def checkpoint_config(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The machine-independent configuration in a checkpoint: seed, model, data, evaluation and pictures, keys sorted.
 
-    Args:
-        path: The checkpoint's file, for messages.
-        checkpoint: Its content.
-
     Raises:
-        UserError: If the checkpoint is not from rtp.
+        UserError: If the checkpoint is not from rtp; names its path.
     """
     if CONFIG_KEY not in checkpoint:
         raise UserError(f"{path} was not written by `rtp fit`: give its configuration with --config")

@@ -37,9 +37,8 @@ def next_run_folder(name: str) -> Path:
 def common_run_folder(config: Any) -> Path:
     """A new run's folder, the same in every process of the run.
 
-    Lightning starts the other processes of a computer with the command line and environment of the first. Processes
-    started otherwise (torchrun, SLURM, one command per computer) each find the number before the first process writes,
-    which waits for all.
+    Lightning starts a computer's other processes with the command line and environment of the first. Processes started
+    otherwise (torchrun, SLURM, one command per computer) find the number before the first writes, which waits for all.
     """
     rank: int = rank_zero_only.rank  # type: ignore[attr-defined]  # from the environment, when Lightning is imported
     if rank == 0 or RUN_DIR not in os.environ:

@@ -27,9 +27,7 @@ def outer_steps(trainer: L.Trainer) -> int:
 
     With manual optimisation Lightning counts each of several updates of a minibatch as a step.
     """
-    if trainer.lightning_module.automatic_optimization:
-        return trainer.global_step
-    return minibatches_done(trainer)
+    return trainer.global_step if trainer.lightning_module.automatic_optimization else minibatches_done(trainer)
 
 
 @contextmanager

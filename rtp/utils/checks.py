@@ -1,7 +1,5 @@
 """Range checks of arguments: one wording, and None for an argument that was not given."""
 
-import math
-
 from rtp.errors import UserError
 
 
@@ -29,7 +27,6 @@ def check_in(name: str, value: float | None, interval: str) -> None:
     The interval is written as in mathematics, such as "[0, 1)" or "(0, inf)": a round bracket excludes its end.
     """
     low, high = map(float, interval[1:-1].split(","))
-    if value is None or low < value < high:
-        return
-    if math.isnan(value) or not ((value == low and interval[0] == "[") or (value == high and interval[-1] == "]")):
+    at_an_end = (value == low and interval[0] == "[") or (value == high and interval[-1] == "]")
+    if not (value is None or low < value < high or at_an_end):
         raise UserError(f"{name} must lie in {interval}, got {value}")

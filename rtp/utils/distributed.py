@@ -19,8 +19,7 @@ def rank_and_world_size() -> tuple[int, int]:
 def mean_over_ranks(value: Tensor) -> Tensor:
     """Detached mean over all processes, which all call this with one shape, on the training device."""
     mean = value.detach().clone()
-    _, world_size = rank_and_world_size()
-    if world_size > 1:
+    if (world_size := rank_and_world_size()[1]) > 1:
         dist.all_reduce(mean)
         mean /= world_size
     return mean
@@ -28,11 +27,9 @@ def mean_over_ranks(value: Tensor) -> Tensor:
 
 def all_gather(value: Value) -> list[Value]:
     """Collect a picklable value, None included, from every process by rank; every process must call this."""
-    _, world_size = rank_and_world_size()
-    if world_size == 1:
-        return [value]
-    values = [value] * world_size
-    dist.all_gather_object(values, value)
+    values = [value] * rank_and_world_size()[1]
+    if len(values) > 1:
+        dist.all_gather_object(values, value)
     return values
 
 
@@ -42,7 +39,7 @@ def shard_indices(count: int) -> range:
     return range(rank, count, world_size)
 
 
-def interleave(parts: Sequence[Sequence[float]]) -> tuple[float, ...]:
+def interleave(parts: Sequence[Sequence[Value]]) -> tuple[Value, ...]:
     """Undo `shard_indices`: merge N parts, of which part r holds the results of r, r + N, r + 2N, ..."""
     count = sum(len(part) for part in parts)
     return tuple(parts[number % len(parts)][number // len(parts)] for number in range(count))

@@ -31,8 +31,8 @@ def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = Fal
     Args:
         path: The file; its folder is created if missing.
         previous: Where to keep the replaced file; by default it is not kept.
-        shared: Whether other processes may write the same file at the same time. The temporary name is then unique;
-            otherwise it is `path` with `.part`, so that the next write overwrites the remains of a killed process.
+        shared: Whether other processes may write the same file at the same time. The temporary name is then unique,
+            or else `path` with `.part`, so that the next write overwrites the remains of a killed process.
 
     Raises:
         OSError: If the file cannot be written; the old file stays.
@@ -45,13 +45,17 @@ def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = Fal
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(part, path)
+            path.replace(previous)
+        part.replace(path)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
-    _sync_folder(path.parent)
+    descriptor = os.open(path.parent, os.O_RDONLY)  # a file's fsync does not sync its new name
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -122,15 +126,6 @@ def locked(file: Path, wait: bool = True) -> Iterator[bool]:
         yield lock.is_locked
     finally:
         lock.release()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the new names to disk, which a file's own fsync does not."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_exported(folder: Path) -> None:

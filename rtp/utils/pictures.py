@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import pil_to_tensor
 from torchvision.utils import make_grid
 
-# Least side of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size.
-_LEAST_SIDE = 48
+_LEAST_SIDE = 48  # of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size
 _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
 _LONGEST_NAME = 60  # characters of a class name in it
+# its end colours, ColorBrewer's RdBu, each (3, 1, 1)
+_BLUE, _RED = torch.tensor([[0.13, 0.40, 0.67], [0.70, 0.09, 0.17]])[:, :, None, None]
 MAX_SIDE = 2048
 """Bound of a side of the similarity map, in pixels: 48 MB as float32."""
 MAX_PIXELS = 2**24
@@ -25,7 +26,8 @@ MAX_PIXELS = 2**24
 def image_grid(rows: Sequence[Tensor]) -> Tensor:
     """Lay out rows of n images each, (n, C, H, W) in [0, 1], as one image (3, height, width) in [0, 1].
 
-    Small images are enlarged by an integer factor; of many rows, those that fit into `MAX_PIXELS` are shown.
+    Small images are enlarged by an integer factor, and a shorter last row is filled up with white. Of many rows, those
+    that fit into `MAX_PIXELS` are shown.
     """
     height, width = rows[0].shape[-2:]
     factor = max(1, min(-(-_LEAST_SIDE // width), MAX_SIDE // max(height, width)))
@@ -38,16 +40,14 @@ def image_grid(rows: Sequence[Tensor]) -> Tensor:
 
 def stretched(images: Tensor) -> Tensor:
     """Scale each of the images (n, C, H, W), of any range, to [0, 1]: bases have no natural scale."""
-    low = images.amin((1, 2, 3), keepdim=True)
-    high = images.amax((1, 2, 3), keepdim=True)
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).eps)
 
 
 def within_range(images: Tensor) -> Tensor:
-    """Bring learned, unbounded images (n, C, H, W) into [0, 1].
+    """Bring learned, unbounded images (n, C, H, W) into [0, 1]; those within it are unchanged.
 
-    Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped; an image within [0, 1]
-    is unchanged.
+    Each is compressed towards mid-grey until 98 % of its values fit, and the rest is clipped.
     """
     distance = (images - 0.5).flatten(1).abs().quantile(0.98, dim=1) / 0.5
     return ((images - 0.5) / distance.clamp_min(1).view(-1, 1, 1, 1) + 0.5).clamp(0, 1)
@@ -56,26 +56,23 @@ def within_range(images: Tensor) -> Tensor:
 def class_similarity(coefficients: Tensor) -> Tensor:
     """Cosine similarity (C, C), in [-1, 1], of the classes' mean coefficients, figure 3.
 
-    Args:
-        coefficients: (C, r, K): v = y^T A_i of each class and slot; the mean over slots is the paper's v-bar.
+    The coefficients (C, r, K) are v = y^T A_i of each class and slot; their mean over slots is the paper's v-bar.
     """
     mean = F.normalize(coefficients.mean(1), dim=1)
     return mean @ mean.T
 
 
 def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Draw a similarity matrix (C, C) in [-1, 1] with its C class names: blue is -1, white 0, red 1.
+    """Draw a similarity matrix (C, C) with its C class names, (3, height, width) in [0, 1]: -1 is blue, 0 white, 1 red.
 
-    With more classes the cells become smaller, and below the height of a line the names are left out. Of more than
-    `MAX_SIDE` classes the first ones are drawn.
-
-    Returns:
-        (3, height, width), values in [0, 1].
+    Values outside [-1, 1] are clamped. With more classes the cells become smaller, and below the height of a line the
+    names are left out. Of more than `MAX_SIDE` classes the first ones are drawn.
     """
     class_names = class_names[:MAX_SIDE]
     similarity = similarity[:MAX_SIDE, :MAX_SIDE]
     cell = min(_CELL, MAX_SIDE // len(class_names))
-    colours = _diverging(similarity.clamp(-1, 1).cpu())
+    values = similarity.clamp(-1, 1).cpu()
+    colours = 1 - values.abs() * (1 - torch.where(values < 0, _BLUE, _RED))  # (3, C, C)
     cells = F.interpolate(colours[None], scale_factor=cell, mode="nearest")[0]
     if cell < _FONT_SIZE:
         return cells
@@ -102,10 +99,3 @@ def _font() -> Any:
     if dejavu is not None and dejavu.is_file():
         return ImageFont.truetype(dejavu, _FONT_SIZE)
     return ImageFont.load_default(_FONT_SIZE)
-
-
-def _diverging(values: Tensor) -> Tensor:
-    # (h, w) in [-1, 1] -> (3, h, w): from white to ColorBrewer's RdBu end colours
-    blue, red = torch.tensor([0.13, 0.40, 0.67]), torch.tensor([0.70, 0.09, 0.17])
-    end = torch.where(values[None] < 0, blue[:, None, None], red[:, None, None])
-    return 1 - values.abs() * (1 - end)

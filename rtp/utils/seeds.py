@@ -7,14 +7,11 @@ import torch
 
 
 def derived_seed(seed: int, *path: int) -> int:
-    """Seed of the random stream at a place in a tree of streams, such as (training set, architecture, network).
+    """Seed in [0, 2**32) of one stream in a tree of independent random streams.
 
     Args:
-        seed: Seed of the whole.
-        path: Indices of the place, each at least 0.
-
-    Returns:
-        A seed in [0, 2**32); streams of different places are independent.
+        seed: Seed of the tree.
+        path: The stream's indices, each at least 0, such as (training set, architecture, network).
     """
     return int(np.random.SeedSequence(seed % 2**64, spawn_key=path).generate_state(1)[0])
 

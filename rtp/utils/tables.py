@@ -4,13 +4,7 @@ from collections.abc import Sequence
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
-    """Lay cells out below a header.
-
-    Args:
-        header: Names of the columns.
-        rows: A cell for each column.
-        words: Columns of words, the first ones, which are aligned left; numbers are aligned right.
-    """
+    """Lay out rows of cells below a header; the first `words` columns are aligned left, the others right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
 
     def line(row: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import jsonargparse
@@ -22,14 +23,7 @@ SUMMARY = "Write a checkpoint's memory as one file for any PyTorch program, or i
 
 
 def export(args: Sequence[str]) -> None:
-    """Run `rtp export`.
-
-    Args:
-        args: The arguments after `export`.
-
-    Raises:
-        UserError: If an input cannot be used.
-    """
+    """Run `rtp export` with the arguments after `export`; UserError if one cannot be used."""
     options, data_options = _options(args)
     out = Path(options.out)
     if options.dtype != "float32" and options.format != "safetensors":
@@ -62,7 +56,7 @@ def storage_line(memory: DistilledMemory) -> str:
 
 
 def load_memory(path: Path, data_options: Sequence[str]) -> DistilledMemory:
-    """The memory of a checkpoint, whose normalisation is fitted to the data again, or of an earlier export.
+    """The memory in a checkpoint, whose normalisation is fitted to the data again, or in an earlier export.
 
     Args:
         path: A checkpoint of `rtp fit`, or a file of `rtp export`.
@@ -94,7 +88,7 @@ def load_memory(path: Path, data_options: Sequence[str]) -> DistilledMemory:
 
 
 def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Split the options into the command's own and those of the data set."""
+    """The command's own options, parsed, and those of the data set."""
     parser = Parser(
         prog="rtp export",
         description=f"{SUMMARY}.",
@@ -119,11 +113,10 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote")
     own: list[str] = []
     data: list[str] = []
-    rest = list(args)
-    while rest:
-        word = rest.pop(0)
-        is_data = word.partition("=")[0].partition(".")[0] == "--data"
-        (data if is_data else own).append(word)
-        if is_data and "=" not in word and rest:
-            data.append(rest.pop(0))
+    words = iter(args)
+    for word in words:
+        if word.partition("=")[0].partition(".")[0] != "--data":
+            own.append(word)
+        else:  # with its value, the next word unless given by "="
+            data += [word] if "=" in word else [word, *islice(words, 1)]
     return parser.parse_args(own), data

@@ -15,14 +15,7 @@ SHOWN_CLASSES = 20
 
 
 def info(args: Sequence[str]) -> None:
-    """Run `rtp info`.
-
-    Args:
-        args: The arguments after `info`.
-
-    Raises:
-        UserError: If the file is missing, damaged or neither.
-    """
+    """Run `rtp info` with the arguments after `info`; UserError if the file is missing, damaged or neither."""
     parser = Parser(prog="rtp info", description="Describe a memory's file or a checkpoint.")
     parser.add_argument("file", metavar="FILE", help=f"{SUFFIX} file of `rtp export`, or checkpoint of `rtp fit`")
     path = Path(parser.parse_args(args).file)

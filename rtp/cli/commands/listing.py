@@ -1,4 +1,4 @@
-"""`rtp list`: the parts that a configuration can name, with a line on each."""
+"""`rtp list`: the classes that a configuration can name, with a line on each."""
 
 import inspect
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ class Part:
     """A class that a configuration can name.
 
     Attributes:
-        name: As a configuration names it: the class name of rtp's own, the full path of others.
-        summary: The first line of its docstring, or nothing.
+        name: In a configuration: the class name of rtp's own, the full path of others.
+        summary: The first line of its docstring, or "".
     """
 
     name: str
@@ -46,33 +46,19 @@ class Part:
 
 
 def show(args: Sequence[str]) -> None:
-    """Run `rtp list`.
-
-    Args:
-        args: The arguments after `list`.
-
-    Raises:
-        UserError: If an input cannot be used.
-    """
+    """Run `rtp list` with the arguments after `list`; UserError if one cannot be used."""
     parser = Parser(
         prog="rtp list",
         description="Show the data sets, memories, networks, ... that a configuration can name: rtp's own by their "
         "class names, others by module.Class.",
     )
-    parser.add_argument(
-        "modules",
-        metavar="MODULE",
-        nargs="*",
-        help="a module of yours whose classes are shown as well, such as my_data",
-    )
+    what = "a module of yours whose classes are shown as well, such as my_data"
+    parser.add_argument("modules", metavar="MODULE", nargs="*", help=what)
     print(format_parts(available(parser.parse_args(args).modules)))
 
 
 def available(modules: Sequence[str] = ()) -> dict[str, list[Part]]:
-    """Find the parts in rtp and in other modules.
-
-    Args:
-        modules: Names of modules to import, whose classes are listed too: those with one of rtp's bases.
+    """Find the parts in rtp, and those with one of rtp's bases in other modules, which are imported.
 
     Returns:
         The parts of each kind of `KINDS`, rtp's own first, each sorted by name.
@@ -94,17 +80,13 @@ def available(modules: Sequence[str] = ()) -> dict[str, list[Part]]:
 
 
 def format_parts(parts: dict[str, list[Part]]) -> str:
-    """Lay parts out as text: a heading for each kind that has some, a line for each part.
-
-    Args:
-        parts: From `available`.
-    """
-    return "\n\n".join("\n".join([kind, *_lines(found)]) for kind, found in parts.items() if found)
-
-
-def _lines(parts: list[Part]) -> list[str]:
-    width = max(len(part.name) for part in parts)
-    return [f"  {part.name.ljust(width)}  {part.summary}".rstrip() for part in parts]
+    """Lay out the result of `available`: a heading for each kind that has parts, a line for each part."""
+    blocks = []
+    for kind, found in parts.items():
+        width = max((len(part.name) for part in found), default=0)
+        lines = [f"  {part.name.ljust(width)}  {part.summary}".rstrip() for part in found]
+        blocks += ["\n".join([kind, *lines])] if found else []
+    return "\n\n".join(blocks)
 
 
 def _imported(name: str) -> ModuleType:

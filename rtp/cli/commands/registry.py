@@ -1,8 +1,8 @@
 """The commands with their help, and those that are not methods of Lightning's Trainer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 
 
 @dataclass(frozen=True)
@@ -11,21 +11,15 @@ class Command:
 
     Attributes:
         summary: Its line in `rtp --help`.
-        function: Its function, "module:name", which takes the arguments after the command; imported when it runs.
+        function: Path of its function, "module:name", imported when the command runs.
     """
 
     summary: str
     function: str
 
     def __call__(self, args: Sequence[str]) -> None:
-        """Run it.
-
-        Raises:
-            UserError: If an input cannot be used.
-        """
-        module, _, name = self.function.partition(":")
-        function: Callable[[Sequence[str]], None] = getattr(import_module(module), name)
-        function(args)
+        """Call the function with the arguments after the command; it raises UserError for an unusable input."""
+        resolve_name(self.function)(args)
 
 
 DESCRIPTION = (

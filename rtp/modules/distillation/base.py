@@ -1,7 +1,6 @@
-"""The base of all LightningModules that learn a memory: the outer loop, checked for NaN and infinity."""
+"""The base of LightningModules that learn a memory: the outer loop, checked for NaN and infinity."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import lightning as L
@@ -22,13 +21,7 @@ from rtp.utils.distributed import mean_over_ranks
 
 @dataclass(frozen=True)
 class MemorySource:
-    """The memory file, other than a checkpoint, that a module's memory came from.
-
-    Attributes:
-        name: Its name.
-        stored_as: Type of the numbers in it.
-        storage_bytes: Bytes of the memory in it.
-    """
+    """The memory file, other than a checkpoint, of a module's memory, with its number type and the memory's bytes."""
 
     name: str
     stored_as: str
@@ -36,11 +29,10 @@ class MemorySource:
 
 
 class Distillation(ResumableModule, ABC):
-    """Learns a memory by descending a loss on a batch of real images, which a subclass defines.
+    """Learns a memory by descending a subclass's loss on batches of real images.
 
-    The memory's tensors are the only trainable parameters.
-
-    Processes that train together draw different numbers, see `ResumableModule`, and average their gradients.
+    The memory's tensors are the only trainable parameters. The processes of a run draw different random numbers, see
+    `ResumableModule`, and average their gradients.
 
     Args:
         image_shape: (C, H, W), taken from the data set.
@@ -51,12 +43,8 @@ class Distillation(ResumableModule, ABC):
             image when networks are retrained.
         optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
 
-    Attributes:
-        queried_by: How the memory has to be addressed.
-        memory_source: The file that the memory came from; None for a checkpoint's or a new one.
-
     Raises:
-        UserError: If the memory is addressed differently.
+        UserError: If the memory is not addressed by what `queried_by` says.
     """
 
     queried_by: QueriedBy = "labels"
@@ -78,72 +66,50 @@ class Distillation(ResumableModule, ABC):
                 f"addressed by {self.memory.queried_by}: change model.memory"
             )
         self.network = network
-        self.fresh_network(network)  # refuses one that does not suit the images before the first step
+        self.fresh_network(network)  # refuses one that does not suit the images
         self.augmentation = augmentation
         self.make_optimizer = optimizer
-        self.memory_source: MemorySource | None = None
+        self.memory_source: MemorySource | None = None  # None for a checkpoint's or a new memory
 
     def can_test(self, memory: Memory) -> bool:
-        """Whether the module has a test for a memory that was stored in a file."""
+        """Whether the module can test a memory from a file."""
         return memory.queried_by == self.queried_by
 
     def use_memory(self, memory: Memory, trained_steps: int, source: MemorySource) -> None:
-        """Replace the memory by one from a file.
-
-        Args:
-            memory: A memory that `can_test` accepts.
-            trained_steps: Outer steps that it was trained for.
-            source: The file.
-        """
-        self.memory = memory
-        self.trained_steps = trained_steps
-        self.memory_source = source
+        """Replace the memory by one that `can_test` accepts, from a file, trained for `trained_steps` outer steps."""
+        self.memory, self.trained_steps, self.memory_source = memory, trained_steps, source
 
     @abstractmethod
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
-        """The loss that an outer step descends.
+        """The scalar loss that an outer step descends, differentiable with respect to the memory's parameters.
 
-        Args:
-            real_images: (n, C, H, W) images of the sampled classes, on the module's device.
-            real_labels: (n,) their labels.
-
-        Returns:
-            A scalar, differentiable with respect to the memory's parameters.
+        The real images (n, C, H, W) with labels (n,) are of the sampled classes and on the module's device.
         """
 
     def fresh_network(self, architecture: NetworkFactory, num_outputs: int | None = None) -> nn.Module:
-        """Build a network with new random weights (line 6) on the module's device.
-
-        Args:
-            architecture: Builds it.
-            num_outputs: By default the number of classes.
-        """
+        """Build a network with random weights (line 6) on the module's device; one output per class by default."""
         with self.device:
             return architecture(self.memory.image_shape, num_outputs or self.memory.query_dim)
 
     @property
     def storage_bytes(self) -> int:
-        """Bytes of the memory, of one from a file as they are stored there."""
+        """Bytes of the memory; of one from a file, those in the file."""
         return self.memory.storage_bytes if self.memory_source is None else self.memory_source.storage_bytes
 
     @torch.no_grad()
     def recalled(self) -> LabelledImages:
-        """All images (num_classes * r, C, H, W) that the memory recalls by label, class by class, and their labels."""
+        """All images (num_classes * r, C, H, W) recalled by label, class by class, and their labels."""
         classes = torch.arange(self.memory.query_dim, device=self.device)
         return self.memory.recall(classes).flatten(0, 1), classes.repeat_interleave(self.memory.num_slots)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Compute the outer loss of one batch.
-
-        Args:
-            batch: Real images (n, C, H, W) and labels (n,) of the sampled classes Y'.
-            batch_idx: Number of the batch.
+        """Compute the outer loss of a batch: real images (n, C, H, W) and labels (n,) of the sampled classes Y'.
 
         Raises:
             DivergenceError: If the loss is NaN or infinite in any process.
         """
         loss = self.outer_loss(*batch)
-        mean = mean_over_ranks(loss)  # the same in all processes, so that all of them stop
+        mean = mean_over_ranks(loss)  # the same in all processes, so all stop
         if not torch.isfinite(mean):
             raise self.divergence(f"the outer loss is {mean.item()}")
         self.log("train/outer_loss", mean, prog_bar=True, batch_size=len(batch[1]))
@@ -155,54 +121,32 @@ class Distillation(ResumableModule, ABC):
         Raises:
             DivergenceError: If the norm is not finite.
         """
-        norm = torch.nn.utils.get_total_norm(self._gradients())
+        norm = torch.nn.utils.get_total_norm(p.grad for p in self.memory.parameters() if p.grad is not None)
         if not torch.isfinite(norm):
             raise self.divergence(f"the norm of the gradient is {norm.item()}")
         self.log("train/gradient_norm", norm)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Do nothing: `RetrainingEvaluation` measures on the whole split. Lightning validates no module without it."""
+        """Do nothing: `RetrainingEvaluation` measures on the whole split, but Lightning requires the hook."""
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """As `validation_step`, on the test set."""
+        """Do nothing, as `validation_step`."""
 
     def predict_step(self, labels: Tensor) -> Tensor:
-        """Recall the images of some labels.
-
-        Args:
-            labels: (n,) class numbers.
-
-        Returns:
-            (n, r, C, H, W) images, preprocessed as the data set's.
-        """
+        """Recall images (n, r, C, H, W), preprocessed as the data set's, of labels (n,)."""
         return self.memory.recall(labels)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The outer optimizer, over the memory's parameters."""
+        """The outer optimizer of the memory's parameters."""
         return self.make_optimizer(self.memory.parameters())
 
     def data(self) -> ImageDataModule:
-        """The trainer's data set.
-
-        Raises:
-            UserError: If it is not an `ImageDataModule`.
-        """
+        """The trainer's data set, see `image_data`."""
         return image_data(self.trainer, type(self).__name__)
-
-    def _gradients(self) -> Iterator[Tensor]:
-        return (p.grad for p in self.memory.parameters() if p.grad is not None)
 
 
 def image_data(trainer: L.Trainer, user: str) -> ImageDataModule:
-    """The data set of a trainer.
-
-    Args:
-        trainer: The trainer.
-        user: The name of what needs the data, for the message.
-
-    Raises:
-        UserError: If it is not an `ImageDataModule`.
-    """
+    """The data set of a trainer; UserError, naming its `user`, if it is not an `ImageDataModule`."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(data, ImageDataModule):
         raise UserError(f"{user} needs an ImageDataModule, got {type(data).__name__}")

@@ -1,4 +1,4 @@
-"""The LightningModule that learns a memory addressed by images (sections 5.3.2 and B.3)."""
+"""The LightningModule that learns an image-addressed memory (sections 5.3.2 and B.3)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,9 @@ from torch import Tensor
 from rtp.datamodules.class_sets import check_shots, check_ways, first_of_each_class, one_of_each_class
 from rtp.errors import UserError
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
+from rtp.modules.distillation.memory_distillation import augmented_episode
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
-from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
+from rtp.modules.unroll.base import Episode
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,10 @@ class FewShot:
 
     Args:
         ways: Classes k of a task; 5 in the paper (A.3).
-        shots: Shots of a class, for each row of the results; validation takes the first alone. The paper has 1 and 5
+        shots: Shots per class, for each row of the results; validation uses only the first. The paper has 1 and 5
             (table 4).
-        label_memory: File of `rtp export` with a memory of the same data that is addressed by labels, for the baseline
-            "classify-then-recall"; null leaves it out.
+        label_memory: File of `rtp export` with a label-addressed memory of the same data for the baseline
+            "classify-then-recall"; null omits it.
 
     Raises:
         UserError: If `shots` is empty, or holds a number below 1.
@@ -33,7 +34,6 @@ class FewShot:
     label_memory: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if not self.shots or min(self.shots) < 1:
             raise UserError(
                 f"few_shot.shots is {list(self.shots)}, but must hold at least one number, each at least 1: give the "
@@ -44,23 +44,16 @@ class FewShot:
 class ImageAddressedDistillation(ClassifierSynthesis):
     """Distils a data set into a memory addressable by images, "recall the past with images" of section 5.3.2.
 
-    An outer step is an episode: of the classes of the batch some images a class are shots, whose queries recall the
-    images that a fresh network is trained on, labelled 0..k-1; its loss on the batch's other images is descended by
-    bases, addressing matrices and feature network together.
+    An outer step is an episode: some images of each class of the batch are shots, whose queries recall the images that
+    a fresh k-way network is trained on. Bases, addressing matrices and feature network descend its loss on the batch's
+    other images. Shots are not augmented; the paper does not say.
 
-    The classes of an episode are the batch's, `data.classes_per_step` random ones: set it to the ways of the evaluation
-    tasks. `data.real_images_per_class` counts shots and other images of a class together. The network of the inner loop
-    has an output for each class of an episode.
-
-    The augmentation is applied with one choice and one parameter to recalled and outer images of a step, and image by
-    image when networks are retrained. Shots are not augmented; the paper does not say.
+    Set `data.classes_per_step` to the ways of the evaluation tasks. `data.real_images_per_class` counts shots and other
+    images together.
 
     Args:
-        image_shape: (C, H, W), taken from the data set.
-        num_classes: Number of classes, taken from the data set.
         *args: As in `UnrolledDistillation`; the memory is an `ImageAddressedMemory`.
-        shots: Shots of a class in an episode; of several numbers a step draws one. The paper trains with 1 or 5, as it
-            tests (B.3).
+        shots: Shots per class; each step draws one of the numbers. The paper trains with 1 or 5, as it tests (B.3).
         few_shot: The evaluation tasks.
         **kwargs: As in `UnrolledDistillation`.
 
@@ -91,8 +84,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         """Check that the data set has enough images.
 
         Raises:
-            UserError: If an episode has one class alone, shots and outer images cannot be kept apart, or a class of
-                the split to measure on has too few images.
+            UserError: If an episode has only one class, shots leave no outer images, or a class has too few images.
         """
         data = self.data()
         if stage == "fit":
@@ -107,7 +99,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
                     f"{data.real_images_per_class}, set it above {max(self.shots)}"
                 )
             counts = data.train_set[1].bincount(minlength=data.num_classes)
-            if int(counts.min()) < data.real_images_per_class:  # a batch would hold images twice, as shot and otherwise
+            if int(counts.min()) < data.real_images_per_class:  # an image could be both a shot and an outer image
                 raise UserError(
                     f"class {int(counts.argmin())} has {int(counts.min())} images, fewer than "
                     f"real_images_per_class={data.real_images_per_class}: set it to {int(counts.min())} or less"
@@ -123,29 +115,13 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         classes, labels = real_labels.unique(return_inverse=True)
         num_shots = self.shots[int(torch.randint(len(self.shots), ()))]
         is_shot = first_of_each_class(labels, num_shots)
-        queries, outer_images = real_images[is_shot], real_images[~is_shot]
-        # class by class, as the batch is: `draw_minibatches` needs this order
-        images = self.memory.recall_images(queries).flatten(0, 1)
-        if self.augmentation is not None:
-            siamese = self.augmentation.sample(1, device=self.device)
-            images = self.augmentation.apply(images, siamese)
-            outer_images = self.augmentation.apply(outer_images, siamese)
-        per_class = num_shots * self.memory.num_slots
-        minibatches = draw_minibatches(len(classes), per_class, self.slots_per_class, self.unroll.num_steps)
-        recalled_labels = labels[is_shot].repeat_interleave(self.memory.num_slots)
-        episode = Episode(
-            images, recalled_labels, minibatches.to(self.device), RealImages(outer_images, labels[~is_shot])
-        )
-        return episode, len(classes)
+        images = self.memory.recall_images(real_images[is_shot]).flatten(0, 1)  # class by class, as the batch is
+        recalled = images, labels[is_shot].repeat_interleave(self.memory.num_slots)
+        real = real_images[~is_shot], labels[~is_shot]
+        settings = self.slots_per_class, self.unroll.num_steps, self.augmentation
+        return augmented_episode(recalled, len(classes), real, *settings), len(classes)
 
     @torch.no_grad()
     def predict_step(self, labels: Tensor) -> Tensor:
-        """Recall by one validation image of each class, as there is no label to recall by.
-
-        Args:
-            labels: (n,) class numbers.
-
-        Returns:
-            (n, r, C, H, W) images, preprocessed as the data set's.
-        """
+        """See `Distillation.predict_step`; recalls by one validation image of each class, instead of its label."""
         return self.memory.recall_images(one_of_each_class(*self.data().validation_set)[labels])

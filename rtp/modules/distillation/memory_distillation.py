@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from rtp.datamodules.base import LabelledImages
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.unrolled import UnrolledDistillation
 from rtp.modules.memories.base import Memory
@@ -13,51 +14,49 @@ class MemoryDistillation(UnrolledDistillation):
 
     Each outer step recalls images for the labels of the batch, trains a fresh network on them for T inner steps, and
     follows the gradient of that network's loss on the batch's real images, the meta-loss J of equation 3.
-
-    Recalled and real images of an outer step are augmented with one choice and one parameter (siamese); when networks
-    are retrained, each image has its own. The arguments are those of `UnrolledDistillation`.
     """
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The meta-loss J, lines 5 to 15; see `Distillation.outer_loss`."""
-        episode = recalled_episode(
-            self.memory,
-            real_labels.unique(),
-            (real_images, real_labels),
-            self.slots_per_class,
-            self.unroll.num_steps,
-            self.augmentation,
-        )
+        settings = self.slots_per_class, self.unroll.num_steps, self.augmentation
+        episode = recalled_episode(self.memory, real_labels.unique(), (real_images, real_labels), *settings)
         return self.unroll.meta_loss(self.fresh_network(self.network), self.inner_optimizer, episode)
 
 
 def recalled_episode(
     memory: Memory,
     classes: Tensor,
-    real: tuple[Tensor, Tensor],
+    real: LabelledImages,
     slots_per_class: int,
     num_steps: int,
     augmentation: Augmentation | None,
 ) -> Episode:
-    """Recall what an inner loop trains on, and draw its minibatches.
+    """The `augmented_episode` of the images recalled by labels Y' (k,)."""
+    recalled = memory.recall(classes).flatten(0, 1), classes.repeat_interleave(memory.num_slots)
+    return augmented_episode(recalled, len(classes), real, slots_per_class, num_steps, augmentation)
+
+
+def augmented_episode(
+    recalled: LabelledImages,
+    num_classes: int,
+    real: LabelledImages,
+    slots_per_class: int,
+    num_steps: int,
+    augmentation: Augmentation | None,
+) -> Episode:
+    """Augment the images of an inner loop, and draw its minibatches from torch's global generator.
 
     Args:
-        memory: The memory.
-        classes: (k,) the classes to recall, Y'.
-        real: Images (n, C, H, W) of these classes and labels (n,) of the outer loss.
+        recalled: Images and labels to train on, class by class, equally many of each class.
+        num_classes: Number of their classes.
+        real: Images and labels of the outer loss.
         slots_per_class: Images of each class in a minibatch at most.
         num_steps: Inner steps T.
         augmentation: Applied to recalled and real images with one choice and one parameter, if given.
-
-    Returns:
-        The episode; random numbers come from torch's global generators.
     """
-    images = memory.recall(classes).flatten(0, 1)
-    labels = classes.repeat_interleave(memory.num_slots)
-    real_images, real_labels = real
+    images, real_images = recalled[0], real[0]
     if augmentation is not None:
         siamese = augmentation.sample(1, device=real_images.device)
-        images = augmentation.apply(images, siamese)
-        real_images = augmentation.apply(real_images, siamese)
-    minibatches = draw_minibatches(len(classes), memory.num_slots, slots_per_class, num_steps)
-    return Episode(images, labels, minibatches.to(images.device), RealImages(real_images, real_labels))
+        images, real_images = augmentation.apply(images, siamese), augmentation.apply(real_images, siamese)
+    minibatches = draw_minibatches(num_classes, len(images) // num_classes, slots_per_class, num_steps)
+    return Episode(images, recalled[1], minibatches.to(images.device), RealImages(real_images, real[1]))

@@ -1,4 +1,4 @@
-"""The base of all LightningModules of rtp: a continued run equals one that was never stopped."""
+"""The base of all LightningModules of rtp: a resumed run equals an uninterrupted one."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ SEED_KEY = "rtp_seed"
 
 
 class ResumableModule(L.LightningModule):
-    """Seeds each step by the run's seed (torch's, when training starts), the batch's number and the process's rank.
+    """Seeds each step by the run's seed (torch's when training starts), the batch's number and the process's rank.
 
-    So a continued run draws the same numbers as an uninterrupted one, and the processes of a run draw different ones.
+    So a resumed run draws the same numbers as an uninterrupted one, and the processes of a run draw different ones.
 
     Attributes:
         trained_steps: Steps of the checkpoint that the module was loaded from; 0 for a new one.
@@ -30,38 +30,34 @@ class ResumableModule(L.LightningModule):
         self._seed: int | None = None
 
     def on_train_start(self) -> None:
-        """Take the seed of a new run; a continued one has it from its checkpoint."""
+        """Set the seed of a new run; a resumed one restores it from its checkpoint."""
         if self._seed is None:
             self._seed = self.trainer.strategy.broadcast(torch.initial_seed())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the step; `batch_idx` would start from 0 again in every epoch."""
+        """Seed the step; `batch_idx` restarts from 0 in every epoch."""
         assert self._seed is not None  # training has started
         seed_generators(derived_seed(self._seed, self.trainer.fit_loop.total_batch_idx, self.global_rank))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the run's seed, as no other random state outlives a step, and the number of steps."""
+        """Save the run's seed, the only random state that outlives a step, and the number of steps."""
         checkpoint[SEED_KEY] = self._seed
         checkpoint["global_step"] = self._steps_done
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the run's seed and the number of steps; Lightning restores its own counter in `fit` alone.
+        """Restore the run's seed and the number of steps; Lightning restores its own counter only in `fit`.
 
         Raises:
             UserError: If the checkpoint's tensors have other shapes.
         """
-        theirs, ours = (_shapes(state) for state in (checkpoint["state_dict"], self.state_dict()))
+        theirs, ours = _shapes(checkpoint["state_dict"]), _shapes(self.state_dict())
         if theirs != ours:
             raise UserError(f"the checkpoint holds {theirs}, not {ours}: use the config.yaml of its run")
         self.trained_steps = checkpoint["global_step"]
         self._seed = checkpoint[SEED_KEY]
 
     def divergence(self, what: str) -> DivergenceError:
-        """An error for NaN or infinite numbers.
-
-        Args:
-            what: What went wrong, such as "the outer loss is nan".
-        """
+        """An error for NaN or infinite numbers; `what` says which, such as "the outer loss is nan"."""
         return DivergenceError(
             f"{what} at step {self._steps_done}: training stops and the checkpoints written so far are kept; "
             "lower the learning rate of the inner or the outer loop, or clip the gradient"

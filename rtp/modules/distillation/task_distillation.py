@@ -1,4 +1,4 @@
-"""The LightningModule that distils disjoint class sets in turn, for classifiers across them (section 5.3.1)."""
+"""The LightningModule that distils disjoint class sets in turn (section 5.3.1)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import check_ways, renumbered, split_classes
 from rtp.errors import UserError
 from rtp.modules.distillation.classifier_synthesis import ClassifierSynthesis
@@ -18,7 +17,7 @@ from rtp.runs.lightning_internals import finds_unused_parameters
 from rtp.utils.checks import check_at_least
 
 TASKS_KEY = "rtp_tasks"
-"""Where a checkpoint holds the classes of each of its memories."""
+"""Checkpoint key of the classes of each memory."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,11 @@ class Extrapolation:
     """The evaluation tasks, whose classes were never seen together; `evaluation.networks` is their number.
 
     Args:
-        ways: Classes k of a task, for each row of the results; validation takes the first alone. The paper has 2 and 5
+        ways: Classes k of a task, for each row of the results; validation uses only the first. The paper has 2 and 5
             (A.3).
-        upper_bound_tasks: Tasks that the upper bound is measured on at most, each with a network trained on all real
-            images of its classes; the first of the evaluation tasks.
-        chunk_size: Networks whose images and, where they are vmapped, weights are in memory at the same time.
+        upper_bound_tasks: Most evaluation tasks, the first ones, for the upper bound: a network trained on all real
+            images of the task's classes.
+        chunk_size: Networks whose images and, if vmapped, weights are in memory at the same time.
 
     Raises:
         UserError: If a number is below 1, or `ways` is empty.
@@ -41,7 +40,6 @@ class Extrapolation:
     chunk_size: int = 50
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if not self.ways:
             raise UserError("ways is empty: give the classes of an evaluation task, such as [5, 2]")
         check_at_least("upper_bound_tasks", self.upper_bound_tasks, 1)
@@ -51,31 +49,27 @@ class Extrapolation:
 class TaskDistillation(ClassifierSynthesis):
     """Distils each of several disjoint class sets ("tasks" in section 5.3.1) into a memory of its own.
 
-    Outer step s distils class set s mod T alone: its classes, renumbered 0..k-1, and networks of k outputs. Memories,
+    Outer step s distils only class set s mod T: its classes, renumbered 0..k-1, with networks of k outputs. Memories,
     gradients, gradient norms and the optimizer's momenta of the class sets are separate, so this equals T runs of
     `MemoryDistillation`, each with a T-th of the steps.
 
-    Each step learns one class set, so `--trainer.log_every_n_steps` must share no factor with their number, or the
-    curve of the outer loss leaves some of them out. Gradients cannot be accumulated, for the same reason.
+    As each step learns one class set, gradients cannot be accumulated, several processes need `--trainer.strategy
+    ddp_find_unused_parameters_true`, and `--trainer.log_every_n_steps` must share no factor with T, or the curve of the
+    outer loss omits some class sets.
 
     Where the paper is silent: ZCA or the standardisation is fitted on all classes together, and `best.ckpt` keeps the
     step with the best accuracy over all memories, not the best of each.
 
-    To train in several processes, give `--trainer.strategy ddp_find_unused_parameters_true`: a step uses the memory of
-    one class set alone.
-
     Args:
-        image_shape: (C, H, W), taken from the data set.
-        num_classes: Number of classes, taken from the data set.
         memory: The memory of one class set.
         *args: As in `UnrolledDistillation`.
-        classes_per_task: Classes of a class set; 5 in the paper. Divides the number of classes.
-        task_seed: Seed of a random split into class sets; null takes the classes in the order of their labels.
+        classes_per_task: Classes of a class set, a divisor of the number of classes; 5 in the paper.
+        task_seed: Seed of a random split into class sets; null splits in the order of the labels.
         extrapolation: The evaluation tasks.
         **kwargs: As in `UnrolledDistillation`.
 
     Raises:
-        UserError: If the classes cannot be split so, or there are fewer class sets than classes in an evaluation task.
+        UserError: If the classes cannot be split, or there are fewer class sets than classes in an evaluation task.
     """
 
     memory: TaskMemories
@@ -102,15 +96,15 @@ class TaskDistillation(ClassifierSynthesis):
         self.extrapolation = extrapolation
 
     def can_test(self, memory: Memory) -> bool:
-        """A memory for each task alone."""
+        """Only memories with one part per task."""
         return super().can_test(memory) and isinstance(memory, TaskMemories)
 
     def setup(self, stage: str) -> None:
         """Let the outer batches take turns among the class sets.
 
         Raises:
-            UserError: If gradients of several class sets would be accumulated, and so be clipped by one norm; if DDP
-                does not look for unused parameters; or if a class is missing from the split to measure on.
+            UserError: If gradients of several class sets would be accumulated and clipped together, DDP does not look
+                for unused parameters, or a class is missing from the evaluated split.
         """
         data = self.data()
         if stage == "fit":
@@ -120,22 +114,28 @@ class TaskDistillation(ClassifierSynthesis):
                     "another task: use --trainer.accumulate_grad_batches 1, and more real_images_per_class instead"
                 )
             strategy = self.trainer.strategy
-            # DDP itself refuses only after the first step, in a long traceback
+            # DDP itself fails only after the first step, with a long traceback
             if isinstance(strategy, DDPStrategy) and not finds_unused_parameters(strategy):
                 raise UserError(
                     "each outer step is about one task and leaves the memories of the others alone, which several "
                     "processes have to be told: use --trainer.strategy ddp_find_unused_parameters_true"
                 )
             data.class_groups = self.memory.tasks
-        _check_classes(data, "test" if stage == "test" else "validation")
+        split, (_, labels) = ("test", data.test_set) if stage == "test" else ("validation", data.validation_set)
+        counts = labels.bincount(minlength=data.num_classes)
+        if not counts.all():
+            missing = data.class_names[int(counts.argmin())]
+            raise UserError(
+                f"the {split} split has no image of class {missing}: evaluation tasks take any class, add some"
+            )
 
     def teardown(self, stage: str) -> None:
-        """Restore the data set's groups, for another module."""
+        """Reset the data set's class groups for another module."""
         if stage == "fit":
             self.data().class_groups = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the classes of each memory as well."""
+        """Save the seed, the number of steps and the classes of each memory."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[TASKS_KEY] = self.memory.tasks
 
@@ -146,8 +146,7 @@ class TaskDistillation(ClassifierSynthesis):
             UserError: If the checkpoint's memories are of other classes.
         """
         super().on_load_checkpoint(checkpoint)
-        tasks = checkpoint[TASKS_KEY]
-        for number, (theirs, ours) in enumerate(zip(tasks, self.memory.tasks, strict=True)):
+        for number, (theirs, ours) in enumerate(zip(checkpoint[TASKS_KEY], self.memory.tasks, strict=True)):
             if theirs != ours:
                 raise UserError(
                     f"memory {number} of the checkpoint is of the classes {list(theirs)}, not {list(ours)}: "
@@ -158,20 +157,6 @@ class TaskDistillation(ClassifierSynthesis):
         """See `ClassifierSynthesis.episode`; all images are of one class set."""
         task = int(self.memory.task_of[real_labels[0]])
         labels = renumbered(real_labels, self.memory.tasks[task])
-        episode = recalled_episode(
-            self.memory.of_task(task),
-            labels.unique(),
-            (real_images, labels),
-            self.slots_per_class,
-            self.unroll.num_steps,
-            self.augmentation,
-        )
+        settings = self.slots_per_class, self.unroll.num_steps, self.augmentation
+        episode = recalled_episode(self.memory.of_task(task), labels.unique(), (real_images, labels), *settings)
         return episode, len(self.memory.tasks[task])
-
-
-def _check_classes(data: ImageDataModule, split: str) -> None:
-    labels = (data.test_set if split == "test" else data.validation_set)[1]
-    counts = labels.bincount(minlength=data.num_classes)
-    if not counts.all():
-        missing = data.class_names[int(counts.argmin())]
-        raise UserError(f"the {split} split has no image of class {missing}: evaluation tasks take any class, add some")

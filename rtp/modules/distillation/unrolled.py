@@ -1,4 +1,4 @@
-"""The settings of modules that train networks in an inner loop and differentiate through it."""
+"""The settings of modules that differentiate through an inner loop."""
 
 from typing import Any
 
@@ -14,14 +14,11 @@ class UnrolledDistillation(Distillation):
     """Learns a memory by back-propagation through the training of networks.
 
     Args:
-        image_shape: (C, H, W), taken from the data set.
-        num_classes: Number of classes, taken from the data set.
-        memory: The memory to learn.
         network: The network to train in the inner loop.
         unroll: How the inner loop is run and differentiated.
-        slots_per_class: Recalled images of each class in an inner minibatch; all of them where there are fewer.
+        slots_per_class: Recalled images of each class in an inner minibatch, at least 1; all if there are fewer.
         inner_optimizer: The inner loop's update rule.
-        **kwargs: As in `Distillation`.
+        **kwargs: As in `Distillation`, whose other arguments come first.
 
     Raises:
         UserError: If `slots_per_class` is below 1.

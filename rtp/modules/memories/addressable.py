@@ -1,4 +1,4 @@
-"""Addressable memories: bases that all classes share, recombined by addressing matrices (section 4.1 of the paper)."""
+"""Addressable memories: bases shared by all classes, recombined by addressing matrices (section 4.1)."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initialise
+from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
 
 
@@ -18,31 +18,16 @@ class SharedBases(Memory):
 
     Args:
         image_shape: (C, H, W) of the data set's images.
-        query_dim: Width d_y of the queries.
-        num_slots: Number r of addressing matrices.
-        num_bases: Number K of bases.
-        basis_shape: (C, h, w) of a basis.
-        init: Initialisation of bases and addressing matrices, see `AddressableMemory`.
+        bases: (K, C, h, w).
+        addressing: The matrices A_i, (r, d_y, K).
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        query_dim: int,
-        num_slots: int,
-        num_bases: int,
-        basis_shape: tuple[int, int, int],
-        init: Initialisation,
-    ) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], bases: Tensor, addressing: Tensor) -> None:
         super().__init__()
         self.image_shape = image_shape
-        self.query_dim = query_dim
-        self.num_slots = num_slots
-        self._bases = nn.Parameter(torch.empty(num_bases, *basis_shape))  # (K, C, h, w)
-        self.addressing = nn.Parameter(torch.empty(num_slots, query_dim, num_bases))  # (r, d_y, K)
-        # fans as torch.nn.init counts them for the matrices the paper writes: [b_1; ...; b_K] (K, d), A_i (d_y, K)
-        initialise(self._bases, fan_in=math.prod(basis_shape), fan_out=num_bases, scheme=init)
-        initialise(self.addressing, fan_in=num_bases, fan_out=query_dim, scheme=init)
+        self.num_slots, self.query_dim, _ = addressing.shape
+        self._bases = nn.Parameter(bases)
+        self.addressing = nn.Parameter(addressing)
 
     @property
     def bases(self) -> Tensor:
@@ -78,14 +63,9 @@ class SharedBases(Memory):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
-        """See `Memory.from_tensors`; the sizes are the tensors' own, so no budget is asked."""
-        slots, query_dim, num_bases = tensors["addressing"].shape
+        """See `Memory.from_tensors`; a subclass's budget is not checked."""
         memory = cls.__new__(cls)
-        with torch.device("meta"):  # no numbers are drawn
-            SharedBases.__init__(
-                memory, sizes.image_shape, query_dim, slots, num_bases, sizes.basis_shape, "kaiming_uniform"
-            )
-        memory.load_state_dict({"_bases": tensors["bases"], "addressing": tensors["addressing"]}, assign=True)
+        SharedBases.__init__(memory, sizes.image_shape, tensors["bases"], tensors["addressing"])
         return memory
 
     def _combined(self, coefficients: Tensor) -> Tensor:
@@ -94,11 +74,19 @@ class SharedBases(Memory):
         return self._upsampled(images)
 
 
-class AddressableMemory(SharedBases):
-    """Bases shared by all classes, recombined by learned addressing matrices (equation 2).
+def random_bases(
+    query_dim: int, num_slots: int, num_bases: int, basis_shape: tuple[int, int, int], init: Initialisation
+) -> tuple[Tensor, Tensor]:
+    """Initial bases (K, C, h, w) and addressing matrices (r, d_y, K), see `AddressableMemory`."""
+    # fans as torch.nn.init counts them for the matrices the paper writes: [b_1; ...; b_K] (K, d), A_i (d_y, K)
+    bases = initial((num_bases, *basis_shape), math.prod(basis_shape), num_bases, init)
+    return bases, initial((num_slots, query_dim, num_bases), num_bases, query_dim, init)
 
-    x'_{n,i} = y_n^T A_i [b_1; ...; b_K]^T for i = 1..r, followed by bilinear upsampling. The number r of
-    addressing matrices, which is the number of images a class, is the largest one the budget allows.
+
+class AddressableMemory(SharedBases):
+    """Bases shared by all classes, recombined by learned addressing matrices (equation 2, see `SharedBases`).
+
+    The number r of addressing matrices, and so of images per class, is the largest that fits the budget.
 
     Args:
         image_shape: (C, H, W) of the data set's images.
@@ -106,8 +94,7 @@ class AddressableMemory(SharedBases):
         images_per_class: Storage budget, in real images a class (equation 4).
         num_bases: Number of bases K; null takes what suits the budget, see `StorageBudget.balanced_bases`.
         downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2.
-        init: Initialisation of bases and addressing matrices; Kaiming uniform is the paper's, Xavier uniform
-            the authors' code's.
+        init: Of bases and addressing matrices: Kaiming uniform is the paper's, Xavier uniform the authors' code's.
 
     Raises:
         UserError: If no addressing matrix fits the budget or `downsampling` does not divide the image.
@@ -125,4 +112,4 @@ class AddressableMemory(SharedBases):
         budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling)
         num_bases = budget.balanced_bases() if num_bases is None else num_bases
         num_slots = budget.num_matrices(num_bases)
-        super().__init__(image_shape, num_classes, num_slots, num_bases, budget.basis_shape, init)
+        super().__init__(image_shape, *random_bases(num_classes, num_slots, num_bases, budget.basis_shape, init))

@@ -1,4 +1,4 @@
-"""Interface of the memories: recall by label or by query vector, and storage (section 4.1 of the paper)."""
+"""Interface of the memories: recall by label or by query vector, and storage (section 4.1)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ PixelInitialisation = Literal["kaiming_uniform", "xavier_uniform", "standard_nor
 
 
 class StoredQuery(Protocol):
-    """A file's description of the feature network of a memory that is addressed by images."""
+    """A file's description of the feature network of an image-addressed memory."""
 
     @property
     def query_dim(self) -> int:
@@ -28,7 +28,7 @@ class StoredQuery(Protocol):
         """Build the network."""
 
     def shapes(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-        """Shapes of its weights by their names."""
+        """Shapes of its weights by name."""
 
 
 class StoredSizes(Protocol):
@@ -60,9 +60,7 @@ class StoredSizes(Protocol):
 
 
 class Memory(nn.Module, ABC):
-    """Learned images or bases with recall by label or by query vector.
-
-    A subclass's first two arguments are `image_shape` and `num_classes`, which the data set provides.
+    """Learned images or bases; a subclass's first two arguments are the data set's `image_shape` and `num_classes`.
 
     Attributes:
         image_shape: (C, H, W) of a recalled image.
@@ -83,14 +81,9 @@ class Memory(nn.Module, ABC):
 
     @abstractmethod
     def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
-        """Recall single images, each by its label and its slot: y^T A_slot B of equation 2 for one-hot y.
+        """Recall images (m, C, H, W), one for each label and slot: y^T A_slot B of equation 2 for one-hot y.
 
-        Args:
-            labels: (m,) integers in [0, query_dim).
-            slots: (m,) integers in [0, num_slots).
-
-        Returns:
-            (m, C, H, W) images, differentiable with respect to the parameters.
+        Labels (m,) are integers in [0, query_dim), slots (m,) in [0, num_slots). Differentiable in the parameters.
         """
 
     @abstractmethod
@@ -113,18 +106,11 @@ class Memory(nn.Module, ABC):
 
     @classmethod
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """The tensors of any module's `state_dict` by their names in a file.
-
-        None if the state is not that of such a memory, or if a file cannot hold such memories.
-        """
+        """Tensors of a `state_dict` by their names in a file; None for another module's or if no file can hold them."""
         return None
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """The memory's tensors by their names in a file.
-
-        Raises:
-            UserError: If a file cannot hold such a memory.
-        """
+        """The memory's tensors by their names in a file; UserError if no file can hold such a memory."""
         tensors = self.named_tensors(self.state_dict())
         if tensors is None:
             raise UserError(f"a file cannot hold a {type(self).__name__}: define its named_tensors and from_tensors")
@@ -132,22 +118,22 @@ class Memory(nn.Module, ABC):
 
     @classmethod
     def tensor_shapes(cls, sizes: StoredSizes, num_bases: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors in a file with `num_bases` bases in all tasks together; pixel memories ignore it."""
+        """Shapes of a file's tensors with `num_bases` bases over all tasks; pixel memories ignore `num_bases`."""
         raise NotImplementedError
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
-        """Build a memory from a file's float32 tensors, with the names and shapes of `tensor_shapes`."""
+        """Build a memory from a file's float32 tensors with the names and shapes of `tensor_shapes`."""
         raise NotImplementedError
 
     @property
     def storage_floats(self) -> int:
-        """Numbers in the state (left-hand side of equation 4): bases, addressing, and extras such as learned labels."""
+        """Numbers in the state, the left-hand side of equation 4: bases, addressing and extras (learned labels)."""
         return sum(tensor.numel() for tensor in self.state_dict().values())
 
     @property
     def storage_bytes(self) -> int:
-        """Bytes of these numbers in their present precision."""
+        """Bytes of these numbers in their current precision."""
         return sum(tensor.nbytes for tensor in self.state_dict().values())
 
     def _check_width(self, queries: Tensor) -> None:
@@ -165,13 +151,13 @@ MemoryFactory = Callable[[tuple[int, int, int], int], Memory]
 """Builds a memory from (image_shape, num_classes); in YAML, a class path with the other arguments."""
 
 
-def initialise(tensor: Tensor, fan_in: int, fan_out: int, scheme: PixelInitialisation) -> None:
-    """Fill a tensor in place with standard normal numbers, or with uniform ones of the scheme's bound.
+def initial(shape: tuple[int, ...], fan_in: int, fan_out: int, scheme: PixelInitialisation) -> Tensor:
+    """Draw a tensor of standard normal numbers, or of uniform ones within the scheme's bound.
 
     Kaiming: sqrt(6 / fan_in); Xavier: sqrt(6 / (fan_in + fan_out)). Fans are columns and rows of one of its matrices.
     """
+    tensor = torch.empty(shape)
     if scheme == "standard_normal":
-        nn.init.normal_(tensor)
-        return
-    fan = fan_in if scheme == "kaiming_uniform" else fan_in + fan_out
-    nn.init.uniform_(tensor, -math.sqrt(6 / fan), math.sqrt(6 / fan))
+        return tensor.normal_()
+    bound = math.sqrt(6 / (fan_in if scheme == "kaiming_uniform" else fan_in + fan_out))
+    return tensor.uniform_(-bound, bound)

@@ -1,4 +1,4 @@
-"""The storage budget of a memory: equation 4 of the paper, in floats."""
+"""The storage budget of a memory, equation 4, in floats."""
 
 import math
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ MIN_SLOTS = 6  # images a class: with fewer, memories of Digits saturated (docs/
 class StorageBudget:
     """Equation 4: size(bases) + size(addressing matrices) <= N * C * size(image).
 
-    In floats, "assuming the numbers are stored as floats"; the number of addressing matrices is rounded down.
+    Sizes are in floats, "assuming the numbers are stored as floats".
 
     Args:
-        images_per_class: The budget, in real images a class; any positive number (below 1 is allowed).
-        num_classes: Number of classes, which is also the width d_y of a one-hot query.
+        images_per_class: The budget, in real images per class; any positive number (below 1 is allowed).
+        num_classes: Number of classes C, also the width d_y of a one-hot query.
         image_shape: (C, H, W) of a full-size image.
         downsampling: Factor ds by which bases are smaller in height and width; divides H and W.
 
@@ -49,7 +49,7 @@ class StorageBudget:
 
     @property
     def basis_shape(self) -> tuple[int, int, int]:
-        """(C, H / ds, W / ds), the shape of one basis."""
+        """(C, H / ds, W / ds)."""
         channels, height, width = self.image_shape
         return channels, height // self.downsampling, width // self.downsampling
 
@@ -59,10 +59,10 @@ class StorageBudget:
         return math.prod(self.basis_shape)
 
     def num_matrices(self, num_bases: int) -> int:
-        """Addressing matrices, or images a class: r = floor((ipc * C_cls * C * H * W - K * C * h * w) / (d_y * K)).
+        """Addressing matrices, or images per class: r = floor((ipc * C_cls * C * H * W - K * C * h * w) / (d_y * K)).
 
         Raises:
-            UserError: If the number K of bases is below 1, or so large that r < 1; names a K or budget that fits.
+            UserError: If K < 1, or r < 1; names a K or budget that fits.
         """
         check_at_least("num_bases", num_bases, 1)
         rest = self.floats - num_bases * self.basis_size
@@ -94,10 +94,10 @@ class StorageBudget:
         return max(1, min(by_share, with_room, self.basis_size))
 
     def num_images(self) -> int:
-        """Images a class that fit when each is stored by itself at basis size (section 4.1's special case).
+        """Images per class that fit when each is stored at basis size (section 4.1's special case).
 
         Raises:
-            UserError: If not one image a class fits.
+            UserError: If none fits.
         """
         images = self.floats // (self.num_classes * self.basis_size)
         if images < 1:

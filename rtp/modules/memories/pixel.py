@@ -1,4 +1,4 @@
-"""One learned image a slot: the standard parametrisation of dataset distillation."""
+"""One learned image per slot: the standard parametrisation of dataset distillation."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -6,26 +6,25 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from rtp.modules.memories.base import Memory, PixelInitialisation, StoredSizes, initialise
+from rtp.modules.memories.base import Memory, PixelInitialisation, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
 
 
 class PixelMemory(Memory):
-    """One learned image a slot: the standard parametrisation, as a special case of addressing (section 4.1).
+    """One learned image per slot: the standard parametrisation, as a special case of addressing (section 4.1).
 
-    K = N' bases, and A_i[m, n] = 1 where n = m * (N' / C) + i, 0 elsewhere: fixed, so it costs no storage.
+    K = N' bases; A_i[m, n] = 1 where n = m * (N' / C) + i and 0 elsewhere is fixed, so it costs no storage.
     With downsampling 1 this is the paper's "BPTT", with 2 its "BPTT + ds" (table 2).
 
     Args:
         image_shape: (C, H, W) of the data set's images.
         num_classes: Number of classes.
-        images_per_class: Storage budget, in real images a class; downsampling buys ds^2 times as many slots.
+        images_per_class: Storage budget, in real images per class; downsampling by ds allows ds^2 times as many slots.
         downsampling: Stored images are smaller than the data set's by this factor in height and width.
-        init: Initialisation of the images, see `AddressableMemory`; standard normal is what DC starts from (Zhao et
-            al., ICLR 2021, authors' code).
+        init: Initialisation, see `AddressableMemory`; standard normal is that of DC (Zhao et al., ICLR 2021, code).
 
     Raises:
-        UserError: If not one image a class fits or `downsampling` does not divide the image.
+        UserError: If no image per class fits or `downsampling` does not divide the image.
     """
 
     def __init__(
@@ -42,8 +41,7 @@ class PixelMemory(Memory):
         self.query_dim = num_classes
         self.num_slots = budget.num_images()
         num_images = num_classes * self.num_slots
-        self.images = nn.Parameter(torch.empty(num_images, *budget.basis_shape))  # (N', C, h, w), class by class
-        initialise(self.images, fan_in=budget.basis_size, fan_out=num_images, scheme=init)
+        self.images = nn.Parameter(initial((num_images, *budget.basis_shape), budget.basis_size, num_images, init))
 
     @property
     def bases(self) -> Tensor:
@@ -55,7 +53,7 @@ class PixelMemory(Memory):
         return self._upsampled(self.images[labels * self.num_slots + slots])
 
     def recall_queries(self, queries: Tensor) -> Tensor:
-        """See `Memory.recall_queries`: y mixes the images of the classes slot by slot."""
+        """See `Memory.recall_queries`: y mixes the classes' images slot by slot."""
         self._check_width(queries)
         by_class = self.images.unflatten(0, (self.query_dim, self.num_slots))
         mixed = torch.einsum("nd,drchw->nrchw", queries, by_class)
@@ -63,8 +61,8 @@ class PixelMemory(Memory):
 
     def coefficients(self) -> Tensor:
         """The fixed 0/1 coefficients of every class and slot, (num_classes, num_slots, N')."""
-        num_images = len(self.images)
-        return torch.eye(num_images, device=self.images.device).unflatten(0, (self.query_dim, self.num_slots))
+        identity = torch.eye(len(self.images), device=self.images.device)
+        return identity.unflatten(0, (self.query_dim, self.num_slots))
 
     @classmethod
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
@@ -78,7 +76,7 @@ class PixelMemory(Memory):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
-        """See `Memory.from_tensors`; the sizes are the tensors' own, so no budget is asked."""
+        """See `Memory.from_tensors`; the budget is not checked."""
         memory = cls.__new__(cls)
         Memory.__init__(memory)
         memory.image_shape, memory.query_dim, memory.num_slots = sizes.image_shape, sizes.num_classes, sizes.num_slots

@@ -1,4 +1,4 @@
-"""Memories of several tasks that were learned apart, addressed as one (section 5.3.1)."""
+"""Memories of several tasks, learned separately and addressed as one (section 5.3.1)."""
 
 from collections.abc import Callable, Mapping
 from typing import Self
@@ -12,18 +12,14 @@ from rtp.modules.memories.base import Memory, StoredSizes
 
 
 class TaskMemories(Memory):
-    """One memory a task; a label is looked up in the memory of its own task.
+    """One memory per task, with nothing shared; each label is looked up in the memory of its task.
 
-    The memories share nothing. The split maps label c to class `place` of task t and, like labels, costs no storage.
+    The split maps label c to class `place` of task t and, like labels, costs no storage.
 
     Args:
         image_shape: (C, H, W) of the data set's images.
-        tasks: Disjoint classes of each task, the same number in each; all classes together.
-        memory: Makes the memory of one task; called for each of them in turn.
-
-    Attributes:
-        tasks: As given.
-        memories: The memory of each task, addressed by 0..k-1, the places of its classes.
+        tasks: Disjoint class sets of one size that cover all classes.
+        memory: Builds the memory of one task, addressed by places 0..k-1; called for each task in turn.
     """
 
     task_of: Tensor
@@ -37,11 +33,10 @@ class TaskMemories(Memory):
         self.query_dim = sum(map(len, tasks))
         self.num_slots = self.of_task(0).num_slots
         self.queried_by = self.of_task(0).queried_by
-        places = torch.tensor([(label, task, at) for task, part in enumerate(tasks) for at, label in enumerate(part)])
-        by_label = places[places[:, 0].argsort()]
-        # they follow from the configuration, so they are not part of the state
-        self.register_buffer("task_of", by_label[:, 1].clone(), persistent=False)  # (num_classes,)
-        self.register_buffer("place_of", by_label[:, 2].clone(), persistent=False)  # (num_classes,)
+        order = torch.tensor(tasks).flatten().argsort()  # position of each label, task by task
+        # given by the configuration, so not part of the state; (num_classes,) each
+        self.register_buffer("task_of", order // len(tasks[0]), persistent=False)
+        self.register_buffer("place_of", order % len(tasks[0]), persistent=False)
 
     def of_task(self, task: int) -> Memory:
         """The memory of one task, whose labels are places 0..k-1."""
@@ -57,7 +52,7 @@ class TaskMemories(Memory):
     def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
         """See `Memory.recall_slots`; each image comes from the memory of its class's task."""
         of_task = self.task_of[labels]
-        present = of_task.unique().tolist() or [0]  # no label at all: an empty batch of the right shape
+        present = of_task.unique().tolist() or [0]  # no labels: an empty batch of the right shape
         chosen = [(of_task == task).nonzero().flatten() for task in present]
         images = [
             self.of_task(task).recall_slots(self.place_of[labels[index]], slots[index])
@@ -66,7 +61,7 @@ class TaskMemories(Memory):
         return torch.cat(images)[torch.cat(chosen).argsort()]
 
     def recall_queries(self, queries: Tensor) -> Tensor:
-        """See `Memory.recall_queries`: equation 2 is linear in y, so the parts of y that belong to the tasks add up."""
+        """See `Memory.recall_queries`; equation 2 is linear in y, so the tasks' parts of y add up."""
         self._check_width(queries)
         parts = [
             self.of_task(task).recall_queries(queries[:, torch.tensor(classes, device=queries.device)])
@@ -77,18 +72,12 @@ class TaskMemories(Memory):
     def coefficients(self) -> Tensor:
         """Coefficients of every class and slot, (num_classes, r, T * K), 0 for the bases of other tasks."""
         blocks = [self.of_task(task).coefficients() for task in range(len(self.tasks))]  # each (k, r, K)
-        before, rows = 0, []
-        total = sum(block.shape[2] for block in blocks)
-        for block in blocks:
-            rows.append(nn.functional.pad(block, (before, total - before - block.shape[2])))
-            before += block.shape[2]
-        by_task = torch.cat(rows)  # task by task
-        order = torch.tensor([label for part in self.tasks for label in part], device=by_task.device)
-        return by_task[order.argsort()]
+        by_task = torch.block_diag(*(block.flatten(0, 1) for block in blocks)).unflatten(0, (-1, self.num_slots))
+        return by_task[self.task_of * len(self.tasks[0]) + self.place_of]
 
     @classmethod
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """See `Memory.named_tensors`; the tensors of all tasks in one, task by task, so they need the same shapes."""
+        """See `Memory.named_tensors`; concatenates the tasks' tensors, which need the same shapes."""
         of_tasks: dict[str, dict[str, Tensor]] = {}
         for name, value in state.items():
             prefix, _, inner = name.rpartition(".")
@@ -97,7 +86,7 @@ class TaskMemories(Memory):
         tensors = [part for part in parts if part is not None]
         if not tensors or len(tensors) < len(parts):
             return None
-        if any(part[name].shape != tensors[0][name].shape for part in tensors for name in part):
+        if len({(name, value.shape) for part in tensors for name, value in part.items()}) > len(tensors[0]):
             return None
         return {name: torch.cat([part[name] for part in tensors]) for name in tensors[0]}
 

@@ -1,4 +1,4 @@
-"""The networks that are trained on recalled images (sections A.1 and A.2 of the paper)."""
+"""The networks trained on recalled images (sections A.1 and A.2)."""
 
 from rtp.modules.networks.alexnet import AlexNet
 from rtp.modules.networks.base import Network, NetworkFactory

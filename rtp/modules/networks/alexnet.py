@@ -3,21 +3,18 @@
 from torch import nn
 
 from rtp.modules.networks.base import Network
-from rtp.modules.networks.layers import grey_margin, instance_norm, pooled_area, require_positive
+from rtp.modules.networks.layers import grey_margin, normalised_convolution, pooled_area, require_positive
 
 
 class AlexNet(Network):
     """Five convolutions of stride 1 with InstanceNorm and ReLU, then one linear layer (section B.1, table 6).
 
-    The small-image AlexNet of dataset condensation [1], with InstanceNorm and average pooling as in the
-    authors' code. The kernels measure 5, 5, 3, 3 and 3 pixels; 2x2 pooling follows the first, second and
-    fifth. Grey 28-pixel images are padded to 32 by the first convolution.
-
-    [1] Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021.
+    The small-image AlexNet of "Dataset Condensation with Gradient Matching" (Zhao, Mopuri and Bilen, ICLR 2021), with
+    InstanceNorm and average pooling as in the authors' code. The kernels measure 5, 5, 3, 3 and 3 pixels; 2x2 pooling
+    follows the first, second and fifth. The first convolution pads grey 28-pixel images to 32.
 
     Args:
-        image_shape: (C, H, W) of the images, H and W in pixels; H and W at least 8.
-        num_classes: Number of classes.
+        image_shape: (C, H, W); H and W at least 8.
         widths: Output channels of the five convolutions; the defaults are those of the authors' code.
 
     Raises:
@@ -34,21 +31,12 @@ class AlexNet(Network):
         require_positive("widths", *widths)
         margin = grey_margin(image_shape)
         area = pooled_area(image_shape, 3, "AlexNet", margin)
-        first, second, third, fourth, fifth = widths
-        self.features = nn.Sequential(
-            *_convolution(image_shape[0], first, kernel_size=5, margin=margin),
-            nn.AvgPool2d(2),
-            *_convolution(first, second, kernel_size=5),
-            nn.AvgPool2d(2),
-            *_convolution(second, third, kernel_size=3),
-            *_convolution(third, fourth, kernel_size=3),
-            *_convolution(fourth, fifth, kernel_size=3),
-            nn.AvgPool2d(2),
-            nn.Flatten(),
-        )
-        self.classifier = nn.Linear(fifth * area, num_classes)
-
-
-def _convolution(in_channels: int, width: int, kernel_size: int, margin: int = 0) -> tuple[nn.Module, ...]:
-    padding = kernel_size // 2 + margin
-    return nn.Conv2d(in_channels, width, kernel_size, padding=padding), instance_norm(width), nn.ReLU()
+        layers: list[nn.Module] = []
+        in_channels = image_shape[0]
+        for width, kernel_size, pooled in zip(widths, (5, 5, 3, 3, 3), (True, True, False, False, True), strict=True):
+            layers += *normalised_convolution(in_channels, width, kernel_size, margin), nn.ReLU()
+            if pooled:
+                layers.append(nn.AvgPool2d(2))
+            in_channels, margin = width, 0
+        self.features = nn.Sequential(*layers, nn.Flatten())
+        self.classifier = nn.Linear(in_channels * area, num_classes)

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 class Network(nn.Module, ABC):
     """An image classifier: a stack of layers and one linear layer on the flattened result.
 
-    A subclass's first two arguments are `image_shape` and `num_classes`, which the data set provides. It
-    builds `features` and `classifier` with PyTorch's default initialisation, as the authors' code does. The
-    inner loop differentiates a network twice, so no layer works in place or keeps running statistics.
+    A subclass's first two arguments are `image_shape` and `num_classes`, which the data set provides. It builds
+    `features` and `classifier` with PyTorch's default initialisation, as the authors' code does. The inner loop
+    differentiates a network twice, so no layer works in place or keeps running statistics.
+
+    Args:
+        image_shape: (C, H, W), H and W in pixels.
+        num_classes: Number of classes.
 
     Attributes:
-        image_shape: (C, H, W) of the images, H and W in pixels.
-        num_classes: Number of classes.
         features: Maps images (n, C, H, W) to features (n, F).
         classifier: Maps features (n, F) to logits (n, num_classes).
     """
@@ -34,7 +36,6 @@ class Network(nn.Module, ABC):
         return self.classifier(self.features(images))
 
 
-# Called with (image_shape, num_classes). By the first member a configuration names this package's networks
-# with the class name alone, without a clash with torchvision's AlexNet; by the second, any nn.Module by
-# dotted path.
+# Called with (image_shape, num_classes). By the first member a configuration names this package's networks by class
+# name alone, without a clash with torchvision's AlexNet; by the second, any nn.Module by dotted path.
 NetworkFactory = Callable[[tuple[int, int, int], int], Network] | Callable[[tuple[int, int, int], int], nn.Module]

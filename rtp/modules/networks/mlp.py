@@ -10,10 +10,8 @@ class MLP(Network):
     """Hidden layers with ReLU on the flattened image, then one linear layer (section A.2).
 
     Args:
-        image_shape: (C, H, W) of the images, H and W in pixels.
-        num_classes: Number of classes.
         hidden_width: Units of a hidden layer; 256 in section A.2.
-        depth: Number of hidden layers; the paper does not say it, and 1 is assumed.
+        depth: Number of hidden layers; not given in the paper.
 
     Raises:
         UserError: If `hidden_width` or `depth` is below 1.
@@ -26,13 +24,8 @@ class MLP(Network):
         require_positive("hidden_width", hidden_width)
         require_positive("depth", depth)
         channels, height, width = image_shape
-        self.features = nn.Sequential(
-            nn.Flatten(),
-            *_hidden_layer(channels * height * width, hidden_width),
-            *(layer for _ in range(depth - 1) for layer in _hidden_layer(hidden_width, hidden_width)),
-        )
+        layers: list[nn.Module] = [nn.Flatten()]
+        for in_features in (channels * height * width, *(depth - 1) * [hidden_width]):
+            layers += nn.Linear(in_features, hidden_width), nn.ReLU()
+        self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(hidden_width, num_classes)
-
-
-def _hidden_layer(in_features: int, width: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Linear(in_features, width), nn.ReLU()

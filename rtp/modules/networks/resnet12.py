@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, max_pool2d
 
 from rtp.modules.networks.base import Network
-from rtp.modules.networks.layers import instance_norm, pooled_area, require_positive
+from rtp.modules.networks.layers import normalised_convolution, pooled_area, require_positive
 
 _NEGATIVE_SLOPE = 0.1  # of LeakyReLU, as in [1]
 
@@ -12,16 +12,15 @@ _NEGATIVE_SLOPE = 0.1  # of LeakyReLU, as in [1]
 class ResNet12(Network):
     """Four residual blocks of three 3x3 convolutions, then one linear layer (section A.1).
 
-    This is the ResNet-12 of few-shot learning [1], without DropBlock and with the widths of section A.1. As
-    that section says, InstanceNorm replaces BatchNorm, and the linear layer reads the whole last map instead
-    of its average. The authors' code has a smaller network under this name: one convolution, then four blocks
-    of two convolutions, with ReLU and average pooling.
+    The ResNet-12 of few-shot learning [1], without DropBlock and with the widths of section A.1. As that section says,
+    InstanceNorm replaces BatchNorm, and the linear layer reads the whole last map instead of its average. The authors'
+    code has a smaller network under this name: one convolution, then four blocks of two convolutions, with ReLU and
+    average pooling.
 
     [1] Lee et al., "Meta-Learning with Differentiable Convex Optimization", CVPR 2019.
 
     Args:
-        image_shape: (C, H, W) of the images, H and W in pixels; H and W at least 16.
-        num_classes: Number of classes.
+        image_shape: (C, H, W); H and W at least 16.
         widths: Channels of the four blocks; the defaults are those of section A.1.
 
     Raises:
@@ -50,22 +49,17 @@ class _ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
+        # no biases, as in [1]: the norms would subtract them
         self.residual = nn.Sequential(
-            *_normalised_convolution(in_channels, width, kernel_size=3),
+            *normalised_convolution(in_channels, width, kernel_size=3, bias=False),
             nn.LeakyReLU(_NEGATIVE_SLOPE),
-            *_normalised_convolution(width, width, kernel_size=3),
+            *normalised_convolution(width, width, kernel_size=3, bias=False),
             nn.LeakyReLU(_NEGATIVE_SLOPE),
-            *_normalised_convolution(width, width, kernel_size=3),
+            *normalised_convolution(width, width, kernel_size=3, bias=False),
         )
-        self.shortcut = nn.Sequential(*_normalised_convolution(in_channels, width, kernel_size=1))
+        self.shortcut = nn.Sequential(*normalised_convolution(in_channels, width, kernel_size=1, bias=False))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, width, h // 2, w // 2)."""
         total = self.residual(maps) + self.shortcut(maps)
         return max_pool2d(leaky_relu(total, _NEGATIVE_SLOPE), 2)
-
-
-def _normalised_convolution(in_channels: int, width: int, kernel_size: int) -> tuple[nn.Module, nn.Module]:
-    # no bias, as in [1]: the norm would subtract it
-    convolution = nn.Conv2d(in_channels, width, kernel_size, padding=kernel_size // 2, bias=False)
-    return convolution, instance_norm(width)

@@ -1,4 +1,4 @@
-"""Training fresh networks on a set of images and measuring them: the evaluation protocol of section 5.1."""
+"""Training and measuring fresh networks: the evaluation protocol of section 5.1."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,25 +20,24 @@ from rtp.utils.seeds import derived_seed
 log = logging.getLogger(__name__)
 
 MIN_VMAPPED, MAX_VMAPPED_PIXELS = 8, 32 * 8 * 8  # networks, and pixels of a minibatch; see `vmap_pays`
-CHUNK_SIZE = 1000  # images classified in one call: activations of ConvNet-128 take 0.5 GB for 32x32 pixels
+CHUNK_SIZE = 1000  # images classified in one call; activations of ConvNet-128 take 0.5 GB for 32x32 pixels
 
 
 @dataclass(frozen=True)
 class TrainingProtocol:
-    """How a fresh network is trained: SGD with momentum; by default with a constant learning rate and no weight decay.
+    """SGD with momentum for a fresh network; by default with a constant learning rate and no weight decay.
 
     Args:
         epochs: Passes over the training images; the paper uses 300 (5.1).
-        batch_size: Images in a minibatch at most; 640 is the authors' code's.
+        batch_size: Largest number of images in a minibatch; 640 is the authors' code's.
         learning_rate: The paper uses 0.01 (A.1).
-        momentum: The paper uses 0.9 (A.1).
+        momentum: In [0, 1); the paper uses 0.9 (A.1).
         weight_decay: L2 penalty on all parameters, norms and biases too; DC, DSA and DM use 5e-4.
-        drop_after: Fraction of the epochs, above 0, after which the learning rate falls to a tenth; 1 keeps it. DC, DSA
-            and DM use 0.5.
+        drop_after: Fraction of the epochs, in (0, 1], after which the learning rate falls to a tenth; 1 keeps it. DC,
+            DSA and DM use 0.5.
 
     Raises:
-        UserError: If `epochs` or `batch_size` is below 1, `learning_rate` is not positive, `momentum` is not in [0, 1),
-            `weight_decay` is negative, or `drop_after` is not in (0, 1].
+        UserError: If an argument is out of its range.
     """
 
     epochs: int = 300
@@ -63,14 +62,13 @@ class TrainingProtocol:
 
 @dataclass(frozen=True)
 class Trainee:
-    """A network to train, what it is trained on, and where its random numbers come from.
+    """A network to train, with its training set and random stream.
 
     Attributes:
         network: Maps (n, C, H, W) to logits (n, num_classes).
         images: (m, C, H, W) training images, on the network's device.
-        labels: (m,) their labels.
-        seed: Seed of the network's own random stream, at least 0: the order of its images, their augmentation, and
-            what its layers draw themselves.
+        labels: (m,).
+        seed: At least 0; for the order of the images, their augmentation, and the draws of the network's layers.
     """
 
     network: nn.Module
@@ -90,10 +88,7 @@ def isolated_rng(seed: int) -> Iterator[None]:
 def num_correct(
     classifier: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, chunk_size: int = CHUNK_SIZE
 ) -> int:
-    """Count the images (n, C, H, W) whose highest score (n, num_classes) is that of their label (n,).
-
-    The classifier is called with `chunk_size` images at a time.
-    """
+    """Count the images (n, C, H, W) with the highest score at their label (n,), classified in chunks."""
     chunks = zip(images.split(chunk_size), labels.split(chunk_size), strict=True)
     with torch.no_grad():
         return sum(int((classifier(part).argmax(1) == expected).sum()) for part, expected in chunks)
@@ -102,7 +97,7 @@ def num_correct(
 def accuracy(
     classifier: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, chunk_size: int = CHUNK_SIZE
 ) -> float:
-    """The fraction of images that are classified correctly; see `num_correct`."""
+    """The fraction of correctly classified images; see `num_correct`."""
     return num_correct(classifier, images, labels, chunk_size) / len(labels)
 
 
@@ -113,18 +108,18 @@ def train_networks(
     vmapped: bool | None = None,
     on_epoch: Callable[[], object] = lambda: None,
 ) -> list[nn.Module]:
-    """Train networks in place, one after the other or all of them in one vmapped loop.
+    """Train networks on one device in place, one by one or in one vmapped loop.
 
-    Both ways draw the same numbers, so their results differ by rounding alone, and a network's result does not depend
-    on the others. A vmapped loop stacks the weights and computes all losses in one call (`torch.func.vmap`). That
-    takes the memory of all minibatches at once. Networks with buffers (BatchNorm), with frozen weights or of different
-    kinds, training sets of different sizes, and whatever vmap refuses, such as dropout, are trained one by one.
+    Both ways draw the same numbers, so they differ only by rounding, and a network's result does not depend on the
+    others. A vmapped loop stacks the weights, computes all losses in one call (`torch.func.vmap`) and needs the memory
+    of all minibatches at once. Networks with buffers (BatchNorm), frozen weights or operations that vmap refuses
+    (dropout), of different kinds or with training sets of different sizes are trained one by one.
 
     Args:
-        trainees: The networks with their training sets, all on one device.
+        trainees: The networks with their training sets.
         protocol: Epochs, batch size and optimizer.
-        augmentation: Applied to every image of a minibatch with a parameter of its own.
-        vmapped: Whether to train them in one loop; None decides by `vmap_pays`.
+        augmentation: Applied to every image of a minibatch with its own parameter.
+        vmapped: Whether to train in one loop; None decides by `vmap_pays`.
         on_epoch: Called after each epoch of each network, for progress bars.
 
     Returns:
@@ -145,27 +140,21 @@ def train_networks(
 def vmap_pays(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bool:
     """Whether the vmapped loop is faster: for many networks with small minibatches.
 
-    One loop has fewer calls, but its convolutions are grouped, which are slower than plain ones. On two CPU cores it
-    took, of the time one by one: 0.3 to 0.8 for 20 networks (small ConvNets, MLP) with 10 images of 8x8 pixels, 0.7 to
-    1.0 for 8 with 32 of them, 0.5 to 1.0 for 20 with 60 of them, 0.9 to 1.3 for 20 ConvNet-32 with 10 images of 32x32,
-    1.1 for 8 ConvNet-128 with those, and 1.2 to 1.5 for ConvNets with 100 such images or more. An MLP gains beyond the
-    rule's bounds too (0.7 to 1.0 with 290 images of 8x8). Not measured on a GPU. Nothing is compiled: that took 4 to
-    29 s for each shape of a minibatch and saved 0 to 56 % of the time one by one.
+    One loop has fewer calls, but grouped convolutions, which are slower than plain ones. On two CPU cores it took, of
+    the time one by one: 0.3 to 0.8 for 20 networks (small ConvNets, MLP) with 10 images of 8x8 pixels, 0.7 to 1.0 for 8
+    with 32 of them, 0.5 to 1.0 for 20 with 60 of them, 0.9 to 1.3 for 20 ConvNet-32 with 10 images of 32x32, 1.1 for 8
+    ConvNet-128 with those, 1.2 to 1.5 for ConvNets with 100 such images or more, and 0.7 to 1.0 for MLPs with 290
+    images of 8x8. Not measured on a GPU. Compilation took 4 to 29 s per minibatch shape and saved 0 to 56 %.
     """
-    if len(trainees) < MIN_VMAPPED:
-        return False
-    images = trainees[0].images[: protocol.batch_size]
-    return images[:, 0].numel() <= MAX_VMAPPED_PIXELS
+    small = trainees[0].images[: protocol.batch_size, 0].numel() <= MAX_VMAPPED_PIXELS
+    return small and len(trainees) >= MIN_VMAPPED
 
 
 def _stackable(trainees: Sequence[Trainee]) -> bool:
-    """Whether the networks are functions of trained weights alone, all of one kind, on sets of one size."""
+    """Whether the networks are functions of only trained weights, of one kind, on sets of one size."""
     kinds = {(repr(t.network), t.images.shape, t.images.dtype, t.labels.shape) for t in trainees}
-    plain = all(
-        not any(True for _ in t.network.buffers()) and all(p.requires_grad for p in t.network.parameters())
-        for t in trainees
-    )
-    return len(kinds) == 1 and plain
+    plain = (all(p.requires_grad for p in t.network.parameters()) and not list(t.network.buffers()) for t in trainees)
+    return len(kinds) == 1 and all(plain)
 
 
 def _train_alone(trainee: Trainee, descend: Callable[..., None]) -> None:
@@ -174,12 +163,12 @@ def _train_alone(trainee: Trainee, descend: Callable[..., None]) -> None:
     def backward(images: Tensor, labels: Tensor) -> None:
         F.cross_entropy(network(images[0]), labels[0]).backward()
 
-    with isolated_rng(derived_seed(trainee.seed, 1)):  # for layers that draw, as dropout does
+    with isolated_rng(derived_seed(trainee.seed, 1)):  # for random layers such as dropout
         descend(network.parameters(), backward, [trainee])
 
 
 def _train_vmapped(trainees: Sequence[Trainee], descend: Callable[..., None]) -> bool:
-    """Train all networks in one loop; where vmap refuses, return False and leave them untouched."""
+    """Train all networks in one loop; if vmap fails, return False and leave them untouched."""
     networks = [trainee.network for trainee in trainees]
     stacked: dict[str, Tensor] = stack_module_state(networks)[0]  # leaves (N, ...)
 
@@ -194,7 +183,7 @@ def _train_vmapped(trainees: Sequence[Trainee], descend: Callable[..., None]) ->
 
     try:
         descend(stacked.values(), backward, trainees)
-    except RuntimeError as error:  # what vmap refuses, out of memory
+    except RuntimeError as error:  # unsupported by vmap, or out of memory
         log.warning("networks are trained one by one, not vmapped: %s", first_line(error))
         return False
     with torch.no_grad():
@@ -212,7 +201,7 @@ def _descend(
     augmentation: Augmentation | None,
     on_epoch: Callable[[], object],
 ) -> None:
-    """Train N networks by SGD on their minibatches, whose gradients `backward` leaves in the parameters."""
+    """Train N networks by SGD on their minibatches; `backward` writes the gradients into the parameters."""
     optimizer = torch.optim.SGD(
         parameters, protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay
     )
@@ -232,7 +221,7 @@ Minibatch = tuple[Tensor, Tensor]  # images (N, b, C, H, W) and labels (N, b) of
 def _epochs(
     trainees: Sequence[Trainee], protocol: TrainingProtocol, augmentation: Augmentation | None
 ) -> Iterator[Iterator[Minibatch]]:
-    """The minibatches of every epoch; those of a network are the same whichever others it is with."""
+    """The minibatches of every epoch; a network's do not depend on the other networks."""
     device, size = trainees[0].labels.device, len(trainees[0].labels)
     generators = [torch.Generator(device).manual_seed(derived_seed(t.seed, 0)) for t in trainees]
 

@@ -23,10 +23,10 @@ class RealImages:
 
 @dataclass(frozen=True)
 class Episode:
-    """One inner loop: its training images and the objective of the trained network.
+    """One inner loop: its training images and its objective.
 
     Attributes:
-        images: (m, C, H, W) recalled images, the only input that is differentiated.
+        images: (m, C, H, W) recalled images, the only differentiated input.
         labels: (m,).
         minibatches: (T, b) indices into the recalled images, one row per step.
         objective: The outer loss, on real images or of the weights alone.
@@ -42,30 +42,26 @@ class Unroll(ABC):
     """Computes the meta-loss J of equation 3 together with its gradient.
 
     Attributes:
-        num_steps: Inner steps T; the paper uses 150 for budgets of 1 and 10 images a class, 200 for 50.
+        num_steps: Inner steps T; the paper uses 150 for budgets of 1 and 10 images per class, 200 for 50.
     """
 
     num_steps: int
 
     @abstractmethod
     def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
-        """Train a network on recalled images and return J(phi), differentiable with respect to `episode.images`.
+        """Train on the recalled images and return J(phi), differentiable with respect to `episode.images`.
 
-        Args:
-            network: A fresh network, theta_0; its parameters do not change.
-            optimizer: The update rule.
-            episode: The images; `minibatches` has `num_steps` rows.
+        The network provides theta_0; its parameters do not change. `episode.minibatches` has `num_steps` rows.
         """
 
 
 def draw_minibatches(num_classes: int, num_slots: int, slots_per_class: int, num_steps: int) -> Tensor:
-    """Draw line 9's minibatches: every step takes the same number of slots of each class, without replacement.
+    """Draw line 9's minibatches: each step takes equally many slots of every class, without replacement.
 
     Returns:
         (num_steps, num_classes * min(slots_per_class, num_slots)) indices into images recalled class by class,
-        `num_slots` per class, on the CPU, from torch's global generator.
+        on the CPU, from torch's global generator.
     """
-    chosen = min(slots_per_class, num_slots)
     ranks = torch.rand(num_steps, num_classes, num_slots)
-    slots = ranks.topk(chosen, dim=2).indices  # indices of the largest random numbers: a random subset
+    slots = ranks.topk(min(slots_per_class, num_slots), dim=2).indices  # of the largest numbers: a random subset
     return (slots + num_slots * torch.arange(num_classes)[:, None]).flatten(1)

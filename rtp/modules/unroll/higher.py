@@ -1,4 +1,4 @@
-"""The reference engine: `higher` differentiates the inner loop and keeps its whole graph."""
+"""The reference engine: `higher` differentiates the inner loop, with its whole graph in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from rtp.utils.checks import check_at_least
 
 @dataclass(frozen=True)
 class HigherUnroll(Unroll):
-    """Back-propagation through time with `higher`, which keeps the graph of the whole loop.
+    """The reference engine for short loops: back-propagation through the whole graph, kept by `higher`.
 
-    The reference engine, suited to short loops: it takes about 0.6 GB per step for ConvNet-128 and 100 images of 32x32.
+    Takes about 0.6 GB per step for ConvNet-128 and 100 images of 32x32.
 
     Args:
         num_steps: Inner steps T, at least 1.
@@ -40,9 +40,8 @@ class HigherUnroll(Unroll):
         theta = theta_0
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:
-            # functional_call, as higher's own patching refuses networks with an abstract base
-            weights = dict(zip(names, theta, strict=True))
-            return F.cross_entropy(functional_call(network, weights, (images,)), labels)
+            # higher's own patching refuses networks with an abstract base
+            return F.cross_entropy(functional_call(network, dict(zip(names, theta, strict=True)), (images,)), labels)
 
         for batch in episode.minibatches:
             theta = inner.step(loss(episode.images[batch], episode.labels[batch]), params=theta)
@@ -67,11 +66,7 @@ def _(rule: InnerSGD, parameters: Iterable[nn.Parameter]) -> DifferentiableOptim
 
 
 class ForwardOnlyMomentumSGD(DifferentiableSGD):  # type: ignore[misc]  # higher has no types
-    """`higher`'s SGD with m_{t-1} detached, so that gradients reach m_t only through g_t.
-
-    The paper "blocks the gradients on the momentum term in the backward pass, except for the gradients on the current
-    time step weights" (B.1).
-    """
+    """`higher`'s SGD with m_{t-1} detached: gradients reach m_t only through g_t (B.1)."""
 
     def _update(self, grouped_grads: list[list[Tensor]], **kwargs: object) -> None:
         for group in self.state:

@@ -24,13 +24,7 @@ class InnerOptimizer(ABC):
 
     @abstractmethod
     def step(self, t: int, theta: Tensor, state: State, gradient: Tensor) -> tuple[Tensor, State, State]:
-        """Update theta_{t-1} (P,) with the loss's gradient g_t (P,).
-
-        Args:
-            t: Number of the step, from 1.
-            theta: theta_{t-1}.
-            state: The state after step t - 1.
-            gradient: g_t, at theta_{t-1}.
+        """Update theta_{t-1} (P,) in step t = 1, 2, ... with the gradient g_t (P,) and the state after step t - 1.
 
         Returns:
             theta_t, the state after step t, and the residuals that `adjoint` needs.
@@ -40,14 +34,8 @@ class InnerOptimizer(ABC):
     def adjoint(self, t: int, theta_bar: Tensor, state_bar: State, residuals: State) -> tuple[Tensor, State]:
         """Back-propagate the meta-loss J through step t; dJ / dtheta_{t-1} through this rule is dJ / dtheta_t.
 
-        Args:
-            t: Number of the step, from 1.
-            theta_bar: (P,) dJ / dtheta_t.
-            state_bar: dJ / d(state after step t).
-            residuals: From `step`.
-
-        Returns:
-            dJ / dg_t and dJ / d(state after step t - 1).
+        Maps theta_bar = dJ / dtheta_t (P,) and state_bar = dJ / d(state after step t), with the residuals of `step`, to
+        dJ / dg_t and dJ / d(state after step t - 1).
         """
 
 
@@ -64,7 +52,7 @@ class InnerSGD(InnerOptimizer):
             as a constant in the backward pass, "none" trains without it.
 
     Raises:
-        UserError: If a value is out of its range.
+        UserError: If an argument is out of its range.
     """
 
     learning_rate: float = 0.01
@@ -80,7 +68,7 @@ class InnerSGD(InnerOptimizer):
         return (torch.zeros_like(theta),)
 
     def step(self, t: int, theta: Tensor, state: State, gradient: Tensor) -> tuple[Tensor, State, State]:
-        """See `InnerOptimizer.step`; the adjoint of a linear rule needs no residuals."""
+        """See `InnerOptimizer.step`; a linear rule needs no residuals."""
         momentum = torch.add(gradient, state[0], alpha=self.carried)
         return torch.sub(theta, momentum, alpha=self.learning_rate), (momentum,), ()
 
@@ -103,16 +91,15 @@ class InnerAdam(InnerOptimizer):
     m_t = beta_1 m_{t-1} + (1 - beta_1) g_t; v_t = beta_2 v_{t-1} + (1 - beta_2) g_t^2;
     theta_t = theta_{t-1} - alpha m^ / sqrt(v^ + eps) with m^ = m_t / (1 - beta_1^t) and v^ = v_t / (1 - beta_2^t).
 
-    Kingma and Ba (ICLR 2015) add epsilon to the root, whose derivative at v = 0 is infinite. The paper found that Adam
-    "prefers smaller" rates "such as 1e-4" in the inner loop (B.1).
+    Kingma and Ba (ICLR 2015) add epsilon to the root, whose derivative at v = 0 is infinite.
 
     Args:
-        learning_rate: alpha.
+        learning_rate: alpha; the paper found that Adam "prefers smaller" rates "such as 1e-4" (B.1).
         betas: beta_1 and beta_2, each in [0, 1); Adam's usual values.
         eps: Positive; its root replaces Adam's usual 1e-8 and is larger, as it bounds the derivatives.
 
     Raises:
-        UserError: If a value is out of its range.
+        UserError: If an argument is out of its range.
     """
 
     learning_rate: float = 1e-4

@@ -1,4 +1,4 @@
-"""The exact engine with the graph of one step in memory: store the weights, then differentiate step by step."""
+"""The exact engine with the graph of one step in memory: stores the weights, then differentiates step by step."""
 
 import logging
 from collections.abc import Callable
@@ -37,17 +37,16 @@ class StepwiseUnroll(Unroll):
     more than weights and images.
 
     Args:
-        num_steps: Inner steps T, at least 1.
-        window: Which steps are differentiated; null for all of them.
+        num_steps: Inner steps T, at least 1 and the window's size.
+        window: The differentiated steps; null for all.
         compile: Whether to compile the functions of a step: about a minute at a run's first step, less with a cache.
         precision: Mantissa of the factors in convolutions and linear layers: "fp32" full, "tf32" 10 bits (on a GPU
             only), "bf16" 7 bits. Weights, norms, losses and sums stay float32.
-        activation_cache_gb: Memory for the activations of the last steps, as many as fit (0.09 GB each for ConvNet-128
-            and 100 images of 32x32). The backward pass reuses them, which saves a fifth of a step; 0 saves none.
+        activation_cache_gb: Memory, at least 0, for the activations of the last steps (0.09 GB each for ConvNet-128 and
+            100 images of 32x32). The backward pass reuses them, which saves a fifth of a step.
 
     Raises:
-        UserError: If `num_steps` is below 1 or the window's size, `precision` is unknown or `activation_cache_gb` is
-            negative.
+        UserError: If an argument is out of its range.
     """
 
     num_steps: int
@@ -127,12 +126,12 @@ class StepwiseUnroll(Unroll):
         return loss, images_bar
 
     def _functions(self, network: nn.Module, images: Tensor) -> StepFunctions:
-        if any(True for _ in network.buffers()):
+        if list(network.buffers()):
             raise UserError(
                 f"StepwiseUnroll does not support {type(network).__name__}, whose buffers change while it is trained: "
                 "use InstanceNorm in place of BatchNorm, or HigherUnroll"
             )
-        if draws_random_numbers(network, images[:1]):  # the backward pass repeats a step and would draw others
+        if draws_random_numbers(network, images[:1]):  # the backward pass repeats a step and would draw other ones
             raise UserError(
                 f"StepwiseUnroll does not support {type(network).__name__}, which draws random numbers: leave dropout "
                 "out, or use HigherUnroll"
@@ -156,7 +155,7 @@ class StepwiseUnroll(Unroll):
 
 @torch.no_grad()
 def draws_random_numbers(network: nn.Module, images: Tensor) -> bool:
-    """Whether a forward pass in training mode draws random numbers; leaves the generators' states as they were."""
+    """Whether a forward pass draws random numbers; restores the generators' states."""
     state = partial(torch.cuda.get_rng_state, images.device) if images.is_cuda else torch.get_rng_state
     with torch.random.fork_rng([images.device] if images.is_cuda else []):
         before = state()
@@ -168,10 +167,7 @@ _log_once = cache(log.info)
 
 
 def outer_loss_and_grad(functions: StepFunctions, theta: Tensor, real: RealImages, most: int) -> tuple[Tensor, Tensor]:
-    """(dJ / dtheta_T (P,), J) at theta_T, over chunks of the real images, which may outnumber an inner minibatch (640).
-
-    Each chunk has at most `most` images, see `part_size`.
-    """
+    """(dJ / dtheta_T (P,), J), over chunks of the real images, which may outnumber an inner minibatch (640)."""
     size = part_size(len(real.labels), most)
     theta_bar, loss = torch.zeros_like(theta), theta.new_zeros(())
     parts = list(zip(real.images.split(size), real.labels.split(size), strict=True))
@@ -183,16 +179,16 @@ def outer_loss_and_grad(functions: StepFunctions, theta: Tensor, real: RealImage
 
 
 def part_size(num: int, most: int) -> int:
-    """Size of equal chunks of `num` images, so that one compiled function serves all of them.
+    """Size of equal chunks of `num` images, for one compiled function: the largest divisor of `num` up to `most`.
 
-    The largest divisor of `num` up to `most`; `num` itself if that divisor is below half of `most`.
+    `num` itself if that divisor is below half of `most`.
     """
     divisor = max(size for size in range(1, min(num, most) + 1) if num % size == 0)
     return divisor if 2 * divisor >= most else num
 
 
 class _Solved(torch.autograd.Function):
-    """The inner loop as one operation, whose gradient is computed together with its value."""
+    """The inner loop as one operation that computes its gradient together with its value."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, solve: Callable[[], tuple[Tensor, Tensor]]) -> Tensor:

@@ -15,13 +15,11 @@ class Trajectory:
     def __init__(self, on_host: bool) -> None:
         self._on_host = on_host
         self._steps: list[tuple[Tensor, ...]] = []
-        self._device = torch.device("cpu")
 
     def push(self, theta: Tensor, residuals: State) -> None:
         """Store a step."""
         self._device = theta.device
-        tensors = (theta, *residuals)
-        self._steps.append(tuple(tensor.cpu() for tensor in tensors) if self._on_host else tensors)
+        self._steps.append(tuple(tensor.cpu() if self._on_host else tensor for tensor in (theta, *residuals)))
 
     def pop(self) -> tuple[Tensor, State]:
         """Remove the latest step and return it, on the weights' device."""
@@ -30,11 +28,11 @@ class Trajectory:
 
 
 def fits(num_steps: int, tensors_per_step: int, theta: Tensor, free: int) -> bool:
-    """Whether steps of so many tensors like theta (P,) may stay on a device with `free` bytes of unused memory."""
+    """Whether steps with so many tensors like theta (P,) may stay on a device with `free` bytes."""
     return num_steps * tensors_per_step * theta.nbytes <= SHARE_OF_DEVICE * free
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes of a GPU's memory that are free, or cached by PyTorch and unused."""
+    """Bytes of a GPU's memory that are free or in PyTorch's unused cache."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

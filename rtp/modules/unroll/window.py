@@ -1,4 +1,4 @@
-"""Which steps of the inner loop are differentiated: truncated back-propagation through time."""
+"""The differentiated steps of the inner loop: truncated back-propagation through time."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rtp.utils.checks import check_at_least
 
 @dataclass(frozen=True)
 class Window(ABC):
-    """W consecutive steps, the only ones that are differentiated; the loop ends with the last of them.
+    """The W consecutive steps that are differentiated; the loop ends with the last of them.
 
     Args:
         size: W, at least 1.
@@ -26,15 +26,11 @@ class Window(ABC):
 
     @abstractmethod
     def end(self, num_steps: int) -> int:
-        """The last step of the window, in [W, T] and counted from 1, for a loop of T >= W steps."""
+        """The window's last step, in [W, T] and counted from 1, for a loop of T >= W steps."""
 
 
 class LastSteps(Window):
-    """The last W of the T steps.
-
-    Args:
-        size: W, at least 1.
-    """
+    """The last W of the T steps."""
 
     def end(self, num_steps: int) -> int:
         """T."""
@@ -45,9 +41,6 @@ class RandomWindow(Window):
     """W steps that end at a random one, uniform in [W, T]: RaT-BPTT's truncation.
 
     Feng et al., "Embarrassingly Simple Dataset Distillation", ICLR 2024.
-
-    Args:
-        size: W, at least 1.
     """
 
     def end(self, num_steps: int) -> int:

@@ -1,4 +1,4 @@
-"""Compilation of functions of tensors with torch.compile, and what happens where it cannot be done."""
+"""Compilation of functions of tensors with torch.compile, with a fallback where it fails."""
 
 import logging
 import time
@@ -18,18 +18,18 @@ TensorFunction = Callable[..., Any]
 
 
 class Compiler:
-    """Compiles functions for the shapes they are called with; where that fails once, all of them run as they are.
+    """Compiles functions for the arguments they are called with; after a failure, all of them run uncompiled.
 
-    A function is traced into a graph of PyTorch's basic operations first: transforms of torch.func, autograd
-    functions and torch-function modes are gone from it, which torch.compile takes only in part. Nothing may be
-    differentiated through a compiled function. On a GPU its kernels are launched as one CUDA graph.
+    A function is first traced into a graph of PyTorch's basic operations, without the transforms of torch.func,
+    autograd functions and torch-function modes that torch.compile supports only in part. Compiled functions cannot be
+    differentiated. On a GPU the kernels are launched as one CUDA graph.
     """
 
     def __init__(self) -> None:
         self._works = True
 
     def __call__(self, function: TensorFunction) -> TensorFunction:
-        """The compiled function, with one compilation for every combination of shapes, types and devices."""
+        """The function, compiled once for each combination of shapes, types and devices."""
         compiled: dict[tuple[Any, ...], TensorFunction] = {}
 
         def call(*arguments: Tensor) -> Any:
@@ -59,7 +59,7 @@ class Compiler:
 
 
 def _outside_of_cuda_graphs(function: TensorFunction) -> TensorFunction:
-    """Copy the results of a CUDA graph, which its next launch writes over."""
+    """Copy the results of a CUDA graph, which its next launch overwrites."""
 
     def call(*arguments: Tensor) -> Any:
         torch.compiler.cudagraph_mark_step_begin()

@@ -1,4 +1,4 @@
-"""The functions of the weights that the stepwise engine calls at every step: a gradient and two second derivatives."""
+"""Functions of the weights that the stepwise engine calls at every step: a gradient and two second derivatives."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ class StepFunctions:
         hessian_vector_products: (theta, direction, images, labels) -> (H direction (P,), M direction (b, C, H, W)) with
             H = d2l / dtheta2 and M = d2l / (dx dtheta).
         outer_loss_and_grad: (theta, images, labels) -> (dl / dtheta, l).
-        keeping: `gradient` and `hessian_vector_products` for steps whose activations are saved in between.
+        keeping: The first two for steps whose activations are saved in between.
     """
 
     gradient: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -36,37 +36,30 @@ class StepFunctions:
 
 
 _MADE: dict[tuple[Any, ...], StepFunctions] = {}
-"""By architecture: each network of a run is a new one of the same kind, and compilation takes long."""
+"""By architecture: a run's networks are all of one kind, and compilation takes long."""
 
 
 def step_functions(network: nn.Module, precision: Precision = "fp32", compile: bool = False) -> StepFunctions:
-    """The functions for a network's architecture, which are made once in a process.
+    """The functions for a network's architecture, made once per process and compiled at their first call if asked.
 
-    Args:
-        network: Its type, what it prints, and the numbers, texts and truth values among its modules' attributes are its
-            architecture. Networks that differ in anything else, such as a function that one was given, have to be of
-            different classes.
-        precision: "bf16" rounds what goes into convolutions and linear layers to bfloat16.
-        compile: Whether they are compiled at their first call.
+    An architecture is the network's type, repr, and the numbers, strings and booleans among its modules' attributes,
+    which a repr may omit. Networks that differ in anything else, such as a function, must be of different classes.
+    The precision "bf16" rounds the inputs of convolutions and linear layers to bfloat16.
     """
-    key = type(network), repr(network), _settings(network), precision, compile
-    if key not in _MADE:
-        _MADE[key] = _derived(network, precision, Compiler() if compile else None)
-    return _MADE[key]
-
-
-def _settings(network: nn.Module) -> tuple[tuple[str, str, str], ...]:
-    """Settings of a network's modules, which their repr may omit."""
-    return tuple(
+    settings = tuple(
         (path, name, repr(value))
         for path, module in network.named_modules()
         for name, value in sorted(vars(module).items())
         if isinstance(value, (bool, int, float, str, type(None)))
     )
+    key = type(network), repr(network), settings, precision, compile
+    if key not in _MADE:
+        _MADE[key] = _derived(network, precision, Compiler() if compile else None)
+    return _MADE[key]
 
 
 def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None) -> StepFunctions:
-    """Write a network's loss as a function of one flat vector of weights, and derive it."""
+    """Write a network's loss as a function of one flat vector of weights, and differentiate it."""
     names = [name for name, _ in network.named_parameters()]
     shapes = [parameter.shape for parameter in network.parameters()]
     sizes = [shape.numel() for shape in shapes]
@@ -81,26 +74,23 @@ def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None
     def gradient(theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         return grad(loss)(theta, images, labels)
 
-    def hessian_vector_products(
-        theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        # <dl/dtheta, v> has the derivatives H v and M v: one reverse pass over the gradient's own. On a CPU it took
-        # 0.8 of the time of the other way, jvp of both gradients (docs/performance.md)
-        def along(theta: Tensor, images: Tensor) -> Tensor:
-            return torch.dot(grad(loss)(theta, images, labels), direction)
-
-        return grad(along, argnums=(0, 1))(theta, images)
-
     def outer_loss_and_grad(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return grad_and_value(loss)(theta, images, labels)
 
     def joint(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # <dl/dtheta, v> has the derivatives H v and M v: one reverse pass over the gradient's own. On a CPU it took
+        # 0.8 of the time of the other way, jvp of both gradients (docs/performance.md)
         def along(theta: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
             gradient = grad(loss)(theta, images, labels)
             return torch.dot(gradient, direction), gradient
 
         (through_theta, through_images), gradient = grad(along, argnums=(0, 1), has_aux=True)(theta, images)
         return gradient, through_theta, through_images
+
+    def hessian_vector_products(
+        theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return joint(theta, direction, images, labels)[1:]
 
     keeping = SavedActivations(joint, compiler)
     if compiler is None:
@@ -109,13 +99,13 @@ def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None
 
 
 def _as_stored(tensor: Tensor) -> Tensor:
-    """Images and kernels with the channels of a pixel side by side, where a processor's vectors run along them."""
+    """4-D tensors with channels last, along which a processor's vector instructions run."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
 @contextmanager
 def tf32_mode(precision: Precision) -> Iterator[None]:
-    """Let a GPU's matrix products and convolutions round float32 to TF32, or keep them from it, for a while."""
+    """Within it, a GPU's matrix products and convolutions round float32 to TF32 if and only if `precision` says so."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:

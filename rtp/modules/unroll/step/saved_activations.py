@@ -1,4 +1,4 @@
-"""A gradient and its derivative along a direction in two halves, of which the second uses what the first computed."""
+"""A gradient and its derivative along a direction, in two halves: the second reuses activations of the first."""
 
 import logging
 import math
@@ -23,20 +23,21 @@ PRODUCTS = {
     aten.addmm.default,
     aten.bmm.default,
 }
-"""Operations whose results are worth keeping; all others are computed again from these, in fewer passes over memory."""
+"""Operations whose results are kept; all others are recomputed from these, in fewer passes over memory."""
 MUCH_SMALLER = 16
-"""Results are kept as well where they are so many times smaller than their inputs: the statistics of a norm."""
+"""Results this many times smaller than their inputs, the statistics of a norm, are kept as well."""
+Halves = tuple[Callable[..., Any], Callable[..., Any], int]
+"""The two functions, and the bytes kept in between."""
 
 
 class SavedActivations:
-    """Two functions that do the work of one: the gradient, which keeps activations, and the products that use them.
+    """The gradient, which keeps activations, and the Hessian-vector products, which reuse them.
 
-    Counted in forward passes F, the gradient takes 3 F and the products 6 F; without what is kept they take 8 F.
+    Counted in forward passes F, the gradient takes 3 F and the products 6 F; without kept activations they take 8 F.
 
     Args:
-        joint: (theta, direction, images, labels) -> (g, H direction, M direction), of which only the last two depend on
-            the direction.
-        compiler: Compiles the two functions; None leaves them as they are.
+        joint: (theta, direction, images, labels) -> (g, H direction, M direction), where g ignores the direction.
+        compiler: Compiles the two functions, if given.
     """
 
     def __init__(
@@ -45,40 +46,36 @@ class SavedActivations:
         self._joint = joint
         self._compiler = compiler
         self._works = True
-        self._halves: dict[tuple[Any, ...], tuple[Callable[..., Any], Callable[..., Any], int]] = {}
+        self._halves: dict[tuple[Any, ...], Halves] = {}
 
     def gradient(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """G and the saved activations."""
-        first, _, _ = self._split(theta, images, labels)
-        gradient, *kept = first(theta, images, labels)
+        """The gradient g and the saved activations."""
+        gradient, *kept = self._split(theta, images, labels)[0](theta, images, labels)
         return gradient, tuple(kept)
 
     def hessian_vector_products(
         self, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, kept: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        """H direction and M direction, from what `gradient` kept at the same arguments."""
-        _, second, _ = self._split(theta, images, labels)
-        through_theta, through_images = second(direction, theta, images, labels, *kept)
-        return through_theta, through_images
+        """H direction and M direction, from the activations that `gradient` kept at the same arguments."""
+        return self._split(theta, images, labels)[1](direction, theta, images, labels, *kept)
 
     def num_bytes(self, theta: Tensor, images: Tensor, labels: Tensor) -> float:
-        """Memory that is kept of a step with arguments of these shapes; infinite where it cannot be cut into halves."""
+        """Bytes kept of a step with arguments of these shapes; infinite where it cannot be split."""
         if not self._works:
             return math.inf
         try:
             return self._split(theta, images, labels)[2]
-        except Exception as error:  # whatever a network does that cannot be traced
+        except Exception as error:  # anything in a network that cannot be traced
             log.warning("activations are not kept, so slower: %s", first_line(error))
             self._works = False
             return math.inf
 
-    def _split(self, *arguments: Tensor) -> tuple[Callable[..., Any], Callable[..., Any], int]:
-        key = tuple((argument.shape, argument.dtype, argument.device) for argument in arguments)
+    def _split(self, theta: Tensor, images: Tensor, labels: Tensor) -> Halves:
+        key = tuple((argument.shape, argument.dtype, argument.device) for argument in (theta, images, labels))
         if key not in self._halves:
-            theta, images, labels = arguments
             inputs = theta, torch.zeros_like(theta), images, labels
             graph = make_fx(self._joint, tracing_mode="fake")(*inputs)
-            # some of PyTorch's own derivatives write in place, which a graph that is cut must not
+            # some of PyTorch's derivatives work in place, which breaks a split graph
             graph = make_fx(functionalize(graph), tracing_mode="fake")(*inputs)
             first, second, size = split(graph)
             compiled = self._compiler or (lambda function: function)
@@ -123,7 +120,7 @@ def split(joint: fx.GraphModule) -> tuple[fx.GraphModule, fx.GraphModule, int]:
 
 def _worth_keeping(node: fx.Node) -> bool:
     value = node.meta.get("val")
-    if not isinstance(value, Tensor):  # of several results each is kept for itself
+    if not isinstance(value, Tensor):  # several results are kept one by one
         return False
     source = node.all_input_nodes[0] if "getitem" in str(node.target) else node
     if source.target in PRODUCTS:

@@ -1,8 +1,7 @@
-"""Layers whose second derivatives are cheaper, or keep more digits, than PyTorch's own, with the same results.
+"""Layers with PyTorch's results, and second derivatives that are cheaper or more accurate.
 
-The gradient of a gradient is where the stepwise engine spends its time. PyTorch's own formulas for it turn a weight's
-gradient into a convolution whose kernel is as large as the image, which is several times slower on a CPU than the form
-here (docs/performance.md).
+The stepwise engine spends its time on the gradient of a gradient. PyTorch's formulas for it turn a weight's gradient
+into a convolution with a kernel as large as the image, several times slower on a CPU (docs/performance.md).
 """
 
 from collections.abc import Callable, Iterable
@@ -17,13 +16,13 @@ Pair = tuple[int, int]
 
 
 class TwiceDifferentiable(TorchFunctionMode):
-    """Within it, `conv2d` and `group_norm` are those of this module, whatever network calls them.
+    """Within it, `conv2d` and `group_norm` are those of this module, in any network.
 
-    A call that they do not cover (padding by name, other than 4-D images, images by keyword) goes to PyTorch's own.
+    Calls that they do not cover (padding by name, images not 4-D or by keyword) go to PyTorch's own.
 
     Args:
-        dtype: Type in which convolutions and linear layers compute, bfloat16 for instance; their inputs are rounded to
-            it and their results returned in the inputs' type, so that norms and losses keep theirs. None: no rounding.
+        dtype: Type in which convolutions and linear layers compute, such as bfloat16: their inputs are rounded to it
+            and their results returned in the inputs' type, so norms and losses keep theirs. None: no rounding.
     """
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
@@ -55,14 +54,14 @@ def conv2d(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Tensor:
-    """`torch.conv2d`, all of whose derivatives, of any order, are the same three products of a convolution.
+    """`torch.conv2d`, whose derivatives of any order are the same three products of a convolution.
 
-    With y = conv(x, w): <dx, y'> and <dw, y'> are bilinear again, so the derivatives of the input's gradient are
-    a convolution and a weight's gradient, and those of the weight's gradient a convolution and an input's gradient.
+    With y = conv(x, w), both gradients of <y, y'> are bilinear again: the derivatives of the input's gradient are a
+    convolution and a weight's gradient, those of the weight's gradient a convolution and an input's gradient.
     """
     if isinstance(padding, str):
         return torch.conv2d(images, weight, bias, stride, padding, dilation, groups)
-    geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    geometry = (_pair(stride), _pair(padding), _pair(dilation), False, (0, 0), groups)
     return _Convolution.apply(images, weight, bias, geometry)
 
 
@@ -71,9 +70,9 @@ def group_norm(
 ) -> Tensor:
     """`torch.nn.functional.group_norm` of (n, C, h, w), with sums that stay accurate with channels last.
 
-    PyTorch's kernel for that layout takes the variance as E[x^2] - E[x]^2, and compiled sums run over all pixels one
-    after the other; where a convolution's bias is large against what it sees, both lose digits that decide on which
-    side of a ReLU a pixel falls. A mean over rows and then over the rest, and deviations from it, keep them.
+    PyTorch's kernel for that layout computes the variance as E[x^2] - E[x]^2, and compiled sums run over all pixels in
+    sequence; where a convolution's bias is large against its input, both lose digits that decide on which side of a
+    ReLU a pixel falls. A mean over rows, then over the rest, and deviations from it keep them.
     """
     grouped = images.unflatten(1, (num_groups, -1))  # (n, g, c / g, h, w)
     deviation = grouped - grouped.mean(4, keepdim=True).mean((2, 3), keepdim=True)
@@ -91,12 +90,12 @@ def _pair(value: int | Pair) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-Geometry = tuple[Pair, Pair, Pair, int]
-"""Stride, padding, dilation, groups."""
+Geometry = tuple[Pair, Pair, Pair, bool, Pair, int]
+"""Stride, padding, dilation, transposed (False), output padding (0, 0), groups: as ATen takes them."""
 
 
 class _Product(torch.autograd.Function):
-    """One of the three products in which image, weight and result take part: two are given, the third is computed."""
+    """One of the three products of image, weight and result: from two of them, computes the third."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -109,8 +108,7 @@ class _Convolution(_Product):
 
     @staticmethod
     def forward(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-        stride, padding, dilation, groups = geometry
-        return torch.ops.aten.convolution(images, weight, bias, stride, padding, dilation, False, (0, 0), groups)
+        return torch.ops.aten.convolution(images, weight, bias, *geometry)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -129,17 +127,15 @@ class _ImageGradient(_Product):
 
     @staticmethod
     def forward(upstream: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        return _convolution_backward(upstream, upstream.new_empty(shape), weight, geometry, 0)
+        images = upstream.new_empty(shape)  # only its shape matters
+        mask = [True, False, False]
+        return torch.ops.aten.convolution_backward(upstream, images, weight, None, *geometry, mask)[0]
 
     @staticmethod
     def backward(ctx: Any, *direction: Tensor) -> tuple[Tensor, Tensor, None, None]:
         upstream, weight = ctx.saved_tensors
-        return (
-            _Convolution.apply(direction[0], weight, None, ctx.geometry),
-            _WeightGradient.apply(upstream, direction[0], weight.shape, ctx.geometry),
-            None,
-            None,
-        )
+        upstream_bar = _Convolution.apply(direction[0], weight, None, ctx.geometry)
+        return upstream_bar, _WeightGradient.apply(upstream, direction[0], weight.shape, ctx.geometry), None, None
 
 
 class _WeightGradient(_Product):
@@ -147,24 +143,12 @@ class _WeightGradient(_Product):
 
     @staticmethod
     def forward(upstream: Tensor, images: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
-        return _convolution_backward(upstream, images, images.new_empty(shape), geometry, 1)
+        weight = images.new_empty(shape)  # only its shape matters
+        mask = [False, True, False]
+        return torch.ops.aten.convolution_backward(upstream, images, weight, None, *geometry, mask)[1]
 
     @staticmethod
     def backward(ctx: Any, *direction: Tensor) -> tuple[Tensor, Tensor, None, None]:
         upstream, images = ctx.saved_tensors
-        return (
-            _Convolution.apply(images, direction[0], None, ctx.geometry),
-            _ImageGradient.apply(upstream, direction[0], images.shape, ctx.geometry),
-            None,
-            None,
-        )
-
-
-def _convolution_backward(upstream: Tensor, images: Tensor, weight: Tensor, geometry: Geometry, which: int) -> Tensor:
-    """The gradient of the images (0) or of the weight (1), whose own argument gives its shape alone."""
-    stride, padding, dilation, groups = geometry
-    wanted = [which == 0, which == 1, False]
-    gradients = torch.ops.aten.convolution_backward(
-        upstream, images, weight, None, stride, padding, dilation, False, (0, 0), groups, wanted
-    )
-    return gradients[which]
+        upstream_bar = _Convolution.apply(images, direction[0], None, ctx.geometry)
+        return upstream_bar, _ImageGradient.apply(upstream, direction[0], images.shape, ctx.geometry), None, None
