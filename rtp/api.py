@@ -1,15 +1,20 @@
 """`rtp.distill`: distil a data set from Python, as `rtp fit` does with a configuration."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 import rtp.datamodules
 import rtp.modules
@@ -20,7 +25,7 @@ from rtp.callbacks.best_checkpoint import BestMemory
 from rtp.callbacks.defaults import default_callbacks
 from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
 from rtp.datamodules.decoding import ImageSize
-from rtp.errors import UserError
+from rtp.errors import StoppedError, UserError, first_line
 from rtp.modules import AddressableMemory, Augmentation, ConvNet, HigherUnroll, InnerSGD, MemoryDistillation
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.layers import grey_margin
@@ -35,6 +40,34 @@ IMAGES_PER_INNER_STEP = 100  # recalled images of all classes together, as in co
 OUTER_LEARNING_RATE = 0.02  # of Adam; this and the protocol as in configs/cpu/mnist_ipc1.yaml
 PROTOCOL = TrainingProtocol(epochs=60, learning_rate=0.05)
 VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
+
+SIGTERM_CODE = 128 + 15  # a shell's exit code for it
+
+ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
+    "images_per_class": (Real,),
+    "num_bases": (Integral, NoneType),
+    "augmentation": (Augmentation, NoneType),
+    "zca": (Real, NoneType),
+    "class_names": (Sequence, NoneType),
+    "classes": (Sequence, NoneType),
+    "classes_per_step": (Integral, NoneType),
+    "steps": (Integral,),
+    "inner_steps": (Integral,),
+    "validation": (Real,),
+    "seed": (Integral,),
+    "accelerator": (str,),
+    "run_dir": (str, Path, NoneType),
+    "progress": (bool,),
+}
+"""Types of those arguments of `distill` that have a simple one; NumPy's numbers are Integral and Real, too."""
+NAMES = {
+    Real: "a number",
+    Integral: "an integer",
+    NoneType: "None",
+    Sequence: "a list",
+    str: "a string",
+    bool: "a bool",
+}
 
 
 def distill(
@@ -93,7 +126,9 @@ def distill(
     Raises:
         UserError: If an argument or the data set cannot be used, or `run_dir` holds a run.
         DivergenceError: If the outer loss is NaN or infinite.
+        StoppedError: If SIGTERM or SIGHUP stopped the training.
     """
+    _check_types(locals())
     check_at_least("steps", steps, 1)
     check_at_least("inner_steps", inner_steps, 1)
     settings: dict[str, Any] = {
@@ -134,8 +169,8 @@ def distill(
         callbacks += [MemoryPictures(), LastCheckpoint()]
         logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         saving = {"logger": logger, "plugins": AtomicCheckpointIO()}
-    with isolated_rng(seed), quiet_lightning():
-        trainer = L.Trainer(
+    with isolated_rng(seed), quiet_lightning(), _stops(folder):
+        trainer = _trainer(
             **TRAINER_DEFAULTS,
             **saving,
             accelerator=accelerator,
@@ -151,6 +186,51 @@ def distill(
     if folder is not None:
         memory.save(folder / "memory.safetensors")
     return memory
+
+
+def _trainer(**settings: Any) -> L.Trainer:
+    try:
+        return L.Trainer(**settings)
+    except (MisconfigurationException, ValueError) as error:  # no such accelerator, or no device of it
+        raise UserError(f"accelerator={settings['accelerator']!r} cannot be used: {first_line(error)}") from error
+
+
+@contextmanager
+def _stops(folder: Path | None) -> Iterator[None]:
+    """Raise StoppedError for a signal that stopped the training: a library must not end its program."""
+    try:
+        yield
+    except SystemExit as error:
+        kept = "nothing is kept, as there is no run_dir" if folder is None else f"its checkpoints are in {folder}"
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into SystemExit
+            raise error.__context__ from None
+        code = error.code if isinstance(error.code, int) else SIGTERM_CODE
+        raise StoppedError(f"the distillation was stopped by a signal; {kept}", code) from error
+
+
+def _check_types(given: dict[str, Any]) -> None:
+    """Refuse arguments of `distill` of another type than its signature has, before anything is read.
+
+    Raises:
+        UserError: For the first one.
+    """
+    for name, kinds in ARGUMENT_TYPES.items():
+        value = given[name]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            wanted = " or ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
+            raise UserError(f"{name} is {value!r:.60}, a {type(value).__name__}: give {wanted}")
+    for name, kind in (("class_names", str), ("classes", Integral)):
+        values = given[name]
+        if isinstance(values, str) or not all(isinstance(value, kind) for value in values or ()):
+            raise UserError(f"{name} is {values!r:.60}: give a list, each item {NAMES[kind]}")
+    network, size = given["network"], given["image_size"]
+    if isinstance(network, nn.Module) or not (network is None or callable(network)):
+        raise UserError(
+            f"network is a {type(network).__name__}: give what builds one from (image_shape, num_classes), such as the "
+            "class or functools.partial(ConvNet, width=64), as each evaluation trains fresh ones"
+        )
+    if not (size is None or isinstance(size, int) or (isinstance(size, tuple) and len(size) == 2)):
+        raise UserError(f"image_size is {size!r}: give one number or (height, width)")
 
 
 def _data_module(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pkgutil import resolve_name
 from typing import NoReturn
 
+from rtp.cli.library_errors import as_user_error
 from rtp.cli.signatures import constructor_arguments
 from rtp.errors import UserError
 
@@ -28,22 +29,24 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn jsonargparse's errors into a UserError of one line: a constructor's own, or what cannot be parsed."""
+    """Turn errors of jsonargparse, and of libraries below, into a UserError of one line; see `as_user_error`."""
     try:
         yield
     except argparse.ArgumentError as error:
         raise UserError(one_line(str(error))) from error
-    except ValueError as error:
+    except Exception as error:
         # jsonargparse wraps what a constructor raises into its own ValueError
-        cause: BaseException | None = error
+        cause: BaseException | None = error if isinstance(error, ValueError) else None
         while cause is not None and not isinstance(cause, UserError):
             cause = cause.__cause__ or cause.__context__
-        if cause is None and "must be a mapping, not NoneType" in str(error):  # null for a dataclass
+        if cause is not None:
+            raise cause from None
+        if "must be a mapping, not NoneType" in str(error):  # null for a dataclass
             what = "a group of settings, such as model.few_shot or evaluation.protocol, is null"
             raise UserError(f"{what}: leave the option out, or give the settings one by one") from error
-        if cause is None:
+        if (known := as_user_error(error)) is None:
             raise
-        raise cause from None
+        raise known from error
 
 
 def one_line(message: str) -> str:

@@ -6,14 +6,19 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
-from rtp.errors import UserError
+from rtp.errors import UserError, first_line
 from rtp.runs.checkpoint_io import LAST, PREVIOUS
 
 CONFIG_KEY = "rtp_config"
 """Where a checkpoint holds the resolved configuration, as YAML text."""
-RESUMED = ("global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
-"""Lightning's entries of a checkpoint for resuming, besides the module's tensors."""
+KEPT = ("seed_everything", "model", "data", "evaluation", "pictures")
+"""Parts of a configuration that do not depend on the machine."""
+RESUMED = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list}
+"""Lightning's entries of a checkpoint for resuming, besides the module's tensors, and their types."""
+MAX_CONFIG = 2**20
+"""Characters of a configuration in a checkpoint; rtp's take some 5,000."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -36,9 +41,42 @@ def checkpoint_config(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """
     if CONFIG_KEY not in checkpoint:
         raise UserError(f"{path} was not written by `rtp fit`: give its configuration with --config")
-    config = yaml.safe_load(checkpoint[CONFIG_KEY])
-    kept = {key: config[key] for key in ("seed_everything", "model", "data", "evaluation", "pictures")}
+    config = load_stored_yaml(checkpoint[CONFIG_KEY], f"the configuration in {path}")
+    if missing := [key for key in KEPT if key not in config]:
+        raise UserError(f"the configuration in {path} has no {missing[0]}: give its configuration with --config")
+    kept = {key: config[key] for key in KEPT}
     return yaml.safe_load(yaml.safe_dump(kept))  # sorted, whatever the order of the options
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few bytes of them can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias, which rtp never writes")
+        return super().compose_node(parent, index)
+
+
+def load_stored_yaml(text: object, what: str) -> dict[str, Any]:
+    """Parse the YAML of a configuration in a file that anybody may have made.
+
+    Args:
+        text: The YAML, at most `MAX_CONFIG` characters, whose top level is a mapping of names.
+        what: Its name in messages.
+
+    Raises:
+        UserError: If it is anything else, or has aliases.
+    """
+    if not isinstance(text, str) or len(text) > MAX_CONFIG:
+        raise UserError(f"{what} is no text of at most {MAX_CONFIG:,} characters: use a file of rtp")
+    try:
+        config = yaml.load(text, _PlainLoader)  # noqa: S506  # a subclass of the safe loader
+    # ValueError: a date or number out of range; TypeError: a mapping as a key
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError) as error:
+        raise UserError(f"{what} cannot be read ({first_line(error)}): use a file of rtp") from error
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise UserError(f"{what} is no list of settings: use a file of rtp")
+    return config
 
 
 def steps_done(path: Path) -> int:
@@ -50,6 +88,9 @@ def steps_done(path: Path) -> int:
     checkpoint = load_checkpoint(path)
     if missing := [key for key in (*RESUMED, CONFIG_KEY) if key not in checkpoint]:
         raise UserError(f"{path} was not written by `rtp fit`, it has no {missing[0]}: {_advice(path)}")
+    for key, kind in RESUMED.items():
+        if not isinstance(checkpoint[key], kind):
+            raise UserError(f"{path} is damaged, its {key} is a {type(checkpoint[key]).__name__}: {_advice(path)}")
     return int(checkpoint["global_step"])
 
 
@@ -90,7 +131,26 @@ def _load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged or not a checkpoint ({type(error).__name__})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is not a checkpoint")
+    _check_numbers(path, checkpoint)
     return checkpoint
+
+
+def _check_numbers(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Refuse what torch can read and rtp never writes: a state that is not of plain, finite tensors, odd steps."""
+    step, state = checkpoint.get("global_step", 0), checkpoint["state_dict"]
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise UserError(f"{path} is damaged, its global_step is {step!r:.40}")
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is damaged, its state_dict is a {type(state).__name__}")
+    for name, tensor in state.items():
+        odd = not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided
+        if odd or tensor.is_meta or tensor.is_quantized:
+            raise UserError(f"{path} is damaged, its tensor {name!r:.40} is not one that rtp writes")
+        # expanded tensors: a few bytes that stand for gigabytes
+        if tensor.numel() > max(1, tensor.untyped_storage().nbytes() // tensor.element_size()):
+            raise UserError(f"{path} is damaged, its tensor {name!r:.40} has more numbers than the file")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"{path} holds NaN or infinite numbers in {name!r:.40}")
 
 
 def _advice(path: Path) -> str:
