@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rtp.errors import UserError
-from rtp.runs.checkpoint_io import LAST
+from rtp.runs.checkpoints import LAST
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import validation_follows
 from rtp.runs.trainer import outer_steps

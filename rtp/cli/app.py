@@ -99,8 +99,8 @@ class RtpCLI(LightningCLI):
             default=None,
             help="File of `rtp export` to test, with the settings stored in it; results go into a new run folder.",
         )
-        for command in ("validate", "test", "predict"):  # for the help alone: `with_stored_config` takes it
-            command_parser(self, command).add_argument(
+        for name in ("validate", "test", "predict"):  # for the help alone: `with_stored_config` takes it
+            command_parser(self, name).add_argument(
                 "--lift_limits", action="store_true", help="Let a file ask for any number of epochs, networks, ..."
             )
         for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pkgutil import resolve_name
-from typing import NoReturn
 
 from rtp.cli.library_errors import as_user_error
 from rtp.cli.signatures import constructor_arguments
@@ -17,14 +16,6 @@ LINKED = ("image_shape", "num_classes", "total_classes", "num_tasks")
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
 # Messages about other members of a union, and values, which repeat the configuration.
 _NOISE = re.compile(r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|$")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser of plain options that raises UserError instead of ending the process."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message as a UserError pointing to --help."""
-        raise UserError(f"{message}; `{self.prog} --help` lists the options")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from rtp.callbacks import MemoryPictures, RetainedAccuracy, RetrainingEvaluation
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
-from rtp.runs.checkpoint_io import LAST
+from rtp.runs.checkpoints import LAST
 from rtp.runs.folders import relative, run_folder
 
 

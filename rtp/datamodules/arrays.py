@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
-from rtp.datamodules.decoding import upright_8_bits
+from rtp.datamodules.decoding import pixels_of, upright_8_bits
 from rtp.errors import DataError
 
 CHANNELS = (1, 3)
@@ -27,7 +26,7 @@ def to_bytes(image: Any, name: str) -> Tensor:
         DataError: If it is none of these.
     """
     if isinstance(image, Image.Image):
-        return pil_to_tensor(upright_8_bits(image, name))
+        return pixels_of(upright_8_bits(image, name))
     pixels = channels_first(image, 3, name)
     return pixels if pixels.dtype == torch.uint8 else (to_floats(pixels, name) * 255).round().to(torch.uint8)
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 from tqdm import tqdm
 
 from rtp.errors import DataError, first_line
@@ -128,7 +127,7 @@ def read_images(
                 f"{source[0]} has {pixels.width}x{pixels.height} pixels, others have {width}x{height}: give "
                 "all images one size, or set image_size where the data module has it."
             )
-        return pil_to_tensor(pixels)
+        return pixels_of(pixels)
 
     if not count:
         raise DataError("There is not a single image to read: check the folder or the split.")
@@ -175,6 +174,12 @@ def upright_8_bits(image: Image.Image, name: str, ground: int = 255) -> Image.Im
         if isinstance(error, DataError):
             raise
         raise _unreadable(name, error) from error
+
+
+def pixels_of(image: Image.Image) -> Tensor:
+    """The pixels of an image of mode L or RGB, (C, H, W) uint8."""
+    values = np.array(image)  # a copy, as torch wants memory that it may write
+    return torch.from_numpy(values if values.ndim == 3 else values[..., None]).permute(2, 0, 1)
 
 
 def _eight_bits(values: np.ndarray, name: str) -> np.ndarray:

@@ -9,8 +9,9 @@ import yaml
 from torch import Tensor
 
 from rtp.errors import UserError, first_line
-from rtp.runs.checkpoint_io import LAST, PREVIOUS
 
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
+"""Files of a run's folder: the best validated memory, the checkpoint to resume from, and the one before."""
 CONFIG_KEY = "rtp_config"
 """Where a checkpoint holds the resolved configuration, as YAML text."""
 KEPT = ("seed_everything", "model", "data", "evaluation", "pictures")
@@ -70,7 +71,7 @@ def load_stored_yaml(text: object, what: str) -> dict[str, Any]:
     if not isinstance(text, str) or len(text) > MAX_CONFIG:
         raise UserError(f"{what} is no text of at most {MAX_CONFIG:,} characters: use a file of rtp")
     try:
-        config = yaml.load(text, _PlainLoader)  # noqa: S506  # a subclass of the safe loader
+        config = yaml.load(text, _PlainLoader)  # a subclass of the safe loader
     # ValueError: a date or number out of range; TypeError: a mapping as a key
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError) as error:
         raise UserError(f"{what} cannot be read ({first_line(error)}): use a file of rtp") from error
@@ -162,3 +163,25 @@ def _advice(path: Path) -> str:
         if other != path and CONFIG_KEY in checkpoint:
             return f"use {other}, of step {checkpoint['global_step']}"
     return "give the path of a .ckpt file of a run"
+
+
+def flat_settings(config: dict[str, Any]) -> dict[str, bool | int | float | str]:
+    """Flatten a resolved configuration to what TensorBoard's HPARAMS page can show.
+
+    Names are dotted, without `class_path` and `init_args`; class names are without modules; empty values are left out.
+    """
+    flat: dict[str, bool | int | float | str] = {}
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(prefix if key in ("class_path", "init_args") else f"{prefix}.{key}".lstrip("."), inner)
+        elif isinstance(value, (bool, int, float, str)):
+            flat[prefix] = value.rsplit(".", 1)[-1] if isinstance(value, str) and "/" not in value else value
+        elif isinstance(value, list):
+            flat[prefix] = ", ".join(str(item) for item in value)
+
+    for section in ("model", "data", "evaluation"):
+        add(section, config.get(section))
+    flat["seed_everything"] = config["seed_everything"]
+    return flat

@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 from rtp.errors import UserError
-from rtp.runs.checkpoint_io import LAST, PREVIOUS
+from rtp.runs.checkpoints import LAST, PREVIOUS
 from rtp.utils.files import locked
 
 RUN_DIR = "RTP_RUN_DIR"

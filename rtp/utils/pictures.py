@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.functional import pil_to_tensor
-from torchvision.utils import make_grid
 
 _LEAST_SIDE = 48  # of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size
 _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
@@ -35,6 +34,8 @@ def image_grid(rows: Sequence[Tensor]) -> Tensor:
     most = max(1, MAX_PIXELS // (len(rows[0]) * (height * factor + 2) * (width * factor + 2)))
     images = torch.cat(list(rows[:most]))
     enlarged = F.interpolate(images, scale_factor=factor, mode="nearest")
+    from torchvision.utils import make_grid  # its import takes seconds, which `rtp info` and `rtp.load` need not wait
+
     return make_grid(enlarged, nrow=len(rows[0]), padding=2, pad_value=1.0)
 
 
@@ -87,7 +88,7 @@ def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
         ImageDraw.Draw(canvas).text((width, width + _MARGIN + middle), name, "black", font, anchor="rm")
         ImageDraw.Draw(columns).text((0, middle), name, "black", font, anchor="lm")
     canvas.paste(columns.rotate(90, expand=True), (width + _MARGIN, 0))
-    picture = pil_to_tensor(canvas).float() / 255
+    picture = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255
     picture[:, -side:, -side:] = cells
     return picture
 
