@@ -17,7 +17,7 @@ from rtp.errors import first_line
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.runs.folders import run_folder
-from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched, within_range
+from rtp.utils.pictures import captioned, class_similarity, image_grid, similarity_map, stretched, within_range
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +77,19 @@ class MemoryPictures(L.Callback):
         recalled = memory.recall(classes)[:, : self.max_images]  # (classes, images, C, H, W)
         bases = F.interpolate(memory.bases, size=memory.image_shape[-2:], mode="bilinear", align_corners=False)
         bases = stretched(data.normalisation.invert(bases))
+        per = "one validation image of each class" if module.memory.queried_by == "images" else "each class"
+        shown = [_shown(row, data) for row in recalled]
         return {
-            "recalled": image_grid([_shown(row, data) for row in recalled]),
-            "bases": image_grid(bases.split(self.max_images)),
-            "similarity": similarity_map(class_similarity(memory.coefficients()), data.class_names),
+            "recalled": image_grid(
+                shown, data.class_names, f"What {per} recalls: networks are trained on these images"
+            ),
+            "bases": image_grid(
+                bases.split(self.max_images), caption="Bases: what all classes share, in full contrast"
+            ),
+            "similarity": captioned(
+                similarity_map(class_similarity(memory.coefficients()), data.class_names),
+                "Cosine similarity of the classes' coefficients: red is alike, white unrelated, blue opposite",
+            ),
         }
 
 

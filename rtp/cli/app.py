@@ -74,7 +74,8 @@ class RtpCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, with the configuration of the checkpoint or memory if no configuration file is given."""
-        completed, self.memory = with_stored_config(sys.argv[1:] if args is None else args)
+        given = ["--help" if a == "--help=all" else a for a in (sys.argv[1:] if args is None else args)]
+        completed, self.memory = with_stored_config(given)
         self.config = parser.parse_args(completed)  # super() warns where a program passes arguments
         config = self.config[self.config.subcommand]
         if self.config.subcommand != "fit" or not config.get("ckpt_path"):

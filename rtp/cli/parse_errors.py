@@ -4,8 +4,10 @@ import argparse
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pkgutil import resolve_name
 
+from rtp.cli.commands.own_classes import public_classes
 from rtp.cli.library_errors import as_user_error
 from rtp.cli.signatures import constructor_arguments
 from rtp.errors import UserError
@@ -66,12 +68,17 @@ def _said(text: str, owner: str) -> str:
     text = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", text)
     text = re.sub(r"\. Got value: ", ", got ", text)
     if match := re.match(r"Expected a dot import path string: (\S+)", text):
-        return f"there is no class {match[1]!r}; use one of rtp's or the full path of your own, package.module.Class"
+        close = get_close_matches(match[1], [own.name for own in public_classes()], n=1)
+        hint = f"did you mean {close[0]}?" if close else "use one of rtp's"
+        return f"there is no class {match[1]!r}; {hint} or the full path of your own, package.module.Class"
     if text.startswith("No module named"):
         return f"{text}; install it, or run rtp in the folder that holds it"
     if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:
-        taken = ", ".join(name for name in constructor_arguments(resolve_name(owner)) if name not in LINKED)
-        return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {taken}"
+        taken = [name for name in constructor_arguments(resolve_name(owner)) if name not in LINKED]
+        wrong = re.search(r"[Oo]ption '([\w.]+)'|--?[\w.]*?(\w+)(?:=|$)", text)
+        close = get_close_matches((wrong[1] or wrong[2]).rpartition(".")[2], taken, n=1) if wrong else []
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        return f"{text} by {owner.rsplit('.', 1)[-1]}{hint}, which takes {', '.join(taken)}"
     if "unrecognized arguments" in text or "does not accept option" in text:
         return f"{text}; --help lists the options"
     return text

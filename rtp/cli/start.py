@@ -8,6 +8,7 @@ from pathlib import Path
 import rtp.datamodules
 import rtp.modules
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
+from rtp.cli.commands.short_help import short_help
 from rtp.errors import UserError
 from rtp.version import __version__
 
@@ -70,6 +71,9 @@ def answered(args: Sequence[str]) -> bool:
         )
     if command not in (*COMMANDS, *OTHER_COMMANDS):
         raise UserError(f"there is no command {command!r}{suggestion(command, (*COMMANDS, *OTHER_COMMANDS))}")
+    if command in OPTIONS and set(args[1:]) & {"-h", "--help"}:
+        print(short_help(command))
+        return True
     if command in OPTIONS:
         _check(command, args[1:])
     return False
@@ -107,6 +111,8 @@ def _check(command: str, args: Sequence[str]) -> None:
         if not argument.startswith("--"):
             continue
         option, _, value = argument[2:].partition("=")
+        if option.rpartition(".")[2] == "help" and option != "help":
+            continue  # of a class
         group = option.partition(".")[0].removesuffix("+")
         if group not in known:
             elsewhere = [name for name, options in OPTIONS.items() if group in options]

@@ -1,6 +1,7 @@
 """Pictures of a memory as tensors: grids of recalled images and bases, and the similarity map of figure 3."""
 
 import importlib.util
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 _LEAST_SIDE = 48  # of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size
 _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
+_LINE, _LEAST_WIDTH = 18, 320  # of a caption
 _LONGEST_NAME = 60  # characters of a class name in it
 # its end colours, ColorBrewer's RdBu, each (3, 1, 1)
 _BLUE, _RED = torch.tensor([[0.13, 0.40, 0.67], [0.70, 0.09, 0.17]])[:, :, None, None]
@@ -22,8 +24,10 @@ MAX_PIXELS = 2**24
 """Bound of the pixels of a grid of images: 200 MB as float32 of three channels."""
 
 
-def image_grid(rows: Sequence[Tensor]) -> Tensor:
+def image_grid(rows: Sequence[Tensor], names: Sequence[str] = (), caption: str = "") -> Tensor:
     """Lay out rows of n images each, (n, C, H, W) in [0, 1], as one image (3, height, width) in [0, 1].
+
+    Names stand to the left of the rows, and the caption, what to see, below all.
 
     Small images are enlarged by an integer factor, and a shorter last row is filled up with white. Of many rows, those
     that fit into `MAX_PIXELS` are shown.
@@ -36,7 +40,8 @@ def image_grid(rows: Sequence[Tensor]) -> Tensor:
     enlarged = F.interpolate(images, scale_factor=factor, mode="nearest")
     from torchvision.utils import make_grid  # its import takes seconds, which `rtp info` and `rtp.load` need not wait
 
-    return make_grid(enlarged, nrow=len(rows[0]), padding=2, pad_value=1.0)
+    grid = make_grid(enlarged, nrow=len(rows[0]), padding=2, pad_value=1.0)
+    return captioned(grid, caption, names[: min(most, len(rows))]) if caption else grid
 
 
 def stretched(images: Tensor) -> Tensor:
@@ -91,6 +96,34 @@ def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
     picture = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255
     picture[:, -side:, -side:] = cells
     return picture
+
+
+def captioned(picture: Tensor, caption: str, row_names: Sequence[str] = ()) -> Tensor:
+    """Put a line of text below a picture, and names to the left of its rows.
+
+    Args:
+        picture: (3, height, width) in [0, 1].
+        caption: What to see, in a line; wrapped to the picture's width.
+        row_names: A name for each of the rows, which have one height; () for none.
+
+    Returns:
+        The larger picture, (3, height', width') in [0, 1].
+    """
+    font = _font()
+    names = [name[:_LONGEST_NAME] for name in row_names]
+    left = max((int(font.getlength(name)) for name in names), default=-_MARGIN) + _MARGIN
+    height, width = picture.shape[1:]
+    total = max(left + width, _LEAST_WIDTH)
+    lines = textwrap.wrap(caption, max(1, int(total / font.getlength("n"))))
+    canvas = Image.new("RGB", (total, height + _LINE * len(lines) + _MARGIN), "white")
+    draw = ImageDraw.Draw(canvas)
+    for row, name in enumerate(names):
+        draw.text((left - _MARGIN // 2, (row + 0.5) * height / len(names)), name, "black", font, anchor="rm")
+    for number, line in enumerate(lines):
+        draw.text((_MARGIN // 2, height + _MARGIN // 2 + number * _LINE), line, "black", font)
+    result = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255
+    result[:, :height, left : left + width] = picture.cpu()
+    return result
 
 
 def _font() -> Any:

@@ -1,6 +1,7 @@
 """rtp's own classes with their bases and docstrings, read from the source: importing them would take seconds."""
 
 import ast
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -88,3 +89,26 @@ def _described(path: Path, node: ast.ClassDef) -> OwnClass:
                 abstract -= {ast.unparse(target) for target in targets}
     summary = (ast.get_docstring(node) or "").partition("\n")[0]
     return OwnClass("", node.name, summary, tuple(bases), frozenset(abstract))
+
+
+def described(path: Path, name: str) -> dict[str, tuple[str, str]]:
+    """The arguments of a class's constructor: their defaults as written, or "", and what the docstring says of them.
+
+    Args:
+        path: The file that defines the class.
+        name: Its name; a class with an `__init__`, or a dataclass.
+    """
+    node = next(node for node in _tree(path).body if isinstance(node, ast.ClassDef) and node.name == name)
+    constructors = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    defaults: dict[str, str] = {}
+    for constructor in constructors:
+        arguments = constructor.args.args[1:]
+        values = [None] * (len(arguments) - len(constructor.args.defaults)) + [*constructor.args.defaults]
+        defaults = {a.arg: "" if v is None else ast.unparse(v) for a, v in zip(arguments, values, strict=True)}
+    if not constructors:
+        fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+        defaults = {ast.unparse(f.target): "" if f.value is None else ast.unparse(f.value) for f in fields}
+    section = (ast.get_docstring(node) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.split(r"^    (?=\w+: )", section, flags=re.MULTILINE)[1:]
+    texts = {key: " ".join(text.split()) for key, _, text in (entry.partition(": ") for entry in entries)}
+    return {argument: (default, texts.get(argument, "")) for argument, default in defaults.items()}
