@@ -8,6 +8,8 @@ from torch import Tensor
 
 from rtp.errors import DataError
 
+CHUNK = 4096
+"""Images looked at together."""
 log = logging.getLogger(__name__)
 
 DARKEST_RANGE = 16
@@ -78,29 +80,31 @@ def check_trainable(name: str, images: Tensor, labels: Tensor, class_names: Sequ
         raise DataError(f"Every pixel of the training images of {name} is {low} of 0..255: check how they are read.")
 
 
-def warn_of_odd_images(images: Tensor, labels: Tensor, class_names: Sequence[str], name: str) -> None:
+def warn_of_odd_images(images: Tensor, labels: Tensor, subset: Tensor, class_names: Sequence[str], name: str) -> None:
     """Warn of constant images, classes of equal images and unused grey levels: often files that were read wrongly.
 
     Args:
-        images: Training images, (n, C, H, W) uint8.
+        images: (n, C, H, W) uint8.
         labels: (n,) int64.
+        subset: Indices (m,) of the training images among them.
         class_names: Names of the classes.
         name: Name of the data set in the warning.
     """
-    flat = images.flatten(1)
-    constant = flat.amin(1) == flat.amax(1)
+    flat, labels = images.flatten(1), labels[subset]
+    low, high = (torch.cat([of(flat[part], 1) for part in subset.split(CHUNK)]) for of in (torch.amin, torch.amax))
+    constant = low == high
     if constant.any():
         log.warning(
             "%d of %d training images of %s are of one value each, the first in class %r: check how they are read",
-            *(int(constant.sum()), len(images), name, class_names[int(labels[constant][0])]),
+            *(int(constant.sum()), len(subset), name, class_names[int(labels[constant][0])]),
         )
     for label, class_name in enumerate(class_names):
-        members = flat[labels == label]
-        if len(members) > 1 and (members == members[0]).all():
+        members = subset[labels == label]
+        if len(members) > 1 and all((flat[part] == flat[members[0]]).all() for part in members.split(CHUNK)):
             log.warning("all %d training images of class %r of %s are equal", len(members), class_name, name)
-    levels = int(flat.max()) - int(flat.min()) + 1
+    levels = int(high.max()) - int(low.min()) + 1
     if levels <= DARKEST_RANGE:
         log.warning(
             "the training images of %s use %d of 256 levels, %d to %d: scale files of fewer bits than they store",
-            *(name, levels, int(flat.min()), int(flat.max())),
+            *(name, levels, int(low.min()), int(high.max())),
         )

@@ -52,13 +52,16 @@ def normalised(images: Tensor, normalisation: Normalisation) -> Tensor:
     return result
 
 
-def fit_standardisation(images: Tensor) -> Standardisation:
+def fit_standardisation(images: Tensor, subset: Tensor | None = None) -> Standardisation:
     """Compute the mean and population standard deviation of each channel of uint8 images (n, C, H, W).
 
-    A constant channel keeps its scale (std 1).
+    A constant channel keeps its scale (std 1). `subset` has the indices of the images to count, by default all.
     """
     # A histogram of the 256 values is exact and needs no float copy of the images.
-    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]).double()
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for chosen in torch.split(torch.arange(len(images)) if subset is None else subset, CHUNK):
+        chunk = images.index_select(0, chosen.to(images.device))
+        counts += torch.stack([torch.bincount(c.flatten(), minlength=256) for c in chunk.unbind(1)]).cpu()
     values = torch.arange(256, dtype=torch.float64) / 255
     weights = counts / counts.sum(1, keepdim=True)  # (C, 256)
     mean = weights @ values

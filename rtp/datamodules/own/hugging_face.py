@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, one_line
 from rtp.datamodules.decoding import ImageSize, Source, check_image_size, common_shape, read_images
-from rtp.datamodules.sampling import Split, fixed_split
+from rtp.datamodules.sampling import Split, fixed_part
 from rtp.errors import DataError, UserError
 from rtp.utils.checks import check_in
 
@@ -130,17 +131,14 @@ class HuggingFace(ImageDataModule):
             return self._read(test if split == "test" else self.train_split)
         if split == "train":
             log.info("%s has no split 'test': a fixed fifth of %r is the test set", self.path, self.train_split)
-        return fixed_split(*self._train_and_test, split)
+        return self._read(self.train_split, part=split)
 
     def load_validation(self) -> LabelledImages | None:
         """Read the validation split, if one is named; see the base class."""
         return None if self.validation_split is None else self._read(self.validation_split)
 
-    @cached_property
-    def _train_and_test(self) -> LabelledImages:
-        return self._read(self.train_split)
-
-    def _read(self, split: str) -> LabelledImages:
+    def _read(self, split: str, part: Split | None = None) -> LabelledImages:
+        """Read a split, or the part of it that is the training or test set."""
         values = list(self._split(split)[self.label_column])
         self._check_labels(values, split)
         if unknown := set(values) - set(self._label_values):
@@ -149,9 +147,11 @@ class HuggingFace(ImageDataModule):
                 f"{', '.join(sorted(map(str, unknown)))}."
             )
         classes = {value: label for label, value in enumerate(self._label_values)}
+        labels = torch.tensor([classes[value] for value in values])
+        rows = None if part is None else fixed_part(labels, part)
+        labels = labels if rows is None else labels[rows]
         resize = self.image_size is not None
-        images = read_images(self._images(split), len(values), self.image_shape, resize, self.ground)
-        return images, torch.tensor([classes[value] for value in values])
+        return read_images(self._images(split, rows), len(labels), self.image_shape, resize, self.ground), labels
 
     @cached_property
     def _label_values(self) -> list[int] | list[str]:
@@ -173,7 +173,7 @@ class HuggingFace(ImageDataModule):
                     "the rows."
                 )
 
-    def _images(self, split: str) -> Iterator[Source]:
+    def _images(self, split: str, rows: Tensor | None = None) -> Iterator[Source]:
         from datasets import Image
 
         dataset = self._split(split).select_columns(self.image_column)
@@ -184,7 +184,8 @@ class HuggingFace(ImageDataModule):
             raise DataError(
                 f"The column {self.image_column!r} of {self.path} holds {feature}, not images: set image_column."
             ) from error
-        for number, row in enumerate(encoded):
+        numbers = range(len(encoded)) if rows is None else rows.tolist()
+        for number, row in zip(numbers, encoded if rows is None else encoded.select(numbers), strict=True):
             name, image = f"Image {number} of the {split} split of {self.path}", row[self.image_column]
             if image is None:
                 raise DataError(f"{name} is missing (null): filter the rows.")

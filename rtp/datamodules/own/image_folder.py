@@ -11,7 +11,7 @@ import torch
 from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.datamodules.decoding import ImageSize, check_image_size, common_shape, read_images
 from rtp.datamodules.own.class_folders import class_folders, image_files, loose_files
-from rtp.datamodules.sampling import Split, fixed_split
+from rtp.datamodules.sampling import Split, fixed_part
 from rtp.errors import DataError
 from rtp.utils.checks import check_in
 
@@ -76,16 +76,13 @@ class ImageFolder(ImageDataModule):
             return self._read(self._files("test") if split == "test" else self._train_files)
         if split == "train":
             log.info("no folder %s: a fixed fifth of train is the test set", self._path("test"))
-        return fixed_split(*self._train_and_test, split)
+        part = fixed_part(torch.tensor([label for _, label in self._train_files]), split)
+        return self._read([self._train_files[number] for number in part.tolist()])
 
     def load_validation(self) -> LabelledImages | None:
         """Read the folder `val`, if there is one; see the base class."""
         folders = [name for name in VALIDATION_FOLDERS if self._path(name).is_dir()]
         return self._read(self._files(folders[0])) if folders else None
-
-    @cached_property
-    def _train_and_test(self) -> LabelledImages:
-        return self._read(self._train_files)
 
     @cached_property
     def _train_files(self) -> list[tuple[Path, int]]:
