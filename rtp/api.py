@@ -60,14 +60,8 @@ ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
     "progress": (bool,),
 }
 """Types of those arguments of `distill` that have a simple one; NumPy's numbers are Integral and Real, too."""
-NAMES = {
-    Real: "a number",
-    Integral: "an integer",
-    NoneType: "None",
-    Sequence: "a list",
-    str: "a string",
-    bool: "a bool",
-}
+NAMES = {Real: "a number", Integral: "an integer", NoneType: "None", Sequence: "a list", str: "a string"}
+"""What messages call these types; others by their name."""
 
 
 def distill(

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_me
 from rtp.cli.short_names import register_short_names
 from rtp.cli.stored_config import use_memory, with_stored_config
 from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
-from rtp.cli.trainer_options import check_trainer_options, interval_within
 from rtp.errors import UserError
 from rtp.evaluation.results import format_table
 from rtp.modules import ContinualLearner, Distillation
@@ -41,6 +41,7 @@ from rtp.runs.folders import (
 )
 from rtp.runs.lightning_internals import command_help, command_parser, commands_action, setting
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
+from rtp.runs.trainer_options import check_trainer_options, interval_within
 from rtp.version import __version__
 
 INTERRUPTED = 130
@@ -146,6 +147,15 @@ class RtpCLI(LightningCLI):
                 f"or continue the run with --ckpt_path last --run_dir {config.run_dir}"
             )
         make_run_folder(Path(config.run_dir))
+
+    def instantiate_classes(self) -> None:
+        """Build everything; a run that is refused leaves no empty folder."""
+        try:
+            super().instantiate_classes()
+        except BaseException:
+            with suppress(OSError):  # there are files in it
+                Path(self._setting("run_dir")).rmdir()
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Log and save into the run's folder; streams have their own evaluation."""

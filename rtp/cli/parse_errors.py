@@ -69,16 +69,18 @@ def _said(text: str, owner: str) -> str:
     text = re.sub(r"\. Got value: ", ", got ", text)
     if match := re.match(r"Expected a dot import path string: (\S+)", text):
         close = get_close_matches(match[1], [own.name for own in public_classes()], n=1)
-        hint = f"did you mean {close[0]}?" if close else "use one of rtp's"
-        return f"there is no class {match[1]!r}; {hint} or the full path of your own, package.module.Class"
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        return (
+            f"there is no class {match[1]!r}; use one of rtp's{hint} or the full path of your own, package.module.Class"
+        )
     if text.startswith("No module named"):
         return f"{text}; install it, or run rtp in the folder that holds it"
     if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:
         taken = [name for name in constructor_arguments(resolve_name(owner)) if name not in LINKED]
         wrong = re.search(r"[Oo]ption '([\w.]+)'|--?[\w.]*?(\w+)(?:=|$)", text)
         close = get_close_matches((wrong[1] or wrong[2]).rpartition(".")[2], taken, n=1) if wrong else []
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"{text} by {owner.rsplit('.', 1)[-1]}{hint}, which takes {', '.join(taken)}"
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {', '.join(taken)}{hint}"
     if "unrecognized arguments" in text or "does not accept option" in text:
         return f"{text}; --help lists the options"
     return text

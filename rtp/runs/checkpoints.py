@@ -1,5 +1,6 @@
 """Loading checkpoints, finding the one to resume from, and the configuration they contain."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def checkpoint_config(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: If the checkpoint is not from rtp; names its path.
     """
-    if CONFIG_KEY not in checkpoint:
+    if not {CONFIG_KEY, "global_step"} <= set(checkpoint):
         raise UserError(f"{path} was not written by `rtp fit`: give its configuration with --config")
     config = load_stored_yaml(checkpoint[CONFIG_KEY], f"the configuration in {path}")
     if missing := [key for key in KEPT if key not in config]:
@@ -87,7 +88,7 @@ def steps_done(path: Path) -> int:
         UserError: If the file is missing, truncated or not from `rtp fit`; names a good one of the same folder.
     """
     checkpoint = load_checkpoint(path)
-    if missing := [key for key in (*RESUMED, CONFIG_KEY) if key not in checkpoint]:
+    if missing := [key for key in (*RESUMED, CONFIG_KEY, "global_step") if key not in checkpoint]:
         raise UserError(f"{path} was not written by `rtp fit`, it has no {missing[0]}: {_advice(path)}")
     for key, kind in RESUMED.items():
         if not isinstance(checkpoint[key], kind):
@@ -127,7 +128,8 @@ def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {str(path)!r}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of kinds of tensors that are refused below
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # any error of the unpickler or the zip reader
         raise UserError(f"{path} is damaged or not a checkpoint ({type(error).__name__})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
@@ -160,7 +162,7 @@ def _advice(path: Path) -> str:
             checkpoint = _load(other)
         except UserError:
             continue
-        if other != path and CONFIG_KEY in checkpoint:
+        if other != path and {CONFIG_KEY, "global_step"} <= set(checkpoint):
             return f"use {other}, of step {checkpoint['global_step']}"
     return "give the path of a .ckpt file of a run"
 

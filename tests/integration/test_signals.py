@@ -13,8 +13,9 @@ import torch
 CONFIG = Path(__file__).parents[1] / "conf" / "addressable.yaml"
 
 DISTILL = """
-import signal, sys, rtp, torch
+import signal, sys, rtp, torch, lightning
 from rtp.errors import StoppedError
+rtp.distill((torch.rand(40, 1, 8, 8), torch.arange(40) % 2), 1, steps=1, inner_steps=1, progress=False)  # imports
 images, labels = torch.rand(40, 1, 8, 8), torch.arange(40) % 2
 print("ready", flush=True)
 try:
@@ -44,11 +45,11 @@ def started(command: list[str], folder: Path, ready: str) -> subprocess.Popen[st
         assert process.stdout is not None
         while ready not in process.stdout.readline() and process.poll() is None:
             pass
-        time.sleep(4)  # into the training
+        time.sleep(2)  # into the training: before it, the signal does what it does to any program
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_fit_saves_and_tells_the_shell(tmp_path: Path, number: int, code: int) -> None:
     options = ["--run_dir", "run", "--trainer.max_steps", "100000", "--checkpoint.every_n_steps", "3"]
     fit = [sys.executable, "-m", "rtp", "fit", "--config", str(CONFIG), *options]
@@ -71,14 +72,10 @@ def test_nohup_is_respected(tmp_path: Path) -> None:
     assert process.returncode == 0, output
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, None)])
-def test_distill_raises_and_the_program_goes_on(tmp_path: Path, number: int, code: int | None) -> None:
+def test_distill_raises_and_the_program_goes_on(tmp_path: Path) -> None:
     process = started([sys.executable, "-c", DISTILL], tmp_path, "ready")
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
-    if code is None:  # without a run_dir nothing is saved, and the signal does what it does to any program
-        assert process.returncode == -number
-    else:
-        assert f"the distillation was stopped by a signal; nothing is kept, as there is no run_dir {code}" in output
-        assert output.endswith("the program goes on\n")
-        assert process.returncode == 0
+    assert "the distillation was stopped by a signal; nothing is kept, as there is no run_dir 143" in output
+    assert output.endswith("the program goes on\n")
+    assert process.returncode == 0

@@ -59,12 +59,15 @@ def _mutated(content: dict[str, Any], seed: int) -> dict[str, Any]:
     return content
 
 
-def _refused_or_fine(use: Callable[[], object]) -> None:
+def _refused_or_fine(use: Callable[..., object], *args: object) -> None:
+    """Anything but a UserError is a bug; its message is a line."""
+    said = ""
     try:
-        use()
+        use(*args)
     except UserError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 1000
+        said = str(error)
+    assert "\n" not in said
+    assert len(said) < 1000
 
 
 @pytest.mark.parametrize("part", range(6))
@@ -74,9 +77,10 @@ def test_malformed_checkpoints_are_one_line(
     path = tmp_path / "x.ckpt"
     for seed in range(50 * part, 50 * (part + 1)):
         torch.save(_mutated(checkpoint, seed), path)
-        _refused_or_fine(lambda: info([str(path)]))
-        _refused_or_fine(lambda: steps_done(path))
-        _refused_or_fine(lambda: export([str(path), str(tmp_path / f"{seed}.safetensors")]))
+        _refused_or_fine(info, [str(path)])
+        _refused_or_fine(steps_done, path)
+        if seed % 10 == 0:
+            _refused_or_fine(export, [str(path), str(tmp_path / f"{seed}.safetensors")])
     capsys.readouterr()
 
 
@@ -85,9 +89,9 @@ def test_malformed_checkpoints_are_not_tested_or_resumed(seed: int, checkpoint: 
     path = tmp_path / "last.ckpt"
     torch.save(_mutated(checkpoint, seed), path)
     quiet = ["--trainer.enable_progress_bar=false", "--evaluation.networks=1", "--evaluation.protocol.epochs=1"]
-    _refused_or_fine(lambda: main(["test", "--ckpt_path", str(path), *quiet]))
+    _refused_or_fine(main, ["test", "--ckpt_path", str(path), *quiet])
     more = ["--trainer.max_steps=5", "--run_dir", str(tmp_path)]
-    _refused_or_fine(lambda: main(["fit", "--config", str(CONFIG), "--ckpt_path", str(path), *more, *quiet]))
+    _refused_or_fine(main, ["fit", "--config", str(CONFIG), "--ckpt_path", str(path), *more, *quiet])
 
 
 def _tensor(content: dict[str, Any], change: Callable[[torch.Tensor], Any]) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rtp.cli.trainer_options import check_trainer_options, interval_within
 from rtp.errors import UserError
+from rtp.runs.trainer_options import check_trainer_options, interval_within
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,6 @@ from rtp.errors import UserError
         ("accumulate_grad_batches", -3),
         ("max_epochs", 0),
         ("max_epochs", -2),
-        ("max_steps", 0),
         ("max_steps", -5),
         ("num_nodes", 0),
         ("limit_train_batches", 0),
@@ -37,7 +36,8 @@ def test_nonsense_is_refused_by_name(name: str, value: float) -> None:
     "options",
     [
         {},
-        {"max_steps": 1, "max_epochs": None},
+        {"max_steps": 0, "max_epochs": None},
+        {"val_check_interval": 0.25, "check_val_every_n_epoch": 1},
         {"max_steps": -1, "max_epochs": 3},
         {"val_check_interval": 1.0, "gradient_clip_val": 0},
         {"limit_train_batches": 0.5, "log_every_n_steps": 0, "accumulate_grad_batches": 4},

@@ -31,12 +31,16 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
         value = options.get(name)
         if isinstance(value, (int, float)) and not (value > 0 if name == "limit_train_batches" else value >= least):
             raise UserError(f"trainer.{name} is {value}: give {least} or more, or leave it out")
-    for name in ("max_steps", "max_epochs"):
+    for name, least in (("max_steps", 0), ("max_epochs", 1)):  # a run of no steps keeps the initial memory
         value = options.get(name)
-        if value is not None and value != UNLIMITED and not value >= 1:
-            raise UserError(f"trainer.{name} is {value}: give at least 1, or {UNLIMITED} for no limit")
+        if value is not None and value != UNLIMITED and not value >= least:
+            raise UserError(f"trainer.{name} is {value}: give at least {least}, or {UNLIMITED} for no limit")
     interval = options.get("val_check_interval")
-    if isinstance(interval, (int, float)) and (math.isnan(interval) or interval <= 0 or interval != int(interval)):
+    if (
+        options.get("check_val_every_n_epoch") is None
+        and isinstance(interval, (int, float))
+        and (math.isnan(interval) or interval <= 0 or interval != int(interval))
+    ):
         raise UserError(f"trainer.val_check_interval is {interval}: give a number of outer steps, such as 100")
     if options.get("enable_checkpointing") is False:
         raise UserError(
@@ -55,7 +59,8 @@ def interval_within(options: Mapping[str, Any]) -> int | None:
         The number of batches of the whole run; None if it is validated as it is.
     """
     steps, interval = options.get("max_steps"), options.get("val_check_interval")
-    if not isinstance(interval, (int, float)) or steps in (None, UNLIMITED) or options.get("fast_dev_run"):
+    by_epochs = options.get("check_val_every_n_epoch") is not None or options.get("fast_dev_run")
+    if by_epochs or not isinstance(interval, (int, float)) or steps in (None, UNLIMITED, 0):
         return None
     batches = int(steps * (options.get("accumulate_grad_batches") or 1))
     return batches if batches < interval and options.get("limit_val_batches") != 0 else None
