@@ -16,9 +16,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rtp.artefact import DistilledMemory
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord
-from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.defaults import default_callbacks
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
+from rtp.cli.lines import distilled_lines, distilling_line, where_to_look
 from rtp.cli.parse_errors import user_errors
 from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, use_free_cores
 from rtp.cli.short_names import register_short_names
@@ -195,19 +195,12 @@ class RtpCLI(LightningCLI):
             raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
 
     def before_fit(self) -> None:
-        """Print what will be distilled into what, and where."""
+        """Print what will be learned, and where."""
         self._use_free_cores()
         if isinstance(self.model, ContinualLearner):
             rank_zero_print(learning_line(self.model, self.datamodule, self.trainer))
-        if not isinstance(self.model, Distillation):
-            return
-        memory, device = self.model.memory, self.trainer.strategy.root_device
-        bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
-        recalled_by = "shot" if memory.queried_by == "images" else "class"
-        rank_zero_print(
-            f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a {recalled_by}, "
-            f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"
-        )
+        elif isinstance(self.model, Distillation):
+            rank_zero_print(distilling_line(self.model, self.datamodule, self.trainer))
 
     def _setting(self, name: str) -> Any:
         return setting(self, self.config, name)
@@ -220,18 +213,8 @@ class RtpCLI(LightningCLI):
         """Print the result and what to do next."""
         if isinstance(self.model, ContinualLearner):
             print(learned_lines(self.trainer))
-            return
-        if self.steps_done is not None and self.trainer.global_step == self.steps_done:
-            rank_zero_print(
-                f"nothing to do: the run has its {self.steps_done} steps; raise --trainer.max_steps for more"
-            )
-        best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
-        if self.trainer.is_global_zero and best.best_model_path:
-            print(
-                f"best validation accuracy {float(best.best_model_score or 0):.4f}\n"
-                f"test it: rtp test --ckpt_path {relative(best.best_model_path)}"
-            )
-            self._print_where_to_look()
+        elif self.trainer.is_global_zero:
+            print(*distilled_lines(self.trainer, self.steps_done), sep="\n")
 
     def after_test(self) -> None:
         """Print the table of results."""
@@ -239,13 +222,9 @@ class RtpCLI(LightningCLI):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
             print(f"\n{format_table(setting(self, self.config_init, 'evaluation').results)}\n")
-            print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
-            self._print_where_to_look()
-
-    def _print_where_to_look(self) -> None:
-        folder = run_folder(self.trainer)
-        print(f"recalled images: {relative(folder / 'recalled.png')}")
-        print(f"curves and pictures: tensorboard --logdir {relative(folder)}")
+            print(
+                f"results: {relative(run_folder(self.trainer) / 'test.json')}", *where_to_look(self.trainer), sep="\n"
+            )
 
 
 rank_zero_print = rank_zero_only(print)

@@ -70,9 +70,7 @@ def _said(text: str, owner: str) -> str:
     if match := re.match(r"Expected a dot import path string: (\S+)", text):
         close = get_close_matches(match[1], [own.name for own in public_classes()], n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        return (
-            f"there is no class {match[1]!r}; use one of rtp's{hint} or the full path of your own, package.module.Class"
-        )
+        return f"there is no class {match[1]!r}; use one of rtp's{hint} or the full path of your own, module.Class"
     if text.startswith("No module named"):
         return f"{text}; install it, or run rtp in the folder that holds it"
     if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:

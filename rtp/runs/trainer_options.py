@@ -1,6 +1,5 @@
 """The Trainer's options: values that Lightning takes without a word and that train nothing are refused."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,11 +35,8 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
         if value is not None and value != UNLIMITED and not value >= least:
             raise UserError(f"trainer.{name} is {value}: give at least {least}, or {UNLIMITED} for no limit")
     interval = options.get("val_check_interval")
-    if (
-        options.get("check_val_every_n_epoch") is None
-        and isinstance(interval, (int, float))
-        and (math.isnan(interval) or interval <= 0 or interval != int(interval))
-    ):
+    in_steps = options.get("check_val_every_n_epoch") is None
+    if in_steps and isinstance(interval, (int, float)) and not (interval > 0 and float(interval).is_integer()):
         raise UserError(f"trainer.val_check_interval is {interval}: give a number of outer steps, such as 100")
     if options.get("enable_checkpointing") is False:
         raise UserError(
