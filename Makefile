@@ -27,6 +27,8 @@ demo: .venv/runs  ## Distil real digit images into 640 floats and test what they
 	$(BIN)/rtp fit --config configs/digits_ipc1.yaml --run_dir $$run && \
 	$(BIN)/rtp test --ckpt_path $$run/best.ckpt --evaluation.baselines true
 
+# one thread each: two workers of two threads on two cores wait for each other at every operation
+test test-slow: export OMP_NUM_THREADS = 1
 test: install  ## Run the tests (under 10 minutes on two cores) and count the lines of rtp that they run
 	$(BIN)/python -m pytest --numprocesses 2 --cov=rtp --cov-report=term:skip-covered --cov-fail-under=95
 
