@@ -80,6 +80,25 @@ def check_trainable(name: str, images: Tensor, labels: Tensor, class_names: Sequ
         raise DataError(f"Every pixel of the training images of {name} is {low} of 0..255: check how they are read.")
 
 
+def check_divisible(where: str, labels: Tensor, class_names: Sequence[str]) -> None:
+    """Check that a set from which a test part is taken has images enough for three parts.
+
+    Args:
+        where: The set in messages.
+        labels: (n,) int64.
+        class_names: Names of the classes.
+
+    Raises:
+        DataError: If a class has fewer than three images.
+    """
+    counts = labels.bincount(minlength=len(class_names))
+    if counts.min() < 3:
+        raise DataError(
+            f"{where} holds {int(counts.min())} images of class {class_names[int(counts.argmin())]!r}, but training, "
+            "validation and test need one each, as there is no test set: add images, leave the class out, or add one."
+        )
+
+
 def warn_of_odd_images(images: Tensor, labels: Tensor, subset: Tensor, class_names: Sequence[str], name: str) -> None:
     """Warn of constant images, classes of equal images and unused grey levels: often files that were read wrongly.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, one_line
 from rtp.datamodules.decoding import ImageSize, Source, check_image_size, common_shape, read_images
+from rtp.datamodules.inspection import check_divisible
 from rtp.datamodules.sampling import Split, fixed_part
 from rtp.errors import DataError, UserError
 from rtp.utils.checks import check_in
@@ -148,6 +149,8 @@ class HuggingFace(ImageDataModule):
             )
         classes = {value: label for label, value in enumerate(self._label_values)}
         labels = torch.tensor([classes[value] for value in values])
+        if part is not None:
+            check_divisible(f"the split {split!r} of {self.path}", labels, self.class_names)
         rows = None if part is None else fixed_part(labels, part)
         labels = labels if rows is None else labels[rows]
         resize = self.image_size is not None

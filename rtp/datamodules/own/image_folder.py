@@ -10,6 +10,7 @@ import torch
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.datamodules.decoding import ImageSize, check_image_size, common_shape, read_images
+from rtp.datamodules.inspection import check_divisible
 from rtp.datamodules.own.class_folders import class_folders, image_files, loose_files
 from rtp.datamodules.sampling import Split, fixed_part
 from rtp.errors import DataError
@@ -76,7 +77,9 @@ class ImageFolder(ImageDataModule):
             return self._read(self._files("test") if split == "test" else self._train_files)
         if split == "train":
             log.info("no folder %s: a fixed fifth of train is the test set", self._path("test"))
-        part = fixed_part(torch.tensor([label for _, label in self._train_files]), split)
+        labels = torch.tensor([label for _, label in self._train_files])
+        check_divisible(str(self._path("train")), labels, self.class_names)
+        part = fixed_part(labels, split)
         return self._read([self._train_files[number] for number in part.tolist()])
 
     def load_validation(self) -> LabelledImages | None:

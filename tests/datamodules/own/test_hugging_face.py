@@ -234,3 +234,9 @@ def test_a_data_set_that_is_loaded_already() -> None:
     assert (data.class_names, data.image_shape) == (("a", "b"), (1, 4, 4))
     with pytest.raises(DataError, match="has the columns kind, not one of images and one named label"):
         HuggingFace.of(dataset.remove_columns("photo"))
+
+
+def test_a_class_too_small_for_three_parts_is_named(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", pixels(7, 4, 6, 3), ["a", "b", "a", "a", "a", "b", "a"])
+    with pytest.raises(DataError, match=r"the split 'train' of .* holds 2 images of class 'b', but training, valid"):
+        HuggingFace(str(tmp_path)).setup("fit")

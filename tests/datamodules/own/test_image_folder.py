@@ -210,3 +210,14 @@ def test_deep_and_transparent_images(tmp_path: Path) -> None:
     drawing.save(tmp_path / "train" / "a" / "drawing.png")
     images, _ = ImageFolder(str(tmp_path), ground=9).load("train")
     assert 9 in images.unique().tolist()
+
+
+def test_a_class_too_small_for_three_parts_is_named(tmp_path: Path, write_image: WriteImage) -> None:
+    for name, count in (("cat", 5), ("dog", 2)):
+        for number in range(count):
+            write_image(tmp_path / "train" / name / f"{number}.png", (6, 4), "RGB")
+    message = (
+        "train holds 2 images of class 'dog', but training, validation and test need one each, as there"
+    )
+    with pytest.raises(DataError, match=message):
+        ImageFolder(str(tmp_path)).setup("fit")
