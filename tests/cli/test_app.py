@@ -390,3 +390,10 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert text.startswith("usage: rtp ")
     assert all(command in text for command in ("fit", "validate", "test", "predict"))
+
+
+def test_a_resumed_run_s_bar_has_its_total(capsys: pytest.CaptureFixture[str]) -> None:
+    fit("run")
+    capsys.readouterr()
+    main(["fit", "--config", str(CONFIG), "--trainer.max_steps", "6", "--ckpt_path", "run/last.ckpt"])
+    assert "6/6 [" in capsys.readouterr().err
