@@ -93,18 +93,19 @@ class RtpCLI(LightningCLI):
     def setup_parser(self, *args: Any) -> None:
         """Describe the commands in terms of memories, and add rtp's own."""
         super().setup_parser(*args)
-        for command in command_help(self):
-            command.help = COMMANDS[command.dest]
-        command_parser(self, "test").add_argument(
-            "--memory",
-            type=str | None,
-            default=None,
-            help="File of `rtp export` to test, with the settings stored in it; results go into a new run folder.",
-        )
-        for name in ("validate", "test", "predict"):  # for the help alone: `with_stored_config` takes it
-            command_parser(self, name).add_argument(
-                "--lift_limits", action="store_true", help="Let a file ask for any number of epochs, networks, ..."
-            )
+        for entry in command_help(self):
+            entry.help = COMMANDS[entry.dest]
+            if entry.dest == "test":
+                command_parser(self, "test").add_argument(
+                    "--memory",
+                    type=str | None,
+                    default=None,
+                    help="File of `rtp export` to test, with its own settings; results go into a new run folder.",
+                )
+            if entry.dest != "fit":  # for the help alone: `with_stored_config` takes it
+                command_parser(self, entry.dest).add_argument(
+                    "--lift_limits", action="store_true", help="Let a file ask for any number of epochs, networks, ..."
+                )
         for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them
             commands_action(self).add_subcommand(name, LightningArgumentParser(), help=other.summary)
 
@@ -241,8 +242,10 @@ def main(args: list[str] | None = None) -> RtpCLI:
         UserError: If an input cannot be used.
     """
     register_short_names()
+    arguments = sys.argv[1:] if args is None else args
+    cli_of_command = _cli_of(arguments[0] if arguments else "")
     with user_errors():
-        return RtpCLI(
+        return cli_of_command(
             model_class=L.LightningModule,
             datamodule_class=L.LightningDataModule,
             subclass_mode_model=True,
@@ -256,10 +259,18 @@ def main(args: list[str] | None = None) -> RtpCLI:
                 "version": __version__,
                 "prog": "rtp",
                 "description": DESCRIPTION,
-                **{command: {"description": description} for command, description in COMMANDS.items()},
+                **{command: {"description": COMMANDS[command]} for command in cli_of_command.subcommands()},
             },
             args=args,
         )
+
+
+def _cli_of(command: str) -> type[RtpCLI]:
+    """The class with the parser of one command: those of the others take as long as this one's."""
+    known = RtpCLI.subcommands()
+    if command not in known:
+        return RtpCLI
+    return type("RtpCLI", (RtpCLI,), {"subcommands": staticmethod(lambda: {command: known[command]})})
 
 
 def entry_point() -> None:

@@ -49,8 +49,8 @@ def with_stored_config(args: Sequence[str]) -> tuple[list[str], DistilledMemory 
             )
     elif command in ("validate", "test", "predict") and given.ckpt_path:
         checkpoint = load_checkpoint(Path(given.ckpt_path))  # a damaged one is reported now, in a line
-        stored = checkpoint_config(Path(given.ckpt_path), checkpoint)
-        config = None if given.config else config_for_test(stored, given.lift_limits)
+        if not given.config:
+            config = config_for_test(checkpoint_config(Path(given.ckpt_path), checkpoint), given.lift_limits)
     args = [argument for argument in args if argument != "--lift_limits"]
     return list(args) if config is None else [command, "--config", config, *args[1:]], memory
 

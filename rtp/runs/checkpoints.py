@@ -88,7 +88,7 @@ def steps_done(path: Path) -> int:
         UserError: If the file is missing, truncated or not from `rtp fit`; names a good one of the same folder.
     """
     checkpoint = load_checkpoint(path)
-    if missing := [key for key in (*RESUMED, CONFIG_KEY, "global_step") if key not in checkpoint]:
+    if missing := [key for key in ("global_step", *RESUMED, CONFIG_KEY) if key not in checkpoint]:
         raise UserError(f"{path} was not written by `rtp fit`, it has no {missing[0]}: {_advice(path)}")
     for key, kind in RESUMED.items():
         if not isinstance(checkpoint[key], kind):

@@ -85,7 +85,7 @@ def common_run_folder(config: Any) -> Path:
     if rank == 0 or RUN_DIR not in os.environ:
         together = any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
         name = config_name(config.get("config"))
-        os.environ[RUN_DIR] = str(next_run_folder(name) if together else new_run_folder(name))
+        os.environ[RUN_DIR] = str(next_run_folder(name) if rank or together else new_run_folder(name))
     return Path(os.environ[RUN_DIR])
 
 

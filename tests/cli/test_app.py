@@ -312,7 +312,7 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(
     ("options", "message"),
     [
         (["--trainer.val_check_interval=0.5"], "^trainer.val_check_interval is 0.5: give a number of outer steps"),
-        (["--trainer.accelerator=gpu"], "^[^\\n]*accelerator[^\\n]*$"),
+        (["--trainer.accelerator=gpu"], "^[^\\n]*gpu[^\\n]*$"),
         (["--trainer.accelerator=gpux"], "^[^\\n]*gpux[^\\n]*$"),
         (
             ["--trainer.enable_checkpointing=false"],
@@ -361,14 +361,14 @@ def test_a_file_may_not_ask_for_unbounded_work() -> None:
                        ("width: 8", "width: 10000000")):  # fmt: skip
         assert name in checkpoint["rtp_config"]
         changed = checkpoint | {"rtp_config": checkpoint["rtp_config"].replace(name, most)}
-        torch.save(changed, "changed.ckpt")
+        torch.save(changed, "run/changed.ckpt")
         with pytest.raises(UserError, match=r"the file asks for .* more than [\d,]+: give .* after --lift_limits"):
-            main(["test", "--ckpt_path", "changed.ckpt"])
+            main(["test", "--ckpt_path", "run/changed.ckpt"])
     # the user's own values count, once the limits are lifted
     changed = checkpoint | {"rtp_config": checkpoint["rtp_config"].replace("epochs: 2", "epochs: 1000000000")}
-    torch.save(changed, "changed.ckpt")
+    torch.save(changed, "run/changed.ckpt")
     quick = ["--evaluation.protocol.epochs=1", "--trainer.enable_progress_bar=false"]
-    main(["test", "--ckpt_path", "changed.ckpt", "--lift_limits", *quick])
+    main(["test", "--ckpt_path", "run/changed.ckpt", "--lift_limits", *quick])
 
 
 def test_a_user_error_is_one_line_on_standard_error(
@@ -390,10 +390,3 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert text.startswith("usage: rtp ")
     assert all(command in text for command in ("fit", "validate", "test", "predict"))
-
-
-def test_a_resumed_run_s_bar_has_its_total(capsys: pytest.CaptureFixture[str]) -> None:
-    fit("run")
-    capsys.readouterr()
-    main(["fit", "--config", str(CONFIG), "--trainer.max_steps", "6", "--ckpt_path", "run/last.ckpt"])
-    assert "6/6 [" in capsys.readouterr().err

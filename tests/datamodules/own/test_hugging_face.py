@@ -119,11 +119,9 @@ def test_unknown_test_label_is_named(tmp_path: Path) -> None:
 
 
 def test_other_image_sizes_are_refused(tmp_path: Path) -> None:
-    images = [*pixels(3, 4, 6, 3), *pixels(1, 5, 6, 3)]
-    write_parquet(tmp_path / "train.parquet", images, ["a", "b", "a", "b"])  # type: ignore[arg-type]
-    with pytest.raises(
-        DataError, match=r"Image 0 of the train split of .* has 6x4 pixels, Image 3 .* has 6x5: set image_size"
-    ):
+    images = [*pixels(5, 4, 6, 3), *pixels(1, 5, 6, 3)]
+    write_parquet(tmp_path / "train.parquet", images, ["a", "b"] * 3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"Image 0 of the train split of .* has 6x4 pixels, Image 5 .* has 6x5: set"):
         HuggingFace(str(tmp_path)).setup("fit")
 
 
@@ -182,18 +180,19 @@ def test_without_a_test_split_a_fixed_fifth_is_the_test_set(tmp_path: Path, capl
     assert "has no split 'test': a fixed fifth of 'train' is the test set" in caplog.text
 
 
-def test_parts_of_a_split(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "train.parquet", pixels(20, 4, 6, 3), ["a", "b"] * 10)
+def test_parts_of_splits(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write_parquet(folder / "train-00000-of-00001.parquet", pixels(20, 4, 6, 3), ["a", "b"] * 10)
     data = HuggingFace(
-        str(tmp_path), train_split="train[:60%]", validation_split="train[60%:80%]", test_split="train[80%:]"
+        str(folder), train_split="train[:60%]", validation_split="train[60%:80%]", test_split="train[80%:]"
     )
     data.setup("test")
     assert [len(part[1]) for part in (data.train_set, data.validation_set, data.test_set)] == [12, 4, 4]
     assert np.array_equal(data.load("test")[0].numpy(), pixels(20, 4, 6, 3).transpose(0, 3, 1, 2)[16:])
     with pytest.raises(DataError, match=r"cannot be read \(.*\): check the name"):
-        HuggingFace(str(tmp_path), test_split="train[eighty:]").load("test")
+        HuggingFace(str(folder), test_split="train[eighty:]").load("test")
     with pytest.raises(DataError, match="has no split 'dev', but train: set validation_split to one of them"):
-        HuggingFace(str(tmp_path), validation_split="dev[:5]").load_validation()
+        HuggingFace(str(folder), validation_split="dev[:5]").load_validation()
 
 
 def test_one_grey_first_row_leaves_the_others_their_colour(tmp_path: Path) -> None:
@@ -220,7 +219,8 @@ def test_rows_without_one_label_are_named(tmp_path: Path, labels: list[Any], mes
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
     rows = {"image": [Image.fromarray(pixels(1, 5, 5)[0]), None], "label": [0, 1]}
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "train.parquet")
+    for split in ("train", "test"):
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"{split}.parquet")
     with pytest.raises(DataError, match=r"Image 1 of the train split of .* is missing \(null\)"):
         HuggingFace(str(tmp_path)).setup("fit")
 

@@ -66,11 +66,11 @@ def test_sizes_must_agree_without_image_size(pets: Path, write_image: WriteImage
 
 def test_grey_images_keep_one_channel_if_all_are_grey(tmp_path: Path, write_image: WriteImage) -> None:
     for name in "ab":
-        for number in range(2):
+        for number in range(3):
             write_image(tmp_path / "train" / name / f"{number}.png", (6, 4), "L")
     assert ImageFolder(str(tmp_path)).image_shape == (1, 4, 6)
     assert ImageFolder(str(tmp_path)).load("train")[0].shape[1] == 1
-    write_image(tmp_path / "train" / "b" / "2.png", (6, 4), "RGB")
+    write_image(tmp_path / "train" / "b" / "3.png", (6, 4), "RGB")
     images, _ = ImageFolder(str(tmp_path)).load("train")
     assert images.shape[1] == 3
     assert torch.equal(images[0, 0], images[0, 2])
@@ -216,8 +216,6 @@ def test_a_class_too_small_for_three_parts_is_named(tmp_path: Path, write_image:
     for name, count in (("cat", 5), ("dog", 2)):
         for number in range(count):
             write_image(tmp_path / "train" / name / f"{number}.png", (6, 4), "RGB")
-    message = (
-        "train holds 2 images of class 'dog', but training, validation and test need one each, as there"
-    )
+    message = "train holds 2 images of class 'dog', but training, validation and test need one each, as there"
     with pytest.raises(DataError, match=message):
         ImageFolder(str(tmp_path)).setup("fit")
