@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,8 +19,6 @@ from rtp.utils.checks import check_at_least
 # PIL's modes without colour: of at most 8 bits, with alpha, and of more bits
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
-# values of the EXIF orientation that swap height and width (EXIF 2.32, tag 0x0112)
-SIDEWAYS = frozenset({5, 6, 7, 8})
 # Images decoded at once: their encoded bytes are in memory together.
 CHUNK = 512
 
@@ -56,57 +54,22 @@ def check_image_size(image_size: ImageSize | None) -> None:
         check_at_least("image_size", side, 1)
 
 
-def shape_of(source: Source, image_size: ImageSize | None) -> tuple[int, int, int]:
-    """Channels (1 for grey images, 3 for all others), height and width of an image as `read_images` returns it.
-
-    Args:
-        source: The image, whose header is read.
-        image_size: Height and width after resizing; None keeps the image's own, upright.
-    """
-    with open_image(source) as image:
-        return _shape(image, image_size)
-
-
-def _shape(image: Image.Image, image_size: ImageSize | None) -> tuple[int, int, int]:
-    width, height = image.size
-    if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:  # TIFF's is upright
-        width, height = height, width
-    if image_size is not None:
-        height, width = height_and_width(image_size)
-    return 1 if image.mode in GREY_MODES | DEEP_MODES else 3, height, width
-
-
-def common_shape(sources: Iterable[Source], image_size: ImageSize | None) -> tuple[int, int, int]:
-    """Channels (3 if any image has colour), height and width of images, from their headers.
-
-    Raises:
-        DataError: If two images have different sizes and `image_size` is None, or there are no images.
-    """
-    first_of: dict[tuple[int, int, int], str] = {}
-    for source in sources:
-        first_of.setdefault(shape_of(source, image_size), source[0])
-    if not first_of:
-        raise DataError("There is not a single image to read: check the folder or the split.")
-    by_size = {(width, height): name for (_, height, width), name in first_of.items()}
-    if len(by_size) > 1:
-        (a, (w, h)), (b, (v, g)) = [(name, size) for size, name in by_size.items()][:2]
-        raise DataError(
-            f"{a} has {w}x{h} pixels, {b} has {v}x{g}: set image_size to resize and crop all images to one size."
-        )
-    return max(first_of)  # all of one size, but colour before grey
-
-
 def read_images(
-    sources: Iterable[Source], count: int, shape: tuple[int, int, int], resize: bool = False, ground: int = 255
+    sources: Iterable[Source],
+    count: int,
+    shape: tuple[int, int, int] | None = None,
+    image_size: ImageSize | None = None,
+    ground: int = 255,
 ) -> Tensor:
     """Decode images of one shape on as many threads as torch has, with a progress bar if it takes seconds.
 
     Args:
         sources: The images.
         count: Their number.
-        shape: Channels (1: grey, 3: colour; images are converted), height and width.
-        resize: Whether images of another size are resized to cover that size (bilinear, antialiased) and cropped at the
-            centre; otherwise they raise an error.
+        shape: Channels (1: grey, 3: colour; images are converted), height and width; None takes the size of the first
+            image, and colour if any image has it.
+        image_size: Height and width that images are resized to cover (bilinear, antialiased) and cropped to at the
+            centre; None refuses images of another size.
         ground: Grey level in 0..255 behind transparent pixels.
 
     Returns:
@@ -115,32 +78,40 @@ def read_images(
     Raises:
         DataError: If an image cannot be decoded or has another size, or there are no images.
     """
-    channels, height, width = shape
 
-    def decoded(source: Source) -> Tensor:
+    def decoded(source: Source) -> tuple[str, Tensor]:
         with open_image(source) as image:
-            pixels = upright_8_bits(image, source[0], ground).convert("L" if channels == 1 else "RGB")
-        if resize:
+            pixels = upright_8_bits(image, source[0], ground)
+        if shape is not None:
+            pixels = _in_mode(pixels, "L" if shape[0] == 1 else "RGB")
+        if image_size is not None:
+            height, width = height_and_width(image_size)
             pixels = ImageOps.fit(pixels, (width, height), Image.Resampling.BILINEAR)
-        if pixels.size != (width, height):
-            raise DataError(
-                f"{source[0]} has {pixels.width}x{pixels.height} pixels, others have {width}x{height}: give "
-                "all images one size, or set image_size where the data module has it."
-            )
-        return pixels_of(pixels)
+        return source[0], pixels_of(pixels)
 
     if not count:
         raise DataError("There is not a single image to read: check the folder or the split.")
-    images = torch.empty(count, *shape, dtype=torch.uint8)
-    remaining, number = iter(sources), 0
+    first = "others" if shape is not None else ""
+    images = torch.empty(count, *shape, dtype=torch.uint8) if shape is not None else torch.empty(0)
+    remaining, number, threads = iter(sources), 0, torch.get_num_threads()
     with (
-        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+        ThreadPoolExecutor(threads) as pool,
         tqdm(total=count, desc="reading images", unit="image", delay=2, leave=False) as bar,
     ):
         while chunk := list(islice(remaining, CHUNK)):
-            for number, image in enumerate(pool.map(decoded, chunk), number):  # noqa: B020  # goes on where it was
-                images[number] = image
-            number += 1
+            for name, pixels in map(decoded, chunk) if threads == 1 else pool.map(decoded, chunk):
+                if not first:
+                    first, images = name, torch.empty(count, *pixels.shape, dtype=torch.uint8)
+                if pixels.shape[1:] != images.shape[2:]:
+                    (h, w), (v, g) = images.shape[2:], pixels.shape[1:]
+                    raise DataError(
+                        f"{first} {'have' if shape else 'has'} {w}x{h} pixels, {name} has {g}x{v}: give all images one "
+                        "size, or set image_size to resize and crop them."
+                    )
+                if len(pixels) > images.shape[1]:  # the first one in colour
+                    images = images.expand(-1, 3, -1, -1).contiguous()
+                images[number] = pixels
+                number += 1
             bar.update(len(chunk))
     return images
 
@@ -159,7 +130,7 @@ def upright_8_bits(image: Image.Image, name: str, ground: int = 255) -> Image.Im
         DataError: If the image cannot be decoded, or its values leave those ranges.
     """
     try:
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode in DEEP_MODES:
             return Image.fromarray(_eight_bits(np.asarray(image), name))
         grey = image.mode in GREY_MODES
@@ -168,12 +139,18 @@ def upright_8_bits(image: Image.Image, name: str, ground: int = 255) -> Image.Im
                 image = image.convert(image.mode.upper())
             behind = Image.new("RGBA", image.size, (ground, ground, ground, 255))
             image = Image.alpha_composite(behind, image.convert("RGBA"))
-        return image.convert("L" if grey else "RGB")
+        return _in_mode(image, "L" if grey else "RGB")
     # ValueError: a mode that has no conversion to RGB; the others: broken files
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
         raise _unreadable(name, error) from error
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The decoded image in this mode; Pillow would copy one that has it already."""
+    image.load()
+    return image if image.mode == mode else image.convert(mode)
 
 
 def pixels_of(image: Image.Image) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rtp.errors import DataError
 
-CHUNK = 4096
+CHUNK = 512
 """Images looked at together."""
 log = logging.getLogger(__name__)
 

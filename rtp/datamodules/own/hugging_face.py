@@ -4,13 +4,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, one_line
-from rtp.datamodules.decoding import ImageSize, Source, check_image_size, common_shape, read_images
+from rtp.datamodules.decoding import ImageSize, Source, check_image_size, read_images
 from rtp.datamodules.inspection import check_divisible
 from rtp.datamodules.sampling import Split, fixed_part
 from rtp.errors import DataError, UserError
@@ -122,23 +122,34 @@ class HuggingFace(ImageDataModule):
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels (3 if any training image has colour), height and width, from the headers of all training images."""
-        return common_shape(self._images(self.train_split), self.image_size)
+        """Channels (3 if any training image has colour), height and width; reads the training images."""
+        return cast(tuple[int, int, int], tuple(self._train[0].shape[1:]))
 
     def load(self, split: Split) -> LabelledImages:
         """Read a split; see the base class."""
-        test = self.test_split or ("test" if "test" in self._splits else None)
-        if test is not None:
-            return self._read(test if split == "test" else self.train_split)
         if split == "train":
-            log.info("%s has no split 'test': a fixed fifth of %r is the test set", self.path, self.train_split)
-        return self._read(self.train_split, part=split)
+            _, train = self.image_shape, self._train
+            del self._train  # the caller's now; another call reads it again
+            return train
+        test = self._test_name
+        return self._read(self.train_split if test is None else test, self.image_shape, None if test else "test")
 
     def load_validation(self) -> LabelledImages | None:
         """Read the validation split, if one is named; see the base class."""
-        return None if self.validation_split is None else self._read(self.validation_split)
+        return None if self.validation_split is None else self._read(self.validation_split, self.image_shape)
 
-    def _read(self, split: str, part: Split | None = None) -> LabelledImages:
+    @cached_property
+    def _train(self) -> LabelledImages:
+        if self._test_name is not None:
+            return self._read(self.train_split)
+        log.info("%s has no split 'test': a fixed fifth of %r is the test set", self.path, self.train_split)
+        return self._read(self.train_split, part="train")
+
+    @property
+    def _test_name(self) -> str | None:
+        return self.test_split or ("test" if "test" in self._splits else None)
+
+    def _read(self, split: str, shape: tuple[int, int, int] | None = None, part: Split | None = None) -> LabelledImages:
         """Read a split, or the part of it that is the training or test set."""
         values = list(self._split(split)[self.label_column])
         self._check_labels(values, split)
@@ -153,8 +164,7 @@ class HuggingFace(ImageDataModule):
             check_divisible(f"the split {split!r} of {self.path}", labels, self.class_names)
         rows = None if part is None else fixed_part(labels, part)
         labels = labels if rows is None else labels[rows]
-        resize = self.image_size is not None
-        return read_images(self._images(split, rows), len(labels), self.image_shape, resize, self.ground), labels
+        return read_images(self._images(split, rows), len(labels), shape, self.image_size, self.ground), labels
 
     @cached_property
     def _label_values(self) -> list[int] | list[str]:

@@ -4,12 +4,12 @@ import logging
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.datamodules.decoding import ImageSize, check_image_size, common_shape, read_images
+from rtp.datamodules.decoding import ImageSize, check_image_size, read_images
 from rtp.datamodules.inspection import check_divisible
 from rtp.datamodules.own.class_folders import class_folders, image_files, loose_files
 from rtp.datamodules.sampling import Split, fixed_part
@@ -68,27 +68,38 @@ class ImageFolder(ImageDataModule):
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width, from the headers of all training images."""
-        return common_shape(((str(path), path) for path, _ in self._train_files), self.image_size)
+        """Channels (3 if any training image has colour), height and width; reads the training images."""
+        return cast(tuple[int, int, int], tuple(self._train[0].shape[1:]))
 
     def load(self, split: Split) -> LabelledImages:
         """Read a split; see the base class."""
-        if self._path("test").is_dir():
-            return self._read(self._files("test") if split == "test" else self._train_files)
         if split == "train":
-            log.info("no folder %s: a fixed fifth of train is the test set", self._path("test"))
-        labels = torch.tensor([label for _, label in self._train_files])
-        check_divisible(str(self._path("train")), labels, self.class_names)
-        part = fixed_part(labels, split)
-        return self._read([self._train_files[number] for number in part.tolist()])
+            _, train = self.image_shape, self._train
+            del self._train  # the caller's now; another call reads it again
+            return train
+        if self._path("test").is_dir():
+            return self._read(self._files("test"), self.image_shape)
+        return self._read(self._part("test"), self.image_shape)
 
     def load_validation(self) -> LabelledImages | None:
         """Read the folder `val`, if there is one; see the base class."""
         folders = [name for name in VALIDATION_FOLDERS if self._path(name).is_dir()]
-        return self._read(self._files(folders[0])) if folders else None
+        return self._read(self._files(folders[0]), self.image_shape) if folders else None
 
     @cached_property
-    def _train_files(self) -> list[tuple[Path, int]]:
+    def _train(self) -> LabelledImages:
+        if self._path("test").is_dir():
+            return self._read(self._train_files)
+        log.info("no folder %s: a fixed fifth of train is the test set", self._path("test"))
+        return self._read(self._part("train"))
+
+    def _part(self, split: Split) -> list[tuple[str, int]]:
+        labels = torch.tensor([label for _, label in self._train_files])
+        check_divisible(str(self._path("train")), labels, self.class_names)
+        return [self._train_files[number] for number in fixed_part(labels, split).tolist()]
+
+    @cached_property
+    def _train_files(self) -> list[tuple[str, int]]:
         files = self._files("train")
         numbers = Counter(label for _, label in files)
         if empty := [name for label, name in enumerate(self.class_names) if not numbers[label]]:
@@ -97,7 +108,7 @@ class ImageFolder(ImageDataModule):
             )
         return files
 
-    def _files(self, split: str) -> list[tuple[Path, int]]:
+    def _files(self, split: str) -> list[tuple[str, int]]:
         """Image files of a split with their labels, class by class; says what is left out."""
         folder, left_out = self._path(split), Counter[str]()
         files = [
@@ -113,9 +124,9 @@ class ImageFolder(ImageDataModule):
             log.info("%s: %d images read, %d files left out (%s)", folder, len(files), left_out.total(), kinds)
         return files
 
-    def _read(self, files: list[tuple[Path, int]]) -> LabelledImages:
-        sources = ((str(path), path) for path, _ in files)
-        images = read_images(sources, len(files), self.image_shape, self.image_size is not None, self.ground)
+    def _read(self, files: list[tuple[str, int]], shape: tuple[int, int, int] | None = None) -> LabelledImages:
+        sources = ((path, Path(path)) for path, _ in files)
+        images = read_images(sources, len(files), shape, self.image_size, self.ground)
         return images, torch.tensor([label for _, label in files])
 
     def _path(self, split: str) -> Path:

@@ -106,7 +106,7 @@ def test_missing_split_and_columns_list_what_there_is(shapes: Path) -> None:
 
 
 def test_column_without_images_is_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"image": [1, 2], "label": [0, 1]}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"image": [1] * 6, "label": [0, 1] * 3}), tmp_path / "train.parquet")
     with pytest.raises(DataError, match=r"The column 'image' of .* holds Value\(.*int64.*\), not images"):
         _ = HuggingFace(str(tmp_path)).image_shape
 
@@ -121,7 +121,10 @@ def test_unknown_test_label_is_named(tmp_path: Path) -> None:
 def test_other_image_sizes_are_refused(tmp_path: Path) -> None:
     images = [*pixels(5, 4, 6, 3), *pixels(1, 5, 6, 3)]
     write_parquet(tmp_path / "train.parquet", images, ["a", "b"] * 3)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"Image 0 of the train split of .* has 6x4 pixels, Image 5 .* has 6x5: set"):
+    with pytest.raises(
+        DataError,
+        match=r"Image 0 of the train split of .* has 6x4 pixels, Image 5 .* has 6x5: give all",
+    ):
         HuggingFace(str(tmp_path)).setup("fit")
 
 
