@@ -1,6 +1,6 @@
 """Images of a torch data set, or of arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -103,11 +103,11 @@ class TorchDataset(ImageDataModule):
             return self.classes
         present = self._train[1].unique().tolist()
         if len(present) <= largest:
-            some = ", ".join(map(str, present[:5])) + (", ..." if len(present) > 5 else "")
+            few = len(present) <= 5
+            some = ", ".join(map(str, present[:5])) + ("" if few else ", ...")
             raise DataError(
-                f"{self.name} has the {len(present)} labels {some} and not 0 to {len(present) - 1}: number the "
-                f"classes from 0, or pass classes={present[:5]}".removesuffix("]")
-                + ("]" if len(present) <= 5 else ", ...]")
+                f"{self.name} has the {len(present)} labels {some} and not 0 to {len(present) - 1}: number the classes "
+                f"from 0, or pass {f'classes={present}' if few else 'the labels to keep as classes'}"
             )
         return range(largest + 1)
 
@@ -139,6 +139,8 @@ def as_dataset(data: Any) -> Dataset[Any]:
     """
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
         return LabelledArrays(*data)
+    if isinstance(data, Mapping):
+        raise UserError(f"this is a dict of {', '.join(map(str, [*data][:5]))}: pass one of its values")
     if isinstance(data, DataLoader):
         raise UserError("this is a DataLoader: pass loader.dataset, the data set it draws from")
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):

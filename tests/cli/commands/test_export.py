@@ -188,7 +188,8 @@ def test_a_test_that_does_not_fit_is_one_line(
     for name in "abcdefghij":
         folder = Path("data/ten/train") / name
         folder.mkdir(parents=True)
-        Image.new("L", (8, 8)).save(folder / "0.png")
+        for number in range(3):
+            Image.new("L", (8, 8), 80 * number).save(folder / f"{number}.png")
     path = exported(plain)
     with pytest.raises(UserError, match=message) as error:
         main(["test", "--memory", str(path), "--run_dir", "tested", *options])

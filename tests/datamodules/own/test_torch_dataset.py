@@ -131,6 +131,8 @@ def test_a_stream_is_refused() -> None:
 
     with pytest.raises(UserError, match="Stream has no length"):
         TorchDataset(Stream())
+    with pytest.raises(UserError, match="this is a dict of train, test: pass one of its values"):
+        TorchDataset({"train": Pairs((IMAGE, 0)), "test": None})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"this is a DataLoader: pass loader\.dataset"):
         TorchDataset(DataLoader(Pairs((IMAGE, 0))))  # type: ignore[arg-type]
 
