@@ -14,7 +14,7 @@ from rtp.version import __version__
 
 ALL_COMMANDS = (*COMMANDS, *OTHER_COMMANDS)
 LIGHT = ("list", "info")
-"""Commands that import by themselves what they need."""
+"""Commands that import by themselves what they need, as does the export of a memory's file."""
 GROUPS = ("trainer", "model", "data", "evaluation", "pictures", "checkpoint", "seed_everything", "run_dir", "ckpt_path")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "fit": GROUPS,
@@ -32,7 +32,7 @@ def entry_point() -> None:
     try:
         if answered(args):
             return
-        if args[:1] and args[0] in LIGHT:
+        if args[0] in LIGHT or (args[0] == "export" and len(args) > 1 and args[1].endswith(".safetensors")):
             OTHER_COMMANDS[args[0]](args[1:])
             return
     except UserError as error:

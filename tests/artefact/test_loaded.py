@@ -176,3 +176,15 @@ def test_loading_takes_no_lightning_no_higher_and_no_random_numbers(tmp_path: Pa
 def test_a_misspelled_name_is_no_attribute(module: ModuleType) -> None:
     with pytest.raises(AttributeError, match="Memmory"):
         module.Memmory  # noqa: B018
+
+
+def test_a_memory_s_file_is_described_and_exported_without_lightning(tmp_path: Path, make_memory: Any) -> None:
+    make_memory().save(tmp_path / "memory.safetensors")
+    for args in (["info", "memory.safetensors"], ["export", "memory.safetensors", "copy.safetensors"]):
+        program = (
+            "import sys\nfrom rtp.cli import entry_point\nentry_point()\n"
+            "print([n for n in ('lightning', 'torchvision', 'jsonargparse') if n in sys.modules], file=sys.stderr)\n"
+        )
+        command = [sys.executable, "-c", program, *args]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "[]\n")
