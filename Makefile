@@ -11,11 +11,18 @@ help:  ## Show the targets
 install: .venv/installed  ## Make .venv and install rtp with its development tools
 
 .venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing rtp and its development tools into .venv: some minutes the first time"
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/runs
+
+.venv/runs: pyproject.toml  # rtp and what it imports, without the tools of `install`
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing rtp with torch and Lightning into .venv: some minutes and 2 GB the first time"
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-demo: install  ## Distil real digit images into 640 floats and test what they are worth (4 minutes on two cores)
+demo: .venv/runs  ## Distil real digit images into 640 floats and test what they are worth (4 minutes on two cores)
 	@run=logs/digits_ipc1/demo-$$(date +%Y%m%d-%H%M%S) && \
 	$(BIN)/rtp fit --config configs/digits_ipc1.yaml --run_dir $$run && \
 	$(BIN)/rtp test --ckpt_path $$run/best.ckpt --evaluation.baselines true
@@ -23,7 +30,8 @@ demo: install  ## Distil real digit images into 640 floats and test what they ar
 # one thread each: two workers of two threads on two cores wait for each other at every operation
 test test-slow: export OMP_NUM_THREADS = 1
 test: install  ## Run the tests (under 10 minutes on two cores) and count the lines of rtp that they run
-	$(BIN)/python -m pytest --numprocesses 2 --cov=rtp --cov-report=term:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest --numprocesses 2 --cov=rtp --cov-report=term:skip-covered --cov-fail-under=95 --ignore=tests/integration
+	$(BIN)/python -m pytest --numprocesses 2 tests/integration  # counting lines would take three quarters more time
 
 test-slow: install  ## Run the tests that take minutes: ten kills of one run
 	$(BIN)/python -m pytest -m slow

@@ -1,16 +1,20 @@
 """`rtp.distill`: distil a data set from Python, as `rtp fit` does with a configuration."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import Dataset
+from torch import nn
 
 import rtp.datamodules
 import rtp.modules
@@ -19,8 +23,9 @@ from rtp.artefact.from_checkpoint import from_state
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation
 from rtp.callbacks.best_checkpoint import BestMemory
 from rtp.callbacks.defaults import default_callbacks
-from rtp.datamodules import TorchDataset
-from rtp.errors import UserError
+from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
+from rtp.datamodules.decoding import ImageSize
+from rtp.errors import StoppedError, UserError, first_line
 from rtp.modules import AddressableMemory, Augmentation, ConvNet, HigherUnroll, InnerSGD, MemoryDistillation
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.layers import grey_margin
@@ -36,9 +41,31 @@ OUTER_LEARNING_RATE = 0.02  # of Adam; this and the protocol as in configs/cpu/m
 PROTOCOL = TrainingProtocol(epochs=60, learning_rate=0.05)
 VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
 
+SIGTERM_CODE = 128 + 15  # a shell's exit code for it
+
+ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
+    "images_per_class": (Real,),
+    "num_bases": (Integral, NoneType),
+    "augmentation": (Augmentation, NoneType),
+    "zca": (Real, NoneType),
+    "class_names": (Sequence, NoneType),
+    "classes": (Sequence, NoneType),
+    "classes_per_step": (Integral, NoneType),
+    "steps": (Integral,),
+    "inner_steps": (Integral,),
+    "validation": (Real,),
+    "seed": (Integral,),
+    "accelerator": (str,),
+    "run_dir": (str, Path, NoneType),
+    "progress": (bool,),
+}
+"""Types of those arguments of `distill` that have a simple one; NumPy's numbers are Integral and Real, too."""
+NAMES = {Real: "a number", Integral: "an integer", NoneType: "None", Sequence: "a list", str: "a string"}
+"""What messages call these types; others by their name."""
+
 
 def distill(
-    dataset: Dataset[Any],
+    dataset: Any,
     images_per_class: float,
     *,
     num_bases: int | None = None,
@@ -46,6 +73,8 @@ def distill(
     augmentation: Augmentation | None = None,
     zca: float | None = None,
     class_names: Sequence[str] | None = None,
+    classes: Sequence[int] | None = None,
+    image_size: ImageSize | None = None,
     classes_per_step: int | None = None,
     steps: int = 1000,
     inner_steps: int = 20,
@@ -63,8 +92,9 @@ def distill(
     configuration for `rtp fit`.
 
     Args:
-        dataset: A torch data set of (image, label) pairs with a length: PIL images or tensors (C, H, W), uint8 or
-            floats in [0, 1], and integers from 0. It is read once.
+        dataset: A torch data set of (image, label) pairs with a length; a tuple (images, labels) of tensors or arrays;
+            a `datasets.Dataset`; or the path of a folder as `ImageFolder` reads it. Images are PIL images, tensors
+            (C, H, W) or arrays (H, W, C), uint8 or floats in [0, 1]; labels are integers from 0. It is read once.
         images_per_class: Storage budget, in real images per class (equation 4); above 0.
         num_bases: Number of bases; by default `StorageBudget.balanced_bases`.
         network: Builds the networks to distil for from (image_shape, num_classes); by default a ConvNet of width 32
@@ -72,6 +102,9 @@ def distill(
         augmentation: Applied to recalled and real images alike, such as `FlipOrRotate()`; by default none.
         zca: Regularisation of ZCA whitening, positive; by default each channel is standardised.
         class_names: By default the data set's attribute `classes`, or else the labels as numbers.
+        classes: Labels of the classes to distil, numbered anew in this order; by default all.
+        image_size: Height and width in pixels, or one number for a square, of images of a folder or a
+            `datasets.Dataset`: they are resized to cover it and cropped at the centre. By default they keep their size.
         classes_per_step: Classes in an outer step, for data sets of many classes; by default all.
         steps: Outer steps, at least 1.
         inner_steps: Inner steps T, at least 1; the inner learning rate is 1.5 / T.
@@ -87,7 +120,9 @@ def distill(
     Raises:
         UserError: If an argument or the data set cannot be used, or `run_dir` holds a run.
         DivergenceError: If the outer loss is NaN or infinite.
+        StoppedError: If SIGTERM or SIGHUP stopped the training.
     """
+    _check_types(locals())
     check_at_least("steps", steps, 1)
     check_at_least("inner_steps", inner_steps, 1)
     settings: dict[str, Any] = {
@@ -96,7 +131,7 @@ def distill(
         "zca": zca,
         "seed": seed,
     }
-    data = TorchDataset(dataset, class_names=class_names, **settings)
+    data = _data_module(dataset, class_names, classes, image_size, settings)
     if run_dir is not None and (Path(run_dir) / "best.ckpt").exists():
         raise UserError(f"the run folder {str(run_dir)!r} exists: choose another run_dir, or delete it")
     parts: dict[str, Any] = {
@@ -128,8 +163,8 @@ def distill(
         callbacks += [MemoryPictures(), LastCheckpoint()]
         logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         saving = {"logger": logger, "plugins": AtomicCheckpointIO()}
-    with isolated_rng(seed), quiet_lightning():
-        trainer = L.Trainer(
+    with isolated_rng(seed), quiet_lightning(), _stops(folder):
+        trainer = _trainer(
             **TRAINER_DEFAULTS,
             **saving,
             accelerator=accelerator,
@@ -145,6 +180,71 @@ def distill(
     if folder is not None:
         memory.save(folder / "memory.safetensors")
     return memory
+
+
+def _trainer(**settings: Any) -> L.Trainer:
+    try:
+        return L.Trainer(**settings)
+    except (MisconfigurationException, ValueError) as error:  # no such accelerator, or no device of it
+        raise UserError(f"accelerator={settings['accelerator']!r} cannot be used: {first_line(error)}") from error
+
+
+@contextmanager
+def _stops(folder: Path | None) -> Iterator[None]:
+    """Raise StoppedError for a signal that stopped the training: a library must not end its program."""
+    try:
+        yield
+    except SystemExit as error:
+        kept = "nothing is kept, as there is no run_dir" if folder is None else f"its checkpoints are in {folder}"
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into SystemExit
+            raise error.__context__ from None
+        code = error.code if isinstance(error.code, int) else SIGTERM_CODE
+        raise StoppedError(f"the distillation was stopped by a signal; {kept}", code) from error
+
+
+def _check_types(given: dict[str, Any]) -> None:
+    """Refuse arguments of `distill` of another type than its signature has, before anything is read.
+
+    Raises:
+        UserError: For the first one.
+    """
+    for name, kinds in ARGUMENT_TYPES.items():
+        value = given[name]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            wanted = " or ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
+            raise UserError(f"{name} is {value!r:.60}, a {type(value).__name__}: give {wanted}")
+    for name, kind in (("class_names", str), ("classes", Integral)):
+        values = given[name]
+        if isinstance(values, str) or not all(isinstance(value, kind) for value in values or ()):
+            raise UserError(f"{name} is {values!r:.60}: give a list, each item {NAMES[kind]}")
+    network, size = given["network"], given["image_size"]
+    if isinstance(network, nn.Module) or not (network is None or callable(network)):
+        raise UserError(
+            f"network is a {type(network).__name__}: give what builds one from (image_shape, num_classes), such as the "
+            "class or functools.partial(ConvNet, width=64), as each evaluation trains fresh ones"
+        )
+    if not (size is None or isinstance(size, int) or (isinstance(size, tuple) and len(size) == 2)):
+        raise UserError(f"image_size is {size!r}: give one number or (height, width)")
+
+
+def _data_module(
+    dataset: Any,
+    class_names: Sequence[str] | None,
+    classes: Sequence[int] | None,
+    image_size: ImageSize | None,
+    settings: dict[str, Any],
+) -> ImageDataModule:
+    """The data module of what a program gives: a folder, a `datasets.Dataset`, a torch data set or arrays."""
+    is_folder = isinstance(dataset, (str, Path))
+    if is_folder or (hasattr(dataset, "features") and hasattr(dataset, "column_names")):
+        if class_names is not None or classes is not None:
+            raise UserError("class_names and classes are for torch data sets and arrays: this data set names its own")
+        if is_folder:
+            return ImageFolder(str(Path(dataset).expanduser().absolute()), image_size, **settings)
+        return HuggingFace.of(dataset, image_size=image_size, **settings)
+    if image_size is not None:
+        raise UserError("image_size is for folders and datasets.Dataset: resize in the data set's transform")
+    return TorchDataset(dataset, class_names=class_names, classes=classes, **settings)
 
 
 def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:

@@ -20,6 +20,14 @@ class DivergenceError(UserError):
     exit_code = 1
 
 
+class StoppedError(UserError):
+    """A signal stopped the training of a program; `exit_code` is the shell's for it, such as 143 for SIGTERM."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a library's error message, or its class if the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rtp
 from rtp.api import suitable_depth, suitable_downsampling
@@ -35,7 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rtp.api.PROTOCOL", TrainingProtocol(epochs=2))
 
 
-def distill(dataset: Dataset[Any], **settings: Any) -> Any:
+def distill(dataset: Any, **settings: Any) -> Any:
     quick: dict[str, Any] = {"steps": 2, "inner_steps": 2, "accelerator": "cpu", "progress": False}
     return rtp.distill(dataset, 1, **quick | settings)
 
@@ -136,6 +137,26 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
         ({"validation": 0.0}, r"validation_fraction must lie in \(0, 1\), got 0.0"),
         ({"zca": 0.0}, "zca must be positive, got 0.0"),
         ({"classes_per_step": 0}, "classes_per_step must be at least 1, got 0"),
+        ({"network": MLP((1, 8, 8), 10)}, r"^network is a MLP: give what builds one from \(image_shape, num_classes\)"),
+        ({"network": "ConvNet"}, "^network is a str: give what builds one"),
+        ({"steps": "10"}, "^steps is '10', a str: give an integer"),
+        ({"steps": 1.5}, "^steps is 1.5, a float: give an integer"),
+        ({"steps": True}, "^steps is True, a bool: give an integer"),
+        ({"inner_steps": None}, "^inner_steps is None, a NoneType: give an integer"),
+        ({"seed": 0.5}, "^seed is 0.5"),
+        ({"zca": "yes"}, "^zca is 'yes', a str: give a number or None"),
+        ({"validation": [0.1]}, r"^validation is \[0.1\], a list: give a number"),
+        ({"num_bases": 4.0}, "^num_bases is 4.0, a float: give an integer or None"),
+        ({"augmentation": "flip"}, "^augmentation is 'flip', a str: give Augmentation or None"),
+        ({"class_names": "abc"}, "^class_names is 'abc': give a list, each item a string"),
+        ({"class_names": [1, 2]}, r"^class_names is \[1, 2\]: give a list, each item a string"),
+        ({"classes": [1.5]}, r"^classes is \[1.5\]: give a list, each item an integer"),
+        ({"accelerator": 3}, "^accelerator is 3, a int: give a string"),
+        ({"accelerator": "gpux"}, "^accelerator='gpux' cannot be used: "),
+        ({"run_dir": 7}, "^run_dir is 7, a int: give a string or Path or None"),
+        ({"progress": "no"}, "^progress is 'no', a str: give bool"),
+        ({"image_size": 16}, "^image_size is for folders and datasets.Dataset"),
+        ({"image_size": "16"}, "^image_size is '16': give one number or"),
     ],
 )
 def test_unusable_arguments_are_named(digits: Dataset[Any], settings: dict[str, Any], message: str) -> None:
@@ -171,3 +192,58 @@ def test_the_readme_s_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert count == 1
     exec(compile(shorter, "README.md", "exec"), {})  # as a program of its own
     assert rtp.load(tmp_path / "digits.safetensors").images_per_class == 6
+
+
+NOISE = torch.randint(256, (20, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+LABELS = torch.arange(20) % 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((NOISE.permute(0, 2, 3, 1), LABELS), r"channels come first, use image\.permute\(2, 0, 1\)"),
+        ((NOISE[:, :2], LABELS), "which is 2 channels and not 1 or 3"),
+        ((torch.cat([NOISE, NOISE[:, :1]], dim=1), LABELS), "which is 4 channels and not 1 or 3"),
+        (DataLoader(TensorDataset(NOISE, LABELS)), r"pass loader\.dataset"),
+        ((NOISE, LABELS * 0), "holds one class"),
+        ((NOISE, LABELS * 10**9), "has the 2 labels 0, 1000000000 and not 0 to 1"),
+        ("no/such/folder", "There is no folder with images in"),
+    ],
+)
+def test_unusable_data_are_refused_before_the_first_step(
+    given: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightning.Trainer.save_checkpoint", None)
+    with pytest.raises(UserError, match=message):
+        distill(given, steps=10**9)
+
+
+def test_arrays_folders_and_hugging_face_data_sets(tmp_path: Path) -> None:
+    from_tensors = distill((NOISE, LABELS))
+    from_arrays = distill((NOISE.permute(0, 2, 3, 1).numpy(), LABELS.numpy()[:, None]))
+    assert torch.equal(from_tensors.memory.bases, from_arrays.memory.bases)
+    for number, (image, label) in enumerate(zip(NOISE, LABELS.tolist(), strict=True)):
+        folder = tmp_path / "train" / "ab"[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number:02d}.png")
+    for path in (tmp_path, str(tmp_path)):
+        assert distill(path).class_names == ("a", "b")
+    assert distill(tmp_path, image_size=(4, 8)).image_shape == (3, 4, 8)
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = {"image": [Image.fromarray(i.permute(1, 2, 0).numpy()) for i in NOISE], "label": LABELS.tolist()}
+    assert distill(datasets.Dataset.from_dict(rows, features=features)).class_names == ("a", "b")
+    with pytest.raises(UserError, match="class_names and classes are for torch data sets and arrays"):
+        distill(tmp_path, classes=[0, 1])
+
+
+def test_a_subset_of_classes(digits: Dataset[Any]) -> None:
+    memory = distill(digits, classes=[5, 3])
+    assert memory.class_names == ("5", "3")
+
+
+def test_what_distill_took_can_be_preprocessed(digits: Dataset[Any]) -> None:
+    images = load_digits().images / 16
+    memory = distill((images, load_digits().target))
+    assert memory.preprocess(images).shape == (1797, 1, 8, 8)
+    assert memory.preprocess(images[0]).shape == memory.to_pixels(memory.preprocess(images[0])).shape == (1, 8, 8)

@@ -14,7 +14,7 @@ from rtp.artefact.query_network import NETWORKS, QueryNetwork, as_call, default_
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import split_classes
 from rtp.datamodules.normalisation import ZCA
-from rtp.errors import DataError, UserError
+from rtp.errors import DataError, UserError, first_line
 from rtp.version import __version__
 
 REPORTED = ("accuracy_mean", "accuracy_std", "networks", "epochs", "architecture", "training_set")
@@ -36,12 +36,15 @@ def from_checkpoint(
         UserError: If the memory does not suit the data set or is of the user's own class.
     """
     state = {name.removeprefix("memory."): value for name, value in checkpoint["state_dict"].items()}
-    scores = [
-        float(callback["best_model_score"])
-        for name, callback in checkpoint.get("callbacks", {}).items()
-        # last.ckpt has the best score too, but of another memory
-        if name.startswith("BestCheckpoint") and Path(callback["best_model_path"]).name == path.name
-    ]
+    try:
+        scores = [
+            float(callback["best_model_score"])
+            for name, callback in checkpoint.get("callbacks", {}).items()
+            # last.ckpt has the best score too, but of another memory
+            if name.startswith("BestCheckpoint") and Path(callback["best_model_path"]).name == path.name
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged, its callbacks are no states of callbacks ({first_line(error)})") from error
     score, report = next(iter(scores), None), _test_report(path, checkpoint)
     return from_state(state, data, config, checkpoint["global_step"], score, report, source=str(path))
 

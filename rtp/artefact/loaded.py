@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from rtp.artefact import files, tensors
 from rtp.artefact.layout import Accuracy, Description, Protocol, StoredType
+from rtp.datamodules.arrays import channels_first, of_channels, to_bytes, to_floats
 from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation, normalised
 from rtp.errors import UserError
 from rtp.modules.memories.base import Memory
@@ -97,12 +100,26 @@ class DistilledMemory:
         """Version of rtp that wrote the file."""
         return self.description.rtp_version
 
-    def recall(self, labels: Tensor | None = None, *, images: Tensor | None = None) -> Tensor:
-        """Recall all images of some classes or, from an image-addressed memory, by some images.
+    def __repr__(self) -> str:
+        """Five lines: data and classes, memory and bytes, normalisation, protocol, accuracies."""
+        shape = "x".join(map(str, self.image_shape))
+        accuracies = ", ".join(f"{100 * a.mean:.2f} % ({a.split}, {a.networks} networks)" for a in self.accuracies)
+        return (
+            f"DistilledMemory of {self.description.dataset}: {self.num_classes} classes, images of {shape}\n"
+            f"  {type(self.memory).__name__}: {self.images_per_class} images a "
+            f"{'class' if self.memory.queried_by == 'labels' else 'query'}, {self.storage_floats:,} floats, "
+            f"{self.storage_bytes:,} bytes as {self.description.stored_as}\n"
+            f"  normalisation: {type(self.normalisation).__name__}, {self.normalisation_bytes:,} bytes\n"
+            f"  protocol: {self.protocol.architecture}, {self.protocol.epochs} epochs\n"
+            f"  accuracy: {accuracies or 'not measured'}"
+        )
+
+    def recall(self, labels: Tensor | None = None, *, images: Any = None) -> Tensor:
+        """Recall all images of some classes or, from a memory that is addressed by images, what some images recall.
 
         Args:
             labels: (n,) integers in [0, num_classes).
-            images: (n, C, H, W) uint8, as the data set has them; they need not be of a known class.
+            images: As `preprocess` takes them; they need not be of a known class.
 
         Returns:
             (n, r, C, H, W) float32, as networks are trained on them: normalised, without bounds.
@@ -115,7 +132,8 @@ class DistilledMemory:
             if images is None or labels is not None:
                 raise UserError("this memory is addressed by images: recall(images=...), raw ones as preprocess takes")
             with torch.no_grad():
-                recalled = self.memory.recall_images(self.preprocess(images).cpu())
+                queries = self.preprocess(images).cpu().view(-1, *self.image_shape)
+                recalled = self.memory.recall_images(queries)
             if not recalled.isfinite().all():
                 reason = "the memory's numbers are so large that recalled images are not finite"
                 raise UserError(f"{reason}: use another file")
@@ -140,32 +158,51 @@ class DistilledMemory:
         classes = torch.arange(self.num_classes)
         return RecalledImages(self.recall(classes).flatten(0, 1), classes.repeat_interleave(self.images_per_class))
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        """Preprocess real images, (n, C, H, W) uint8, for networks that were trained on recalled ones.
+    def preprocess(self, images: Any) -> Tensor:
+        """Preprocess real images for networks that were trained on recalled ones.
+
+        Args:
+            images: What `rtp.distill` takes, one image or several: a PIL image, tensors (n, C, H, W) or arrays
+                (n, H, W, C), uint8 or floats in [0, 1].
 
         Returns:
-            (n, C, H, W) float32 on the device of `images`.
+            (n, C, H, W) float32, or (C, H, W) for one image, on the device of `images`.
 
         Raises:
             UserError: If the images have another type or shape.
         """
-        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.image_shape:
-            raise UserError(f"images are {_kind(images)}, not (n, {', '.join(map(str, self.image_shape))}) uint8")
-        return normalised(images, self.normalisation)
+        if isinstance(images, Image.Image):
+            images = of_channels(to_bytes(images, "the image")[None], self.image_shape[0])[0]
+        channels, height, width = self.image_shape
+        shapes = {(channels, height, width), (height, width, channels)} | (
+            {(height, width)} if channels == 1 else set()
+        )
+        is_one = tuple(getattr(images, "shape", ())) in shapes
+        pixels = channels_first(images[None] if is_one else images, 4, "images")
+        if pixels.shape[1:] != self.image_shape:
+            raise UserError(f"images are {_kind(pixels)}, not (n, {', '.join(map(str, self.image_shape))})")
+        if pixels.dtype != torch.uint8:
+            pixels = to_floats(pixels, "images")
+        result = normalised(pixels, self.normalisation)
+        return result[0] if is_one else result
 
     def to_pixels(self, images: Tensor) -> Tensor:
-        """Map recalled or preprocessed images, (n, C, H, W) floats, back to pixels for display.
+        """Map recalled or preprocessed images back to pixels, for display.
+
+        Args:
+            images: (n, C, H, W) floats, or (C, H, W).
 
         Returns:
-            (n, 3, H, W) float32 in [0, 1]; the contrast of images that leave this range is reduced. After ZCA all
+            The same shape, float32 in [0, 1]; the contrast of images that leave this range is reduced. After ZCA all
             images have the mean brightness and contrast of the data set.
 
         Raises:
             UserError: If the images have another shape.
         """
-        if not images.is_floating_point() or images.dim() != 4 or images.shape[1:] != self.image_shape:
+        if not images.is_floating_point() or images.dim() not in (3, 4) or images.shape[-3:] != self.image_shape:
             raise UserError(f"images are {_kind(images)}, not (n, {', '.join(map(str, self.image_shape))}) floats")
-        return within_range(self.normalisation.invert(images.float())).expand(-1, 3, -1, -1)
+        pixels = within_range(self.normalisation.invert(images.float().view(-1, *self.image_shape)))
+        return pixels.view_as(images)
 
     def stored_as(self, dtype: StoredType) -> "DistilledMemory":
         """The memory as a file of this type would hold it: rounded, in float32 again.

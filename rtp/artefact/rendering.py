@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from torchvision.utils import save_image
 
 from rtp.artefact.loaded import DistilledMemory
 from rtp.utils.files import new_file, write_folder
@@ -26,6 +25,7 @@ def write_png(memory: DistilledMemory, path: Path, overwrite: bool) -> None:
     Raises:
         UserError: If something exists there (with `overwrite`: that no export wrote), or it cannot be written.
     """
+    from torchvision.utils import save_image  # takes seconds, which the other formats need not wait for
 
     def fill(folder: Path) -> None:
         rows = []

@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from rtp.modules.distillation.base import Distillation
+from rtp.runs.checkpoints import BEST
 from rtp.runs.trainer import outer_steps
 
-BEST = "best.ckpt"
 MONITOR = "val/accuracy"
 
 

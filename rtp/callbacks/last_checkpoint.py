@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rtp.errors import UserError
-from rtp.runs.checkpoint_io import LAST
+from rtp.runs.checkpoints import LAST
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import validation_follows
 from rtp.runs.trainer import outer_steps
@@ -47,14 +48,17 @@ class LastCheckpoint(Checkpoint):
         self._step_before = 0
         self._log_is_behind = False
         self._stop = False
-        self._handler: Any = None
+        self._hung_up = False
+        self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock; from now on Ctrl-C stops the run after the step."""
+        """Start the clock; from now on Ctrl-C and a closed terminal stop the run after the step."""
         self._written_at = time.monotonic()
-        self._stop = False
+        self._stop = self._hung_up = False
         if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._on_interrupt)
+            self._handlers = {signal.SIGINT: signal.signal(signal.SIGINT, self._on_interrupt)}
+            if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup ignores it
+                self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hangup)
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Write the curves to disk too: the saved step's points were logged after its checkpoint."""
@@ -87,10 +91,9 @@ class LastCheckpoint(Checkpoint):
             self._print_how_to_continue(trainer)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Restore the handler of Ctrl-C."""
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
+        """Restore the handlers of signals."""
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self._stop:
@@ -99,10 +102,13 @@ class LastCheckpoint(Checkpoint):
         # not print: a handler may run in the middle of one
         os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
+    def _on_hangup(self, signum: int, frame: FrameType | None) -> None:
+        self._hung_up = True
+
     def _save_if_due(self, trainer: L.Trainer) -> None:
         if outer_steps(trainer) == self._step_before:
             return  # gradients are being accumulated, and a checkpoint does not hold them
-        stopped = self._stop or trainer.received_sigterm
+        stopped = self._stop or self._hung_up or trainer.received_sigterm
         minutes = (time.monotonic() - self._written_at) / 60
         due = stopped or outer_steps(trainer) % self.every_n_steps == 0 or minutes >= self.every_n_minutes
         # clocks and signals differ between processes, but all of them have to write, or stop, after the same step
@@ -111,6 +117,8 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
         if trainer.strategy.reduce_boolean_decision(self._stop, all=False):
             raise KeyboardInterrupt
+        if trainer.strategy.reduce_boolean_decision(self._hung_up, all=False):
+            raise SIGTERMException(128 + signal.SIGHUP)
 
     def _save(self, trainer: L.Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -124,4 +132,5 @@ class LastCheckpoint(Checkpoint):
         path = run_folder(trainer) / LAST
         step = "" if self._written_step is None else f", of step {self._written_step}"
         advice = f"; continue with --ckpt_path {path}{step}" if path.is_file() else ", before the first checkpoint"
-        print(f"\nstopped at step {outer_steps(trainer)}{advice}")
+        with suppress(OSError):  # the terminal is gone
+            print(f"\nstopped at step {outer_steps(trainer)}{advice}", flush=True)

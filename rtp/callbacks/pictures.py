@@ -1,5 +1,6 @@
 """Pictures of the memory, in TensorBoard and as PNG files in the run's folder."""
 
+import logging
 from typing import Any
 
 import lightning as L
@@ -12,10 +13,13 @@ from torchvision.utils import save_image
 
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import one_of_each_class
+from rtp.errors import first_line
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.runs.folders import run_folder
-from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched, within_range
+from rtp.utils.pictures import captioned, class_similarity, image_grid, similarity_map, stretched, within_range
+
+log = logging.getLogger(__name__)
 
 
 class MemoryPictures(L.Callback):
@@ -53,11 +57,14 @@ class MemoryPictures(L.Callback):
             return
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in self._pictures(pl_module, data).items():
-            save_image(picture, folder / f"{name}.png")
-            if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:
-                trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, picture in self._pictures(pl_module, data).items():
+                save_image(picture, folder / f"{name}.png")
+                if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:
+                    trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
+        except (OSError, MemoryError) as error:  # a full disk must not end the training
+            log.warning("the pictures in %s cannot be written (%s)", folder, first_line(error))
 
     on_validation_end = on_test_end = _show
 
@@ -70,10 +77,19 @@ class MemoryPictures(L.Callback):
         recalled = memory.recall(classes)[:, : self.max_images]  # (classes, images, C, H, W)
         bases = F.interpolate(memory.bases, size=memory.image_shape[-2:], mode="bilinear", align_corners=False)
         bases = stretched(data.normalisation.invert(bases))
+        per = "one validation image of each class" if module.memory.queried_by == "images" else "each class"
+        shown = [_shown(row, data) for row in recalled]
         return {
-            "recalled": image_grid([_shown(row, data) for row in recalled]),
-            "bases": image_grid(bases.split(self.max_images)),
-            "similarity": similarity_map(class_similarity(memory.coefficients()), data.class_names),
+            "recalled": image_grid(
+                shown, data.class_names, f"What {per} recalls: networks are trained on these images"
+            ),
+            "bases": image_grid(
+                bases.split(self.max_images), caption="Bases: what all classes share, in full contrast"
+            ),
+            "similarity": captioned(
+                similarity_map(class_similarity(memory.coefficients()), data.class_names),
+                "Cosine similarity of the classes' coefficients: red is alike, white unrelated, blue opposite",
+            ),
         }
 
 

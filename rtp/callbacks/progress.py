@@ -18,6 +18,11 @@ class OuterLoopBar(TQDMProgressBar):
 
     init_validation_tqdm = init_test_tqdm = _no_bar
 
+    @property
+    def total_train_batches(self) -> int | float:
+        """All batches of the run; Lightning gives those left, which a resumed run's number of the batch exceeds."""
+        return self.trainer.num_training_batches
+
 
 @contextmanager
 def retraining_bar(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], Any]]:

@@ -15,7 +15,7 @@ from torch.utils.tensorboard.summary import hparams
 from rtp.modules.continual.base import ContinualLearner
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.distillation.resumable import ResumableModule
-from rtp.runs.checkpoints import CONFIG_KEY
+from rtp.runs.checkpoints import CONFIG_KEY, flat_settings
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import event_writer
 from rtp.utils.files import write_json
@@ -75,25 +75,3 @@ def write_test_report(trainer: L.Trainer, module: ResumableModule, results: dict
         "torch_version": torch.__version__,
     }
     write_json(run_folder(trainer) / "test.json", report)
-
-
-def flat_settings(config: dict[str, Any]) -> dict[str, bool | int | float | str]:
-    """Flatten a resolved configuration to what TensorBoard's HPARAMS page can show.
-
-    Names are dotted, without `class_path` and `init_args`; class names are without modules; empty values are left out.
-    """
-    flat: dict[str, bool | int | float | str] = {}
-
-    def add(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                add(prefix if key in ("class_path", "init_args") else f"{prefix}.{key}".lstrip("."), inner)
-        elif isinstance(value, (bool, int, float, str)):
-            flat[prefix] = value.rsplit(".", 1)[-1] if isinstance(value, str) and "/" not in value else value
-        elif isinstance(value, list):
-            flat[prefix] = ", ".join(str(item) for item in value)
-
-    for section in ("model", "data", "evaluation"):
-        add(section, config.get(section))
-    flat["seed_everything"] = config["seed_everything"]
-    return flat

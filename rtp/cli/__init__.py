@@ -1,5 +1,8 @@
-"""The command line: `rtp fit | validate | test | predict | export | info | study | sweep | list | plot`."""
+"""The command line: `rtp fit | validate | test | predict | export | info | study | sweep | list | plot`.
 
-from rtp.cli.app import RtpCLI, entry_point, main
+Names are imported when they are used: `entry_point` answers help and typing errors without the imports of `app`.
+"""
 
-__all__ = ["RtpCLI", "entry_point", "main"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,23 +1,26 @@
 """The command line: one LightningCLI with `rtp fit | validate | test | predict`."""
 
+import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rtp.artefact import DistilledMemory
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord
-from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.callbacks.defaults import default_callbacks
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
+from rtp.cli.lines import distilled_lines, distilling_line, where_to_look
 from rtp.cli.parse_errors import user_errors
-from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, warn_of_busy_cores
+from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, use_free_cores
 from rtp.cli.short_names import register_short_names
 from rtp.cli.stored_config import use_memory, with_stored_config
 from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
@@ -26,9 +29,19 @@ from rtp.evaluation.results import format_table
 from rtp.modules import ContinualLearner, Distillation
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.checkpoints import last_checkpoint, steps_done
-from rtp.runs.folders import common_run_folder, config_name, next_run_folder, relative, run_folder, run_folders
+from rtp.runs.folders import (
+    common_run_folder,
+    config_name,
+    held,
+    make_run_folder,
+    new_run_folder,
+    relative,
+    resumable_folders,
+    run_folder,
+)
 from rtp.runs.lightning_internals import command_help, command_parser, commands_action, setting
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
+from rtp.runs.trainer_options import check_trainer_options, interval_within
 from rtp.version import __version__
 
 INTERRUPTED = 130
@@ -62,13 +75,14 @@ class RtpCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, with the configuration of the checkpoint or memory if no configuration file is given."""
-        completed, self.memory = with_stored_config(sys.argv[1:] if args is None else args)
+        given = ["--help" if a == "--help=all" else a for a in (sys.argv[1:] if args is None else args)]
+        completed, self.memory = with_stored_config(given)
         self.config = parser.parse_args(completed)  # super() warns where a program passes arguments
         config = self.config[self.config.subcommand]
         if self.config.subcommand != "fit" or not config.get("ckpt_path"):
             return
         if config.ckpt_path == "last":
-            folders = [Path(config.run_dir)] if config.run_dir else run_folders(config_name(config.get("config")))
+            folders = [Path(config.run_dir)] if config.run_dir else resumable_folders(config_name(config.get("config")))
             path, self.steps_done, damage = last_checkpoint(folders)
         else:
             path, damage = Path(config.ckpt_path), ""
@@ -79,14 +93,19 @@ class RtpCLI(LightningCLI):
     def setup_parser(self, *args: Any) -> None:
         """Describe the commands in terms of memories, and add rtp's own."""
         super().setup_parser(*args)
-        for command in command_help(self):
-            command.help = COMMANDS[command.dest]
-        command_parser(self, "test").add_argument(
-            "--memory",
-            type=str | None,
-            default=None,
-            help="File of `rtp export` to test, with the settings stored in it; results go into a new run folder.",
-        )
+        for entry in command_help(self):
+            entry.help = COMMANDS[entry.dest]
+            if entry.dest == "test":
+                command_parser(self, "test").add_argument(
+                    "--memory",
+                    type=str | None,
+                    default=None,
+                    help="File of `rtp export` to test, with its own settings; results go into a new run folder.",
+                )
+            if entry.dest != "fit":  # for the help alone: `with_stored_config` takes it
+                command_parser(self, entry.dest).add_argument(
+                    "--lift_limits", action="store_true", help="Let a file ask for any number of epochs, networks, ..."
+                )
         for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them
             commands_action(self).add_subcommand(name, LightningArgumentParser(), help=other.summary)
 
@@ -100,16 +119,27 @@ class RtpCLI(LightningCLI):
         inherited = LightningCLI.subcommands()
         return inherited | {"test": inherited["test"] | {"verbose"}}
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train, while no other process can train in the run's folder."""
+        with held(Path(self._setting("run_dir"))):
+            self.trainer.fit(**kwargs)
+
     def test(self, **kwargs: Any) -> None:
         """Test without Lightning's table: `after_test` prints one."""
         self.trainer.test(**kwargs, verbose=False)
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run's folder."""
+        """Check the Trainer's options, and choose and make the run's folder."""
         config = self.config[self.subcommand]
+        check_trainer_options(config.trainer)
+        if self.subcommand == "fit" and (interval := interval_within(config.trainer)) is not None:
+            rank_zero_print(f"the run is validated at its end: it is shorter than {config.trainer.val_check_interval}")
+            config.trainer.val_check_interval = interval
+        if config.run_dir is not None and not config.run_dir.strip():
+            raise UserError("run_dir is empty: give a folder, or leave it out")
         ckpt_path, memory = config.get("ckpt_path"), config.get("memory")
         if config.run_dir is None and memory:
-            config.run_dir = str(next_run_folder(Path(memory).stem))
+            config.run_dir = str(new_run_folder(Path(memory).stem))
         elif config.run_dir is None:
             config.run_dir = str(Path(ckpt_path).parent if ckpt_path else common_run_folder(config))
         elif self.subcommand == "fit" and not ckpt_path and (Path(config.run_dir) / "config.yaml").exists():
@@ -117,6 +147,16 @@ class RtpCLI(LightningCLI):
                 f"the run folder {config.run_dir} exists: choose another --run_dir, "
                 f"or continue the run with --ckpt_path last --run_dir {config.run_dir}"
             )
+        make_run_folder(Path(config.run_dir))
+
+    def instantiate_classes(self) -> None:
+        """Build everything; a run that is refused leaves no empty folder."""
+        try:
+            super().instantiate_classes()
+        except BaseException:
+            with suppress(OSError):  # there are files in it
+                Path(self._setting("run_dir")).rmdir()
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Log and save into the run's folder; streams have their own evaluation."""
@@ -146,7 +186,7 @@ class RtpCLI(LightningCLI):
 
     def before_test(self) -> None:
         """Use the memory in a file, if given."""
-        self._warn_of_busy_cores()
+        self._use_free_cores()
         if self.memory is not None:
             use_memory(Path(self._setting("memory")), self.memory, self.model, self.datamodule)
 
@@ -156,39 +196,26 @@ class RtpCLI(LightningCLI):
             raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
 
     def before_fit(self) -> None:
-        """Print what will be distilled into what, and where."""
-        self._warn_of_busy_cores()
+        """Print what will be learned, and where."""
+        self._use_free_cores()
         if isinstance(self.model, ContinualLearner):
             rank_zero_print(learning_line(self.model, self.datamodule, self.trainer))
-        if not isinstance(self.model, Distillation):
-            return
-        memory, device = self.model.memory, self.trainer.strategy.root_device
-        bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
-        recalled_by = "shot" if memory.queried_by == "images" else "class"
-        rank_zero_print(
-            f"distilling {self.datamodule.name} into {bases}, {memory.num_slots} images a {recalled_by}, "
-            f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(self.trainer))}"
-        )
+        elif isinstance(self.model, Distillation):
+            rank_zero_print(distilling_line(self.model, self.datamodule, self.trainer))
 
     def _setting(self, name: str) -> Any:
         return setting(self, self.config, name)
 
-    def _warn_of_busy_cores(self) -> None:
+    def _use_free_cores(self) -> None:
         if self.trainer.is_global_zero and self.trainer.strategy.root_device.type == "cpu":
-            warn_of_busy_cores(torch.get_num_threads())
+            use_free_cores()
 
     def after_fit(self) -> None:
         """Print the result and what to do next."""
         if isinstance(self.model, ContinualLearner):
             print(learned_lines(self.trainer))
-            return
-        best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
-        if self.trainer.is_global_zero and best.best_model_path:
-            print(
-                f"best validation accuracy {float(best.best_model_score or 0):.4f}\n"
-                f"test it: rtp test --ckpt_path {relative(best.best_model_path)}"
-            )
-            self._print_where_to_look()
+        elif self.trainer.is_global_zero:
+            print(*distilled_lines(self.trainer, self.steps_done), sep="\n")
 
     def after_test(self) -> None:
         """Print the table of results."""
@@ -196,13 +223,9 @@ class RtpCLI(LightningCLI):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
             print(f"\n{format_table(setting(self, self.config_init, 'evaluation').results)}\n")
-            print(f"results: {relative(run_folder(self.trainer) / 'test.json')}")
-            self._print_where_to_look()
-
-    def _print_where_to_look(self) -> None:
-        folder = run_folder(self.trainer)
-        print(f"recalled images: {relative(folder / 'recalled.png')}")
-        print(f"curves and pictures: tensorboard --logdir {relative(folder)}")
+            print(
+                f"results: {relative(run_folder(self.trainer) / 'test.json')}", *where_to_look(self.trainer), sep="\n"
+            )
 
 
 rank_zero_print = rank_zero_only(print)
@@ -219,8 +242,10 @@ def main(args: list[str] | None = None) -> RtpCLI:
         UserError: If an input cannot be used.
     """
     register_short_names()
+    arguments = sys.argv[1:] if args is None else args
+    cli_of_command = _cli_of(arguments[0] if arguments else "")
     with user_errors():
-        return RtpCLI(
+        return cli_of_command(
             model_class=L.LightningModule,
             datamodule_class=L.LightningDataModule,
             subclass_mode_model=True,
@@ -234,10 +259,18 @@ def main(args: list[str] | None = None) -> RtpCLI:
                 "version": __version__,
                 "prog": "rtp",
                 "description": DESCRIPTION,
-                **{command: {"description": description} for command, description in COMMANDS.items()},
+                **{command: {"description": COMMANDS[command]} for command in cli_of_command.subcommands()},
             },
             args=args,
         )
+
+
+def _cli_of(command: str) -> type[RtpCLI]:
+    """The class with the parser of one command: those of the others take as long as this one's."""
+    known = RtpCLI.subcommands()
+    if command not in known:
+        return RtpCLI
+    return type("RtpCLI", (RtpCLI,), {"subcommands": staticmethod(lambda: {command: known[command]})})
 
 
 def entry_point() -> None:
@@ -247,7 +280,7 @@ def entry_point() -> None:
     find_local_modules()
     show_log()
     try:
-        with quiet_lightning():
+        with quiet_lightning(), user_errors():
             if len(sys.argv) > 1 and sys.argv[1] in OTHER_COMMANDS:
                 OTHER_COMMANDS[sys.argv[1]](sys.argv[2:])
             else:
@@ -255,6 +288,11 @@ def entry_point() -> None:
     except UserError as error:
         print(f"rtp: error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except SIGTERMException as error:  # without a code Lightning would end it as if all were done
+        sys.exit(error.code or 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except SystemExit as error:

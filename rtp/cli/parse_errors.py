@@ -4,9 +4,11 @@ import argparse
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pkgutil import resolve_name
-from typing import NoReturn
 
+from rtp.cli.commands.own_classes import public_classes
+from rtp.cli.library_errors import as_user_error
 from rtp.cli.signatures import constructor_arguments
 from rtp.errors import UserError
 
@@ -18,32 +20,26 @@ _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_
 _NOISE = re.compile(r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|$")
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser of plain options that raises UserError instead of ending the process."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message as a UserError pointing to --help."""
-        raise UserError(f"{message}; `{self.prog} --help` lists the options")
-
-
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn jsonargparse's errors into a UserError of one line: a constructor's own, or what cannot be parsed."""
+    """Turn errors of jsonargparse, and of libraries below, into a UserError of one line; see `as_user_error`."""
     try:
         yield
     except argparse.ArgumentError as error:
         raise UserError(one_line(str(error))) from error
-    except ValueError as error:
+    except Exception as error:
         # jsonargparse wraps what a constructor raises into its own ValueError
-        cause: BaseException | None = error
+        cause: BaseException | None = error if isinstance(error, ValueError) else None
         while cause is not None and not isinstance(cause, UserError):
             cause = cause.__cause__ or cause.__context__
-        if cause is None and "must be a mapping, not NoneType" in str(error):  # null for a dataclass
+        if cause is not None:
+            raise cause from None
+        if "must be a mapping, not NoneType" in str(error):  # null for a dataclass
             what = "a group of settings, such as model.few_shot or evaluation.protocol, is null"
             raise UserError(f"{what}: leave the option out, or give the settings one by one") from error
-        if cause is None:
+        if (known := as_user_error(error)) is None:
             raise
-        raise cause from None
+        raise known from error
 
 
 def one_line(message: str) -> str:
@@ -72,12 +68,17 @@ def _said(text: str, owner: str) -> str:
     text = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", text)
     text = re.sub(r"\. Got value: ", ", got ", text)
     if match := re.match(r"Expected a dot import path string: (\S+)", text):
-        return f"there is no class {match[1]!r}; use one of rtp's or the full path of your own, package.module.Class"
+        close = get_close_matches(match[1], [own.name for own in public_classes()], n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        return f"there is no class {match[1]!r}; use one of rtp's{hint} or the full path of your own, module.Class"
     if text.startswith("No module named"):
         return f"{text}; install it, or run rtp in the folder that holds it"
     if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:
-        taken = ", ".join(name for name in constructor_arguments(resolve_name(owner)) if name not in LINKED)
-        return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {taken}"
+        taken = [name for name in constructor_arguments(resolve_name(owner)) if name not in LINKED]
+        wrong = re.search(r"[Oo]ption '([\w.]+)'|--?[\w.]*?(\w+)(?:=|$)", text)
+        close = get_close_matches((wrong[1] or wrong[2]).rpartition(".")[2], taken, n=1) if wrong else []
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{text} by {owner.rsplit('.', 1)[-1]}, which takes {', '.join(taken)}{hint}"
     if "unrecognized arguments" in text or "does not accept option" in text:
         return f"{text}; --help lists the options"
     return text

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from rtp.utils.files import cache_dir
 
 log = logging.getLogger(__name__)
@@ -35,20 +37,30 @@ def keep_freed_memory() -> bool:
     return all(libc.mallopt(*option) == 1 for option in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, never)))
 
 
-def warn_of_busy_cores(threads: int) -> None:
-    """Warn if other programs leave fewer idle cores than this one has threads in an operation.
+def use_free_cores() -> None:
+    """Use as many threads as other programs leave cores idle, and say so; warn where OMP_NUM_THREADS sets more.
 
     OpenMP's threads busy-wait for each other at every operation: with one thread too many, a small network was a
     hundred times as slow as on one thread (docs/log.md).
     """
+    threads = torch.get_num_threads()
     if threads == 1 or (usage := core_usage()) is None:
         return
     busy, cores = usage
-    if threads > cores - busy + 0.5:  # short tasks of the system keep about half a core busy
+    if threads <= cores - busy + 0.5:  # short tasks of the system keep about half a core busy
+        return
+    free = max(1, round(cores - busy))
+    if os.environ.get("OMP_NUM_THREADS"):
         log.warning(
-            "other programs keep %.1f of %d cores busy and this one has %d threads: set OMP_NUM_THREADS=%d, or they "
-            "wait for each other and all is slow",
-            *(busy, cores, threads, max(1, round(cores - busy))),
+            "other programs keep %.1f of %d cores busy and OMP_NUM_THREADS=%s: set it to %d, or threads wait for each "
+            "other and all is slow",
+            *(busy, cores, os.environ["OMP_NUM_THREADS"], free),
+        )
+    else:
+        torch.set_num_threads(free)
+        log.warning(
+            "other programs keep %.1f of %d cores busy: this one uses %d of %d threads (set OMP_NUM_THREADS to choose)",
+            *(busy, cores, free, threads),
         )
 
 

@@ -35,20 +35,23 @@ def with_stored_config(args: Sequence[str]) -> tuple[list[str], DistilledMemory 
     options.add_argument("-c", "--config")
     for option in ("--ckpt_path", "--memory", "--data"):
         options.add_argument(option)
+    options.add_argument("--lift_limits", action="store_true")
     given, _ = options.parse_known_args(args)
     if given.memory and given.ckpt_path:
         raise UserError(f"--memory {given.memory} and --ckpt_path {given.ckpt_path} are two memories: give one of them")
     command, memory, config = args[0] if args else "", None, None
     if command == "test" and given.memory:
         memory = load(given.memory)
-        config = None if given.config else config_for_test(memory.description.config)
+        config = None if given.config else config_for_test(memory.description.config, given.lift_limits)
         if config and given.data is None and yaml.safe_load(config)["data"]["class_path"].endswith(".TorchDataset"):
             raise UserError(
                 f"{given.memory} was distilled from a program's own data set: name one, as with --data MNIST"
             )
     elif command in ("validate", "test", "predict") and given.ckpt_path:
         checkpoint = load_checkpoint(Path(given.ckpt_path))  # a damaged one is reported now, in a line
-        config = None if given.config else config_for_test(checkpoint_config(Path(given.ckpt_path), checkpoint))
+        if not given.config:
+            config = config_for_test(checkpoint_config(Path(given.ckpt_path), checkpoint), given.lift_limits)
+    args = [argument for argument in args if argument != "--lift_limits"]
     return list(args) if config is None else [command, "--config", config, *args[1:]], memory
 
 

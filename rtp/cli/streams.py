@@ -1,7 +1,5 @@
 """The command line for streams of tasks: linked arguments and printed lines."""
 
-from functools import partial
-
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -9,20 +7,25 @@ from rtp.callbacks import MemoryPictures, RetainedAccuracy, RetrainingEvaluation
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
-from rtp.runs.checkpoint_io import LAST
+from rtp.runs.checkpoints import LAST
 from rtp.runs.folders import relative, run_folder
 
 
 def link_streams(parser: LightningArgumentParser) -> None:
     """Let a stream tell its learner the number of tasks and of outputs."""
-    for name in ("total_classes", "num_tasks"):
-        parser.link_arguments(
-            "data", f"model.init_args.{name}", compute_fn=partial(_attribute, name=name), apply_on="instantiate"
-        )
+    for function in (total_classes, num_tasks):
+        name = f"model.init_args.{function.__name__}"
+        parser.link_arguments("data", name, compute_fn=function, apply_on="instantiate")
 
 
-def _attribute(data: L.LightningDataModule, name: str) -> int:
-    return getattr(data, name, 1)  # `is_stream` refuses a data module without them for a learner of streams
+def total_classes(data: L.LightningDataModule) -> int:
+    """Outputs that a learner needs; 1 without a stream, which `is_stream` refuses for a learner."""
+    return getattr(data, "total_classes", 1)
+
+
+def num_tasks(data: L.LightningDataModule) -> int:
+    """Tasks of a stream; 1 without one."""
+    return getattr(data, "num_tasks", 1)
 
 
 def is_stream(model: L.LightningModule, data: L.LightningDataModule) -> bool:

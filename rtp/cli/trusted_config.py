@@ -30,18 +30,42 @@ RENAMED = {
 }
 """Former names of settings and classes; files with them are tested as before."""
 
+MOST_WORK = {
+    "epochs": 10_000,
+    "networks": 1_000,
+    "validation_networks": 1_000,
+    "batch_size": 1_000_000,
+    "width": 4_096,
+    "widths": 4_096,
+    "hidden_width": 65_536,
+    "depth": 32,
+    "num_steps": 10_000,
+    "chunk_size": 1_000_000,
+    "num_bases": 10_000_000,
+    "images_per_class": 1_000_000,
+    "tasks": 100_000,
+    "max_images": 1_000,
+    "max_classes": 1_000,
+}
+"""Largest values of settings that decide how long a test takes: ten times those of any configuration here, or more."""
+
 OWN_CLASSES = register_short_names()
 """Classes that a file may name, by the paths that checkpoints record."""
 
 
-def config_for_test(config: dict[str, Any]) -> str:
+def config_for_test(config: dict[str, Any], lift_limits: bool = False) -> str:
     """Select and check what `validate`, `test` and `predict` need from a file's untrusted configuration.
+
+    Args:
+        config: As in the file.
+        lift_limits: Whether the file may ask for more work than `MOST_WORK`.
 
     Returns:
         YAML text with the seed, model, data, evaluation and, if present, the settings of the pictures.
 
     Raises:
-        UserError: If a part is missing, or anything in it is not one of rtp's classes or a plain value for them.
+        UserError: If a part is missing, anything in it is not one of rtp's classes or a plain value for them, or it
+            asks for too much work.
     """
     config = _renamed(config)
     seed = config.get("seed_everything", 0)
@@ -59,7 +83,24 @@ def config_for_test(config: dict[str, Any]) -> str:
     check_data(taken["data"])
     _check_arguments("evaluation", taken["evaluation"], EvaluationSettings)
     _check_arguments("pictures", taken.get("pictures", {}), MemoryPictures)
+    if not lift_limits:
+        _check_work("", taken)
     return yaml.safe_dump(taken)
+
+
+def _check_work(place: str, value: Any, most: float | None = None) -> None:
+    """Refuse a setting above its limit."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _check_work(f"{place}.{name}".lstrip("."), part, MOST_WORK.get(name))
+    elif isinstance(value, list):
+        for part in value:
+            _check_work(place, part, most)
+    elif most is not None and isinstance(value, (int, float)) and not value <= most:
+        raise UserError(
+            f"the file asks for {place} {value:g}, more than {most:,}: give a value of your own as --{place}, after "
+            "--lift_limits"
+        )
 
 
 def check_data(data: Any) -> None:

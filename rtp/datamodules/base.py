@@ -1,9 +1,11 @@
 """The base of all data modules: split, normalisation, batches."""
 
+import math
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,10 +13,16 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from rtp.datamodules.normalisation import Normalisation, fit_standardisation, load_or_fit_zca, normalised
+from rtp.datamodules.inspection import check_labelled_images, check_trainable, warn_of_odd_images
+from rtp.datamodules.normalisation import (
+    Normalisation,
+    check_regularisation,
+    fit_standardisation,
+    load_or_fit_zca,
+    normalised,
+)
 from rtp.datamodules.sampling import Batches, OuterBatches, Split, stratified_split
-from rtp.errors import DataError
-from rtp.utils.checks import check_at_least, check_in, check_positive
+from rtp.utils.checks import check_at_least, check_in
 from rtp.utils.files import cache_dir
 
 Value = TypeVar("Value")
@@ -59,7 +67,7 @@ class ImageDataModule(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         check_in("validation_fraction", validation_fraction, "(0, 1)")
-        check_positive("zca", zca)
+        check_regularisation(zca)
         check_at_least("real_images_per_class", real_images_per_class, 1)
         check_at_least("classes_per_step", classes_per_step, 1)
         check_at_least("seed", seed, 0)
@@ -75,6 +83,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.batch_size = batch_size
         self.class_groups: Sequence[Sequence[int]] | None = None
         self._normalisation: Normalisation | None = None
+        # all training images as bytes, their labels, and the indices of those that are not held out for validation
+        self._training: tuple[Tensor, Tensor, Tensor] | None = None
         self._train_set: LabelledImages | None = None
         self._validation_set: LabelledImages | None = None
         self._test_set: LabelledImages | None = None
@@ -102,6 +112,10 @@ class ImageDataModule(LightningDataModule, ABC):
             DataError: If files are missing or damaged.
         """
 
+    def load_validation(self) -> LabelledImages | None:
+        """Read an official validation split, as `load` reads the others; None, the default, splits the training set."""
+        return None
+
     @property
     def data_root(self) -> Path:
         """The folder of the data sets: `root`, or `$RTP_DATA_DIR`, or `./data`."""
@@ -113,17 +127,22 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             DataError: If the data are missing, damaged or unfit for a stratified split.
         """
-        if self._train_set is None:
-            images, labels = self._load_checked("train")
-            train, validation = stratified_split(labels, self.validation_fraction, self.seed)
+        if self._training is None:
+            images, labels = self._checked("train", *self.load("train"))
+            validation = self.load_validation()
+            if validation is not None:
+                part, validation = torch.arange(len(labels)), self._checked("validation", *validation)
+            else:
+                part, held_out = stratified_split(labels, self.validation_fraction, self.seed)
+                validation = images[held_out], labels[held_out]
+            warn_of_odd_images(images, labels, part, self.class_names, self.name)
             if self._normalisation is None and self.zca is not None:
-                self._normalisation = load_or_fit_zca(images[train], self.zca, cache_dir())
+                self._normalisation = load_or_fit_zca(images[part], self.zca, cache_dir())
             elif self._normalisation is None:
-                self._normalisation = fit_standardisation(images[train])
-            self._train_set = self._normalised(images[train], labels[train])
-            self._validation_set = self._normalised(images[validation], labels[validation])
+                self._normalisation = fit_standardisation(images, part)
+            self._training, self._validation_set = (images, labels, part), self._normalised(*validation)
         if stage == "test" and self._test_set is None:
-            self._test_set = self._normalised(*self._load_checked("test"))
+            self._test_set = self._normalised(*self._checked("test", *self.load("test")))
 
     @property
     def normalisation(self) -> Normalisation:
@@ -132,14 +151,21 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @normalisation.setter
     def normalisation(self, normalisation: Normalisation) -> None:
-        if self._train_set is not None:
+        if self._training is not None:
             raise RuntimeError(f"{self.name} is normalised already: set another normalisation before setup().")
         self._normalisation = normalisation
 
     @property
     def train_set(self) -> LabelledImages:
-        """Normalised training images (n, C, H, W) float32 and labels (n,) int64, on the training device."""
-        return self._ready(self._train_set, "fit")
+        """Normalised training images (n, C, H, W) float32 and labels (n,) int64, on the training device.
+
+        They take four times the memory of the bytes, so outer batches are normalised one by one; see
+        `train_dataloader`.
+        """
+        if self._train_set is None:
+            images, labels, part = self._ready(self._training, "fit")
+            self._train_set = self._normalised(images[part], labels[part])
+        return self._train_set
 
     @property
     def validation_set(self) -> LabelledImages:
@@ -154,7 +180,8 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def num_floats(self) -> int:
         """Floats of the training and validation images together."""
-        return self.train_set[0].numel() + self.validation_set[0].numel()
+        images = len(self._ready(self._training, "fit")[2]) + len(self.validation_set[1])
+        return images * math.prod(self.image_shape)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Normalise uint8 images (n, C, H, W) to the float32 input of networks, on their device."""
@@ -174,8 +201,21 @@ class ImageDataModule(LightningDataModule, ABC):
             if self.trainer.max_steps > 0:
                 length = self.trainer.max_steps * self.trainer.accumulate_grad_batches
             start, rank = self.trainer.fit_loop.total_batch_idx + 1, self.trainer.global_rank
-        per_class, groups = self.real_images_per_class, self.class_groups
-        return OuterBatches(*self.train_set, per_class, self.classes_per_step, self.seed, length, start, rank, groups)
+        outer_batches = partial(
+            OuterBatches,
+            images_per_class=self.real_images_per_class,
+            classes_per_step=self.classes_per_step,
+            seed=self.seed,
+            length=length,
+            start=start,
+            rank=rank,
+            class_groups=self.class_groups,
+        )
+        if self.zca is not None:  # a matrix product an image: whitened once
+            return outer_batches(*self.train_set)
+        images, labels, part = self._ready(self._training, "fit")
+        images, labels = images.to(self._device), labels.to(self._device)
+        return outer_batches(images, labels, subset=part, prepare=self.preprocess)
 
     def val_dataloader(self) -> Batches[LabelledImages]:
         """The whole validation set in order in each process, `batch_size` images per batch."""
@@ -189,33 +229,18 @@ class ImageDataModule(LightningDataModule, ABC):
         """One batch with the labels 0..num_classes-1: prediction recalls the images of every class."""
         return Batches([torch.arange(self.num_classes)])
 
-    def _load_checked(self, split: Split) -> LabelledImages:
-        images, labels = self.load(split)
-        what = f"The {split} split of {self.name}"
-        if images.dtype != torch.uint8 or labels.dtype != torch.int64:
-            raise DataError(f"{what} holds {images.dtype} images and {labels.dtype} labels, not uint8 and int64.")
-        if len(images) == 0 or images.shape[1:] != self.image_shape or labels.shape != images.shape[:1]:
-            raise DataError(
-                f"{what} holds images of shape {tuple(images.shape)} and labels of shape "
-                f"{tuple(labels.shape)}, not (n, {', '.join(map(str, self.image_shape))}) and (n,)."
-            )
-        if labels.min() < 0 or labels.max() >= self.num_classes:
-            raise DataError(
-                f"{what} holds labels from {labels.min()} to {labels.max()}, not from 0 to "
-                f"{self.num_classes - 1}: leave unlabelled images out."
-            )
-        counts = labels.bincount(minlength=self.num_classes)
-        if split == "train" and counts.min() < 2:
-            label = int(counts.argmin())
-            raise DataError(
-                f"{what} holds {counts[label]} images of class {self.class_names[label]!r}, but training and "
-                "validation need one each: add images or leave the class out."
-            )
+    def _checked(self, split: str, images: Tensor, labels: Tensor) -> LabelledImages:
+        check_labelled_images(f"The {split} split of {self.name}", images, labels, self.image_shape, self.class_names)
+        if split == "train":
+            check_trainable(self.name, images, labels, self.class_names)
         return images, labels
 
     def _normalised(self, images: Tensor, labels: Tensor) -> LabelledImages:
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        return self.preprocess(images).to(device), labels.to(device)
+        return self.preprocess(images).to(self._device), labels.to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _in_order(self, labelled: LabelledImages) -> Batches[LabelledImages]:
         images, labels = (torch.split(tensor, self.batch_size) for tensor in labelled)

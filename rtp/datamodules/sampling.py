@@ -1,6 +1,6 @@
 """Splits of a labelled image set and the batches drawn from it, independent of Lightning."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
@@ -39,11 +39,9 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
     return (~in_second).nonzero().squeeze(1), in_second.nonzero().squeeze(1)
 
 
-def fixed_split(images: Tensor, labels: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-    """The training or test part of images (n, C, H, W) and labels (n,), in order; the split is always the same."""
-    train, test = stratified_split(labels, TEST_FRACTION, TEST_SEED)
-    chosen = train if split == "train" else test
-    return images[chosen], labels[chosen]
+def fixed_part(labels: Tensor, split: Split) -> Tensor:
+    """The indices of the training or test part of images with labels (n,), ascending; the split is always the same."""
+    return stratified_split(labels, TEST_FRACTION, TEST_SEED)[0 if split == "train" else 1]
 
 
 def other_batches(what: str, before: Description, now: Description, names: Iterable[str]) -> UserError:
@@ -72,7 +70,7 @@ class OuterBatches:
     batch. A new iteration continues after the last batch drawn.
 
     Args:
-        images: (n, C, H, W), on any device.
+        images: Real images, (n, C, H, W), on any device.
         labels: (n,) int64 on the same device; every class from 0 to the largest label occurs.
         images_per_class: Images of each sampled class in a batch (m), at least 1; drawn without replacement, or with
             replacement from a class with fewer images.
@@ -83,6 +81,8 @@ class OuterBatches:
         rank: Rank of the process; each draws its own batches.
         class_groups: G class sets that take turns: in every process, batch number `step` is drawn from group
             `step mod G`; None for one group of all classes.
+        subset: Indices (m,) of the images to draw from, on the CPU; None draws from all.
+        prepare: Maps the images of a batch, for example from bytes to normalised floats; None leaves them.
 
     Raises:
         UserError: If `classes_per_step` is not between 1 and the number of classes (of the smallest group).
@@ -99,16 +99,21 @@ class OuterBatches:
         start: int = 0,
         rank: int = 0,
         class_groups: Sequence[Sequence[int]] | None = None,
+        subset: Tensor | None = None,
+        prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._images = images
         self._labels = labels
+        self._prepare = prepare
         self._images_per_class = images_per_class
         self._seed = seed
         self._length = length
         self._step = start
         self._rank = rank
-        classes = labels.cpu().numpy()
-        self._members = [np.flatnonzero(classes == label) for label in range(classes.max() + 1)]
+        chosen = np.arange(len(labels)) if subset is None else subset.numpy()
+        self._size = len(chosen)
+        classes = labels.cpu().numpy()[chosen]
+        self._members = [chosen[np.flatnonzero(classes == label)] for label in range(classes.max() + 1)]
         self._groups = [np.array(group) for group in class_groups or [range(len(self._members))]]
         most = min(map(len, self._groups))
         self._classes_per_step = most if classes_per_step is None else classes_per_step
@@ -128,7 +133,8 @@ class OuterBatches:
         chosen = (self._members[label] for label in classes)
         drawn = [generator.choice(members, m, replace=len(members) < m) for members in chosen]
         index = torch.from_numpy(np.concatenate(drawn)).to(self._images.device)
-        return self._images.index_select(0, index), self._labels.index_select(0, index)
+        images = self._images.index_select(0, index)
+        return images if self._prepare is None else self._prepare(images), self._labels.index_select(0, index)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         while self._length is None or self._step < self._length:
@@ -146,7 +152,7 @@ class OuterBatches:
 
         Not the number of the next batch: Lightning prefetches one of endless batches, so only it knows what was used.
         """
-        return {"seed": self._seed, "images": len(self._labels)}
+        return {"seed": self._seed, "images": self._size}
 
     def load_state_dict(self, state: Description) -> None:
         """Raise UserError if `state` has another seed or number of images."""

@@ -7,10 +7,8 @@ import torch
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from rtp.errors import UserError
+from rtp.runs.checkpoints import LAST, PREVIOUS
 from rtp.utils.files import atomic_write
-
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-"""Files of a run's folder: the checkpoint to resume from, and the one before."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -32,13 +32,14 @@ def outer_steps(trainer: L.Trainer) -> int:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's info messages and three irrelevant warnings, but no others.
+    """Silence Lightning's info messages and irrelevant warnings, but no others.
 
     The run folder exists before its checkpoints, and torch 2.15 deprecates what it and lightning 2.6 use.
     """
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", ".torch.jit.script.* is deprecated")

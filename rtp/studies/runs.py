@@ -15,14 +15,12 @@ from typing import Any
 import torch
 import yaml
 
-from rtp.callbacks.best_checkpoint import BEST
 from rtp.cli import RtpCLI, main
 from rtp.cli.commands.export import load_memory
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
-from rtp.runs.checkpoint_io import LAST, PREVIOUS
-from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
+from rtp.runs.checkpoints import BEST, LAST, PREVIOUS, checkpoint_config, load_checkpoint
 from rtp.studies.data import built_data
 from rtp.studies.plan import Run
 from rtp.studies.table import DISTILLED, STREAM, Row

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtp.cli.parse_errors import Parser
+from rtp.cli.commands.parser import Parser
 from rtp.errors import DivergenceError, UserError
 from rtp.studies.definition import FAST, read_study
 from rtp.studies.plan import Run, make_run

@@ -9,6 +9,12 @@ def check_at_least(name: str, value: float | None, least: float) -> None:
         raise UserError(f"{name} must be at least {least:g}, got {value}")
 
 
+def check_at_most(name: str, value: float | None, most: float) -> None:
+    """Raise UserError if `value` is above `most` or NaN; None passes."""
+    if value is not None and not value <= most:
+        raise UserError(f"{name} must be at most {most:g}, got {value}")
+
+
 def check_positive(name: str, value: float | None) -> None:
     """Raise UserError if `value` is 0, negative or NaN; None passes."""
     if value is not None and not value > 0:

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,7 +39,7 @@ def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = Fal
         OSError: If the file cannot be written; the old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".rtp-{secrets.token_hex(8)}.part" if shared else f"{path.name}.part")
+    part = path.with_name(f"{_temporary_name(path.parent)}.part" if shared else f"{path.name}.part")
     try:
         with part.open("wb") as file:
             yield file
@@ -62,6 +63,25 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write plain values as JSON, atomically; the folder is created if missing."""
     with atomic_write(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _temporary_name(parent: Path) -> str:
+    """A unique name for what is being written into a folder, which is first cleared of what killed processes left."""
+    for left in parent.glob(f".rtp-{socket.gethostname()}-*"):
+        process = left.name.rpartition("@")[2].partition(".")[0]
+        if process.isdigit() and not _runs(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    return f".rtp-{socket.gethostname()}-{secrets.token_hex(8)}@{os.getpid()}"
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # of another user; no number of a process
+        return True
+    return True
 
 
 @contextmanager
@@ -98,7 +118,7 @@ def write_folder(path: Path, overwrite: bool, fill: Callable[[Path], object]) ->
     if exists:
         _check_exported(path)
     with _write_errors(path):
-        folder = path.parent / f".rtp-{secrets.token_hex(8)}"  # on the same file system: renaming is one step
+        folder = path.parent / _temporary_name(path.parent)  # on the same file system: renaming is one step
         try:
             unfinished = folder / "unfinished"
             unfinished.mkdir(parents=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 import rtp
@@ -70,8 +71,10 @@ def test_each_kind_is_recalled_in_its_own_way(make_memory: Any) -> None:
             labels.recall(**given)
     with pytest.raises(UserError, match=r"this memory is addressed by images"):
         images.dataset()
-    with pytest.raises(UserError, match=r"images are \(2, 3, 8, 8\) float32, not"):
-        images.recall(images=raw.float())
+    assert torch.equal(images.recall(images=raw.float() / 255), images.recall(images=raw))
+    assert images.recall(images=raw[0]).shape == (1, 2, 3, 8, 8)
+    with pytest.raises(UserError, match=r"images are \(2, 3, 8, 9\) uint8, not"):
+        images.recall(images=torch.zeros(2, 3, 8, 9, dtype=torch.uint8))
     images.memory.bases.fill_(1e38)
     images.memory.addressing.fill_(1e38)
     with pytest.raises(UserError, match=r"so large that recalled images are not finite"):
@@ -105,9 +108,31 @@ def test_pixels_come_back(make_memory: Any) -> None:
     torch.testing.assert_close(memory.to_pixels(memory.preprocess(raw)), raw / 255, rtol=0, atol=1e-6)
     grey = make_memory(zca=0.1, image_shape=(1, 8, 8))
     pixels = grey.to_pixels(grey.recall(torch.tensor([1]))[0])
-    assert pixels.shape == (2, 3, 8, 8)
-    assert torch.equal(pixels[:, :1], within_range(grey.normalisation.invert(grey.recall(torch.tensor([1]))[0])))
-    assert torch.equal(pixels[:, 0], pixels[:, 2])
+    assert pixels.shape == (2, 1, 8, 8)  # as many channels as went in
+    assert torch.equal(pixels, within_range(grey.normalisation.invert(grey.recall(torch.tensor([1]))[0])))
+    assert torch.equal(grey.to_pixels(grey.recall(torch.tensor([1]))[0, 0]), pixels[0])
+
+
+def test_preprocess_takes_what_distill_took(make_memory: Any) -> None:
+    memory = make_memory()
+    raw = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    expected = normalised(raw, memory.normalisation)
+    last = raw.permute(0, 2, 3, 1).numpy()
+    for images in (raw, raw / 255, raw.double() / 255, last, last / 255, raw.numpy(), last.astype("uint16") * 257):
+        torch.testing.assert_close(memory.preprocess(images), expected, rtol=0, atol=1e-5)
+    for image in (raw[1], raw[1] / 255, last[1], Image.fromarray(last[1])):
+        torch.testing.assert_close(memory.preprocess(image), expected[1], rtol=0, atol=1e-5)
+    grey = make_memory(image_shape=(1, 8, 8))
+    for images in (raw[:, :1], raw[:, 0], raw[:, 0].numpy()):
+        assert grey.preprocess(images).shape == (5, 1, 8, 8)
+    assert grey.preprocess(raw[0, 0]).shape == grey.preprocess(Image.fromarray(last[0])).shape == (1, 8, 8)
+
+
+def test_a_memory_says_what_it_is_in_five_lines(make_memory: Any) -> None:
+    lines = repr(make_memory()).splitlines()
+    assert len(lines) == 5
+    assert "3 classes, images of 3x8x8" in lines[0]
+    assert "270 floats, 1,080 bytes as float32" in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +143,9 @@ def test_pixels_come_back(make_memory: Any) -> None:
         (lambda m: m.recall(torch.tensor(1)), r"^labels are \(\) int64, not \(n,\) integers"),
         (lambda m: m.recall(torch.tensor([1.0])), r"^labels are \(1,\) float32"),
         (lambda m: m.recall(torch.tensor([True])), r"^labels are \(1,\) bool"),
-        (lambda m: m.preprocess(torch.zeros(1, 3, 8, 8)), r"^images are \(1, 3, 8, 8\) float32, not \(n, 3, 8"),
-        (lambda m: m.preprocess(torch.zeros(3, 8, 8, dtype=torch.uint8)), r"^images are \(3, 8, 8\) uint8"),
+        (lambda m: m.preprocess(torch.full((1, 3, 8, 8), 2.0)), r"^images holds torch.float32 from 2 to 2, not uint8"),
+        (lambda m: m.preprocess(torch.zeros(1, 1, 8, 8)), r"^images are \(1, 1, 8, 8\) float32, not \(n, 3, 8, 8\)"),
+        (lambda m: m.preprocess([[0.5]]), r"^images is list, not a PIL image"),
         (lambda m: m.preprocess(torch.zeros(1, 3, 8, 9, dtype=torch.uint8)), r"^images are \(1, 3, 8, 9\) uint8"),
         (lambda m: m.to_pixels(torch.zeros(1, 1, 8, 8)), r"^images are \(1, 1, 8, 8\) float32, not \(n, 3, 8"),
         (lambda m: m.to_pixels(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), r"uint8, not \(n, 3, 8, 8\) floats"),
@@ -150,3 +176,15 @@ def test_loading_takes_no_lightning_no_higher_and_no_random_numbers(tmp_path: Pa
 def test_a_misspelled_name_is_no_attribute(module: ModuleType) -> None:
     with pytest.raises(AttributeError, match="Memmory"):
         module.Memmory  # noqa: B018
+
+
+def test_a_memory_s_file_is_described_and_exported_without_lightning(tmp_path: Path, make_memory: Any) -> None:
+    make_memory().save(tmp_path / "memory.safetensors")
+    for args in (["info", "memory.safetensors"], ["export", "memory.safetensors", "copy.safetensors"]):
+        program = (
+            "import sys\nfrom rtp.cli import entry_point\nentry_point()\n"
+            "print([n for n in ('lightning', 'torchvision', 'jsonargparse') if n in sys.modules], file=sys.stderr)\n"
+        )
+        command = [sys.executable, "-c", program, *args]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "[]\n")

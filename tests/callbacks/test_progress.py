@@ -31,3 +31,10 @@ def test_lightning_shows_no_bars_of_its_own_while_evaluating() -> None:
     assert bar.init_validation_tqdm().disable
     assert bar.init_test_tqdm().disable
     assert not bar.init_train_tqdm().disable
+
+
+def test_a_resumed_run_s_bar_counts_all_its_steps() -> None:
+    bar: Any = OuterLoopBar()
+    # resumed at step 600 of 1000: Lightning would give the 400 left, less than the number of the next batch
+    bar._trainer = SimpleNamespace(max_epochs=-1, max_steps=1000, global_step=600, num_training_batches=1000)
+    assert bar.total_train_batches == 1000

@@ -1,6 +1,6 @@
 """The flattening of settings; files and checkpoints of a run are seen in tests/test_cli.py."""
 
-from rtp.callbacks.run_record import flat_settings
+from rtp.runs.checkpoints import flat_settings
 
 
 def test_settings_are_dotted_names_with_plain_values() -> None:

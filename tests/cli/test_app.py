@@ -308,6 +308,69 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(
     assert "continue with --ckpt_path run/last.ckpt" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trainer.val_check_interval=0.5"], "^trainer.val_check_interval is 0.5: give a number of outer steps"),
+        (["--trainer.accelerator=gpu"], "^[^\\n]*gpu[^\\n]*$"),
+        (["--trainer.accelerator=gpux"], "^[^\\n]*gpux[^\\n]*$"),
+        (
+            ["--trainer.enable_checkpointing=false"],
+            "^trainer.enable_checkpointing is false, but best.ckpt is the result",
+        ),
+        (["--run_dir=file/run"], r"^the run folder file/run cannot be made \(Not a directory\): choose another place"),
+        (["--run_dir="], "^run_dir is empty: give a folder, or leave it out"),
+        (["--trainer.max_epochs=0"], "^trainer.max_epochs is 0"),
+        (["--data.zca=1e300"], r"^zca must be at most 1e\+06, got 1e\+300"),
+        (["--config=latin1.yaml"], "^a file is not UTF-8 text"),
+        (["--config=deep.yaml"], "^[^\\n]*$"),
+        (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=no/such"], "^[^\\n]*no/such[^\\n]*$"),
+    ],
+)
+def test_a_mistake_is_one_line(options: list[str], message: str) -> None:
+    Path("file").touch()
+    Path("latin1.yaml").write_bytes("trainer: {max_steps: 2} # \xe9".encode("latin1"))
+    Path("deep.yaml").write_text("data: " + "[" * 3000)
+    with pytest.raises(UserError, match=message):
+        main(["fit", "--config", str(CONFIG), "--trainer.enable_progress_bar=false", *options])
+
+
+def test_slurm_s_variables_without_its_launcher_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    with pytest.raises(UserError, match=r"^[^\n]*ntasks[^\n]*$"):
+        main(["fit", "--config", str(CONFIG), "--run_dir", "run"])
+
+
+def test_a_run_shorter_than_its_first_validation_has_a_best_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    fit("run", "--trainer.max_steps", "3", "--trainer.val_check_interval", "100")
+    assert Path("run/best.ckpt").is_file()
+    assert "the run is validated at its end: it is shorter than 100" in capsys.readouterr().out
+
+
+def test_a_finished_run_has_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    fit("logs/addressable/demo-1")
+    main(["fit", "--config", str(CONFIG), "--ckpt_path", "last"])
+    assert "nothing to do: the run has all 4 steps; raise --trainer.max_steps" in capsys.readouterr().out
+
+
+def test_a_file_may_not_ask_for_unbounded_work() -> None:
+    fit("run")
+    checkpoint = torch.load("run/best.ckpt", weights_only=True)
+    for name, most in (("epochs: 2", "epochs: 1000000000"), ("networks: 2", "networks: 10000000"),
+                       ("width: 8", "width: 10000000")):  # fmt: skip
+        assert name in checkpoint["rtp_config"]
+        changed = checkpoint | {"rtp_config": checkpoint["rtp_config"].replace(name, most)}
+        torch.save(changed, "run/changed.ckpt")
+        with pytest.raises(UserError, match=r"the file asks for .* more than [\d,]+: give .* after --lift_limits"):
+            main(["test", "--ckpt_path", "run/changed.ckpt"])
+    # the user's own values count, once the limits are lifted
+    changed = checkpoint | {"rtp_config": checkpoint["rtp_config"].replace("epochs: 2", "epochs: 1000000000")}
+    torch.save(changed, "run/changed.ckpt")
+    quick = ["--evaluation.protocol.epochs=1", "--trainer.enable_progress_bar=false"]
+    main(["test", "--ckpt_path", "run/changed.ckpt", "--lift_limits", *quick])
+
+
 def test_a_user_error_is_one_line_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,15 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from rtp.cli import process
-from rtp.cli.process import (
-    core_usage,
-    find_local_modules,
-    keep_compilations,
-    show_log,
-    warn_of_busy_cores,
-)
+from rtp.cli.process import core_usage, find_local_modules, keep_compilations, show_log, use_free_cores
 
 
 def test_compilations_are_kept_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,24 +44,40 @@ def test_the_log_is_shown_without_its_callers(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("busy", "cores", "threads", "advice"),
+    ("busy", "cores", "threads", "free"),
     [(1.9, 2, 2, 1), (1.0, 2, 2, 1), (5.8, 8, 4, 2), (0.4, 2, 2, None), (4.0, 8, 4, None), (2.0, 2, 1, None)],
 )
-def test_threads_that_find_no_core_are_told_of(
+@pytest.mark.parametrize("given", [None, "4"])
+def test_threads_that_find_no_core_are_not_used(
     busy: float,
     cores: int,
     threads: int,
-    advice: int | None,
+    free: int | None,
+    given: str | None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    used: list[int] = []
     monkeypatch.setattr(process, "core_usage", lambda: (busy, cores))
-    warn_of_busy_cores(threads)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"other programs keep {busy} of {cores} cores busy and this one has {threads} threads: "
-        f"set OMP_NUM_THREADS={number}, or they wait for each other and all is slow"
-        for number in ([] if advice is None else [advice])
-    ]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    if given is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    use_free_cores()
+    lines = [record.getMessage() for record in caplog.records]
+    if free is None:
+        assert (used, lines) == ([], [])
+    elif given is None:
+        assert used == [free]
+        assert lines == [
+            f"other programs keep {busy} of {cores} cores busy: this one uses {free} of {threads} threads "
+            "(set OMP_NUM_THREADS to choose)"
+        ]
+    else:
+        assert used == []  # the user's choice
+        assert f"OMP_NUM_THREADS=4: set it to {free}, or threads wait" in lines[0]
 
 
 def test_usage_is_the_share_of_ticks_that_were_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, one_line
-from rtp.datamodules.sampling import Split
+from rtp.datamodules.sampling import OuterBatches, Split
 from rtp.errors import DataError, UserError
 
 # lightning 2.6 asks torch 2.15 in a way that torch is going to drop
@@ -294,3 +294,36 @@ def test_unusable_data_are_refused(
 def test_messages_of_other_libraries_fit_on_one_line() -> None:
     assert one_line(RuntimeError("Tried a:\n  failed\n")) == "Tried a: failed"
     assert one_line(AssertionError()) == "AssertionError"
+
+
+@pytest.mark.parametrize("zca", [None, 0.1])
+def test_batches_are_those_of_the_normalised_training_set(zca: float | None) -> None:
+    data = ThreeColours(zca=zca, real_images_per_class=5)
+    data.setup("fit")
+    images, labels = data.train_dataloader().batch(0)
+    from_floats = OuterBatches(*data.train_set, 5, None, data.seed).batch(0)
+    assert torch.equal(images, from_floats[0])
+    assert torch.equal(labels, from_floats[1])
+
+
+def test_training_images_are_kept_as_bytes() -> None:
+    data = ThreeColours()
+    data.setup("fit")
+    data.train_dataloader().batch(0)
+    assert data.num_floats == 60 * 24
+    held = [value for value in vars(data).values() if isinstance(value, tuple)]
+    tensors = [tensor for value in held for tensor in value if isinstance(tensor, Tensor) and tensor.dim() == 4]
+    assert sorted((len(tensor), tensor.dtype) for tensor in tensors) == [(6, torch.float32), (60, torch.uint8)]
+
+
+class OwnValidation(ThreeColours):
+    def load_validation(self) -> LabelledImages:
+        images, labels = self.load("test")
+        return images[:6], labels[:6]
+
+
+def test_an_official_validation_split_is_used() -> None:
+    data = OwnValidation()
+    data.setup("fit")
+    assert (len(data.train_set[1]), len(data.validation_set[1])) == (60, 6)
+    assert torch.equal(data.validation_set[0], data.preprocess(data.load("test")[0][:6]))

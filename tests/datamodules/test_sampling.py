@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtp.datamodules.sampling import Batches, OuterBatches, fixed_split, stratified_split
+from rtp.datamodules.sampling import Batches, OuterBatches, fixed_part, stratified_split
 from rtp.errors import UserError
 
 # classes of 10, 20 and 3 images in an order that is not sorted
@@ -49,13 +49,22 @@ def test_split_is_seeded() -> None:
     assert not equal(stratified_split(LABELS, 0.2, seed=3), stratified_split(LABELS, 0.2, seed=4))
 
 
-def test_fixed_split_has_two_sides() -> None:
-    train_images, train_labels = fixed_split(IMAGES, LABELS, "train")
-    test_images, test_labels = fixed_split(IMAGES, LABELS, "test")
-    assert sorted(torch.cat([train_images, test_images]).flatten().tolist()) == list(range(33))
-    assert torch.equal(LABELS[test_images.flatten().long()], test_labels)
-    assert torch.equal(LABELS[train_images.flatten().long()], train_labels)
-    assert test_labels.bincount().tolist() == [2, 4, 1]
+def test_the_fixed_split_has_two_sides() -> None:
+    train, test = fixed_part(LABELS, "train"), fixed_part(LABELS, "test")
+    assert sorted(torch.cat([train, test]).tolist()) == list(range(33))
+    assert LABELS[test].bincount().tolist() == [2, 4, 1]
+    assert torch.equal(fixed_part(LABELS, "test"), test)
+
+
+def test_batches_of_a_subset_are_those_of_the_images_alone() -> None:
+    subset = torch.tensor([0, 1, 2, 5, 6, 7, 8, 9, 11, 20, 23])
+    alone = OuterBatches(IMAGES[subset], LABELS[subset], 2, 2, seed=0)
+    drawn = OuterBatches(IMAGES, LABELS, 2, 2, seed=0, subset=subset, prepare=lambda images: -images)
+    for step in range(5):
+        (images, labels), (negative, same) = alone.batch(step), drawn.batch(step)
+        assert torch.equal(images, -negative)
+        assert torch.equal(labels, same)
+    assert alone.state_dict() == drawn.state_dict()
 
 
 def test_batches_are_given_in_order() -> None:

@@ -21,7 +21,7 @@ from rtp.cli import app as cli
 from rtp.cli import main
 from rtp.errors import UserError
 from rtp.modules import HigherUnroll
-from rtp.runs.checkpoint_io import LAST, PREVIOUS
+from rtp.runs.checkpoints import LAST, PREVIOUS
 
 CONF = Path(__file__).parents[1] / "conf"
 CONFIG = CONF / "addressable.yaml"

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rtp.errors import UserError
-from rtp.runs.checkpoint_io import LAST, PREVIOUS, AtomicCheckpointIO
+from rtp.runs.checkpoint_io import AtomicCheckpointIO
+from rtp.runs.checkpoints import LAST, PREVIOUS
 
 
 class Killed(BaseException):

@@ -1,6 +1,10 @@
 """Files: all there or not there, nothing that was there is lost, and locks by which processes share work out."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +141,19 @@ def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert cache_dir() == Path("/home/somebody/.cache/rtp")
+
+
+def test_what_killed_processes_left_is_cleared(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    folder = tmp_path / f".rtp-{host}-0123@{ended.pid}"
+    (folder / "unfinished").mkdir(parents=True)
+    (tmp_path / f".rtp-{host}-4567@{ended.pid}.part").touch()
+    of_living = tmp_path / f".rtp-{host}-89ab@{os.getppid()}.part"
+    of_another_host = tmp_path / f".rtp-{host}x-89ab@{ended.pid}.part"
+    for path in (of_living, of_another_host):
+        path.touch()
+    with new_file(tmp_path / "memory.safetensors", overwrite=False) as file:
+        file.write(b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"memory.safetensors", of_living.name, of_another_host.name}

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched, within_range
+from rtp.utils.pictures import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    class_similarity,
+    image_grid,
+    similarity_map,
+    stretched,
+    within_range,
+)
 
 
 def test_similarity_is_the_cosine_of_mean_coefficients() -> None:
@@ -49,3 +57,28 @@ def test_images_within_the_range_stay_and_others_lose_contrast() -> None:
     outside = torch.cat([torch.full((50,), 1.5), torch.full((49,), -0.5), torch.tensor([-9.0])]).view(1, 1, 10, 10)
     expected = torch.cat([torch.ones(50), torch.zeros(50)]).view(1, 1, 10, 10)
     torch.testing.assert_close(within_range(outside), expected)
+
+
+@pytest.mark.parametrize(("classes", "side"), [(100, 2000), (500, 2000), (1000, 2000), (2048, 2048), (3000, 2048)])
+def test_the_similarity_map_of_many_classes_is_bounded(classes: int, side: int) -> None:
+    picture = similarity_map(torch.eye(classes), [f"class {number}" for number in range(classes)])
+    assert side <= picture.shape[1] == picture.shape[2] <= MAX_SIDE + 200  # the names, while there is room for them
+    cell = side // min(classes, MAX_SIDE)
+    assert picture[0, -1, -1] > 0.6 > picture[2, -1, -1]  # the last class equals itself
+    assert torch.equal(picture[:, -1, -1 - cell], torch.ones(3))
+
+
+def test_a_long_name_does_not_make_the_map_wide() -> None:
+    assert similarity_map(torch.eye(2), ["a" * 100_000, "b"]).shape[2] < 1000
+
+
+@pytest.mark.parametrize("shape", [(1, 16384, 1), (1, 1, 16384), (3, 2, 5000), (3, 512, 512)])
+def test_a_grid_of_images_of_any_shape_is_bounded(shape: tuple[int, int, int]) -> None:
+    grid = image_grid([torch.zeros(10, *shape)] * 20)
+    assert shape[1] * shape[2] < grid[0].numel() < 1.2 * MAX_PIXELS
+
+
+def test_names_of_other_scripts_are_drawn() -> None:
+    pytest.importorskip("matplotlib")
+    greek, missing = (similarity_map(torch.eye(2), [name, "x"]) for name in ("\u03b1\u03b2", "\uffff\uffff"))
+    assert greek.shape != missing.shape or not torch.equal(greek, missing)

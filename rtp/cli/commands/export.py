@@ -5,20 +5,13 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-import jsonargparse
-import yaml
-
 from rtp.artefact import DistilledMemory, load
-from rtp.artefact.from_checkpoint import from_checkpoint
 from rtp.artefact.layout import STORED_TYPES
 from rtp.artefact.rendering import CONTACT_SHEET, write_png, write_pt
-from rtp.cli.parse_errors import Parser, user_errors
-from rtp.cli.trusted_config import check_data
-from rtp.datamodules.base import ImageDataModule
+from rtp.cli.commands.info import SUFFIX, storage_line
+from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
-from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 
-SUFFIX = ".safetensors"
 SUMMARY = "Write a checkpoint's memory as one file for any PyTorch program, or its recalled images as PNG or tensors"
 
 
@@ -45,16 +38,6 @@ def export(args: Sequence[str]) -> None:
     print(storage_line(memory))
 
 
-def storage_line(memory: DistilledMemory) -> str:
-    """The storage of a memory, as a line of text."""
-    per = "by each image; " if memory.description.kind == "image" else "of each of "
-    return (
-        f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
-        f"{memory.storage_bytes / memory.num_classes:,.1f} bytes a class; "
-        f"{memory.images_per_class} images {per}{memory.num_classes} classes"
-    )
-
-
 def load_memory(path: Path, data_options: Sequence[str]) -> DistilledMemory:
     """The memory in a checkpoint, whose normalisation is fitted to the data again, or in an earlier export.
 
@@ -69,6 +52,16 @@ def load_memory(path: Path, data_options: Sequence[str]) -> DistilledMemory:
         if data_options:
             raise UserError(f"{data_options[0]}: {path} needs no data set, leave the option out")
         return load(path)
+    # Lightning and the rest take seconds, and a memory's file needs none of it
+    import jsonargparse
+    import yaml
+
+    from rtp.artefact.from_checkpoint import from_checkpoint
+    from rtp.cli.parse_errors import user_errors
+    from rtp.cli.trusted_config import check_data
+    from rtp.datamodules.base import ImageDataModule
+    from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
+
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(path, checkpoint)
     named = any(option == "--data" or option.startswith("--data=") for option in data_options)

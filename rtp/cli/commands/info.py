@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rtp.artefact import DistilledMemory, load
-from rtp.callbacks.run_record import flat_settings
-from rtp.cli.commands.export import SUFFIX, storage_line
-from rtp.cli.parse_errors import Parser
-from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
+from rtp.cli.commands.parser import Parser
+from rtp.errors import UserError
+from rtp.runs.checkpoints import BEST, LAST, checkpoint_config, flat_settings, load_checkpoint
 from rtp.utils.tables import printable
 
+SUFFIX = ".safetensors"
 SHOWN_CLASSES = 20
 """Most class names that are listed; the others are counted."""
 
@@ -19,9 +19,23 @@ def info(args: Sequence[str]) -> None:
     parser = Parser(prog="rtp info", description="Describe a memory's file or a checkpoint.")
     parser.add_argument("file", metavar="FILE", help=f"{SUFFIX} file of `rtp export`, or checkpoint of `rtp fit`")
     path = Path(parser.parse_args(args).file)
+    if path.is_dir():  # of a run
+        path = next((path / name for name in (BEST, LAST) if (path / name).is_file()), path)
+        if path.is_dir():
+            raise UserError(f"the folder {path} has no {BEST}: give a file of `rtp export` or a checkpoint")
     lines = _of_memory(load(path)) if path.suffix == SUFFIX else _of_checkpoint(path)
     for line in lines:
         print(printable(line))
+
+
+def storage_line(memory: DistilledMemory) -> str:
+    """The storage of a memory, as a line of text."""
+    per = "by each image; " if memory.description.kind == "image" else "of each of "
+    return (
+        f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
+        f"{memory.storage_bytes / memory.num_classes:,.1f} bytes a class; "
+        f"{memory.images_per_class} images {per}{memory.num_classes} classes"
+    )
 
 
 def _of_memory(memory: DistilledMemory) -> Iterator[str]:

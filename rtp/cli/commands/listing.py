@@ -1,33 +1,27 @@
 """`rtp list`: the classes that a configuration can name, with a line on each."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import resolve_name
 from types import ModuleType
 
-import lightning as L
-from torch import nn
-
-import rtp.callbacks
-import rtp.datamodules
-import rtp.modules
-from rtp.cli.parse_errors import Parser
-from rtp.cli.short_names import public_classes
+from rtp.cli.commands import own_classes
+from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
-from rtp.modules import Augmentation, InnerOptimizer, Memory, Network, Unroll, Window
 
-KINDS: dict[str, type] = {
-    "data sets (--data)": rtp.datamodules.ImageDataModule,
-    "streams of tasks (--data)": rtp.datamodules.TaskStream,
-    "models (--model)": L.LightningModule,
-    "memories (--model.memory)": Memory,
-    "networks (--model.network, --evaluation.architectures)": Network,
-    "inner loops (--model.unroll)": Unroll,
-    "windows of an inner loop (--model.unroll.window)": Window,
-    "inner optimizers (--model.inner_optimizer)": InnerOptimizer,
-    "augmentations (--model.augmentation)": Augmentation,
-    "callbacks (rtp's are part of every run, others come by --trainer.callbacks)": L.Callback,
+KINDS = {
+    "data sets (--data)": "rtp.datamodules:ImageDataModule",
+    "streams of tasks (--data)": "rtp.datamodules:TaskStream",
+    "models (--model)": "lightning:LightningModule",
+    "memories (--model.memory)": "rtp.modules:Memory",
+    "networks (--model.network, --evaluation.architectures)": "rtp.modules:Network",
+    "inner loops (--model.unroll)": "rtp.modules:Unroll",
+    "windows of an inner loop (--model.unroll.window)": "rtp.modules:Window",
+    "inner optimizers (--model.inner_optimizer)": "rtp.modules:InnerOptimizer",
+    "augmentations (--model.augmentation)": "rtp.modules:Augmentation",
+    "callbacks (rtp's are part of every run, others come by --trainer.callbacks)": "lightning:Callback",
 }
 """Each kind with the option that takes it, and its base class."""
 
@@ -66,17 +60,28 @@ def available(modules: Sequence[str] = ()) -> dict[str, list[Part]]:
     Raises:
         UserError: If a module cannot be imported.
     """
-    own = [part for module in (rtp.datamodules, rtp.modules, rtp.callbacks) for part in public_classes(module).items()]
+    return {kind: [*_own(base), *_others(modules, base)] for kind, base in KINDS.items()}
+
+
+def _own(base: str) -> Iterator[Part]:
+    package, name = base.split(":")
+    # as rtp's files write Lightning's classes; its other callbacks are bases of rtp's callbacks alone
+    name = f"L.{name}" if package == "lightning" else name
+    for own in own_classes.public_classes():
+        if (name in own.bases or (name == "L.Callback" and own.package == "callbacks")) and not own.abstract:
+            yield Part(own.name, own.summary)
+
+
+def _others(modules: Sequence[str], base: str) -> Iterator[Part]:
+    if not modules:
+        return
+    from rtp.cli.short_names import public_classes  # imports torch and Lightning, as the modules do
+
+    wanted: type = resolve_name(base)
     others = [(f"{name}.{cls.__name__}", cls) for name in modules for cls in public_classes(_imported(name)).values()]
-    return {
-        kind: [
-            Part(name, (inspect.getdoc(cls) or "").partition("\n")[0])
-            for classes in (own, others)
-            for name, cls in sorted(classes, key=lambda found: found[0].lower())
-            if _is(cls, base)
-        ]
-        for kind, base in KINDS.items()
-    }
+    for path, cls in sorted(others, key=lambda found: found[0].lower()):
+        if _is(cls, wanted):
+            yield Part(path, (inspect.getdoc(cls) or "").partition("\n")[0])
 
 
 def format_parts(parts: dict[str, list[Part]]) -> str:
@@ -103,6 +108,14 @@ def _is(cls: type, base: type) -> bool:
     """Whether a class can be used where a base is wanted; networks need no base, see `NetworkFactory`."""
     if inspect.isabstract(cls):
         return False
-    if base is Network and issubclass(cls, nn.Module) and not issubclass(cls, (Memory, L.LightningModule)):
+    if base.__name__ == "Network" and _is_module(cls):
         return list(inspect.signature(cls).parameters)[:2] == ["image_shape", "num_classes"]
     return issubclass(cls, base)
+
+
+def _is_module(cls: type) -> bool:
+    names = {f"{parent.__module__}.{parent.__name__}" for parent in cls.__mro__}
+    return "torch.nn.modules.module.Module" in names and not names & {
+        "rtp.modules.memories.base.Memory",
+        "lightning.pytorch.core.module.LightningModule",
+    }

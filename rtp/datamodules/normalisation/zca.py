@@ -10,26 +10,34 @@ mean(E))^(-1/2) V^T. C is the second moment, as in both codes: the mean of the d
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from rtp.errors import DataError, UserError
-from rtp.utils.checks import check_positive
+from rtp.errors import DataError, UserError, first_line
+from rtp.utils.checks import check_at_most, check_positive
 from rtp.utils.files import atomic_write
+
+log = logging.getLogger(__name__)
 
 # Images whitened or summed at once: 4096 CIFAR images are 100 MB in float64.
 CHUNK = 4096
 # Half the norm of one pixel one grey level off; a smaller norm is the rounding error of a constant image, which becomes
 # (nearly) zero instead of noise or NaN.
 MINIMUM_NORM = 0.5 / 255
+# Values of an image, most: the whitening takes three matrices of 2.1 GB; 64x64 colour images have 12,288.
+MAX_DIMENSION = 16_384
+# The authors take at most 100; from 1e6 on whitening is a multiplication by a number, and float32 loses the images.
+MAX_REG = 1e6
 # Part of the cache's file names: raise it when the numbers or the tensors of the file change.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
+_TENSORS = ("eigenvalues", "eigenvectors", "mean", "norm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +86,12 @@ class ZCA:
         return (self.eigenvectors * scale) @ self.eigenvectors.T
 
 
+def check_regularisation(reg: float | None) -> None:
+    """Raise UserError unless the regularisation is positive and at most `MAX_REG`; None passes."""
+    check_positive("zca", reg)
+    check_at_most("zca", reg, MAX_REG)
+
+
 def fit_zca(images: Tensor, reg: float) -> ZCA:
     """Fit the whitening, on the CPU in float64.
 
@@ -89,9 +103,15 @@ def fit_zca(images: Tensor, reg: float) -> ZCA:
 
     Raises:
         UserError: If `reg` is not positive.
-        DataError: If every image is constant.
+        DataError: If every image is constant, or has more than `MAX_DIMENSION` values.
     """
-    check_positive("zca", reg)
+    check_regularisation(reg)
+    if (size := images[0].numel()) > MAX_DIMENSION:
+        raise DataError(
+            f"ZCA of images of {size:,} values needs matrices of {size:,} x {size:,} numbers ({8e-9 * size**2:,.0f} GB "
+            f"each): use images of at most {MAX_DIMENSION:,} values, such as image_size "
+            f"{int((MAX_DIMENSION / 3) ** 0.5)} in colour, or set zca to null."
+        )
     second_moment = torch.zeros(2 * [images[0].numel()], dtype=torch.float64)
     mean, norm = torch.zeros(2, dtype=torch.float64)
     for chunk in torch.split(images, CHUNK):
@@ -115,22 +135,50 @@ def load_or_fit_zca(images: Tensor, reg: float, cache_dir: Path) -> ZCA:
         UserError: If `reg` is not positive or the cache cannot be written.
         DataError: If every image is constant.
     """
-    check_positive("zca", reg)
+    check_regularisation(reg)
     key = hashlib.sha256(f"{CACHE_VERSION} {tuple(images.shape)} {float(reg)}".encode())
     key.update(images.contiguous().numpy().data)
     path = cache_dir / f"zca-{key.hexdigest()}.safetensors"
-    try:
-        return ZCA(**load_file(path), reg=reg)
-    except (FileNotFoundError, SafetensorError, TypeError):  # TypeError: a tensor is missing from the file
-        zca = fit_zca(images.float() / 255, reg)
+    cached = _cached(path, images[0].numel(), reg)
+    if cached is not None:
+        return cached
+    zca = fit_zca(images.float() / 255, reg)
+    stored = {name: getattr(zca, name) for name in _TENSORS}
     try:
         with atomic_write(path, shared=True) as file:
-            file.write(save({name: getattr(zca, name) for name in ("eigenvalues", "eigenvectors", "mean", "norm")}))
+            file.write(save(stored, {"sha256": _digest(stored)}))
     except OSError as error:
         raise UserError(
             f"The ZCA cache {path} cannot be written ({error.strerror}): set XDG_CACHE_HOME to a folder that can."
         ) from error
     return zca
+
+
+def _cached(path: Path, size: int, reg: float) -> ZCA | None:
+    """The whitening in a file of the cache; None if there is none, or it is not what was written."""
+    try:
+        with safe_open(path, "pt") as file:
+            digest = (file.metadata() or {}).get("sha256")
+            stored = {name: file.get_tensor(name) for name in _TENSORS}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, SafetensorError) as error:
+        log.warning("the ZCA cache %s is damaged (%s) and is computed again", path, first_line(error))
+        return None
+    shapes = {"eigenvalues": (size,), "eigenvectors": (size, size), "mean": (), "norm": ()}
+    if digest != _digest(stored) or {name: tuple(tensor.shape) for name, tensor in stored.items()} != shapes:
+        log.warning("the ZCA cache %s is not as it was written and is computed again", path)
+        return None
+    return ZCA(**stored, reg=reg)
+
+
+def _digest(stored: dict[str, Tensor]) -> str:
+    """SHA-256 of tensors with their names and types."""
+    digest = hashlib.sha256()
+    for name, tensor in stored.items():
+        digest.update(f"{name} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _unit_images(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,91 +1,133 @@
 """A user's own images in folders, one folder a class."""
 
+import logging
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.datamodules.decoding import read_images, shape_of
-from rtp.datamodules.sampling import Split, fixed_split
+from rtp.datamodules.decoding import ImageSize, check_image_size, read_images
+from rtp.datamodules.inspection import check_divisible
+from rtp.datamodules.own.class_folders import class_folders, image_files, loose_files
+from rtp.datamodules.sampling import Split, fixed_part
 from rtp.errors import DataError
-from rtp.utils.checks import check_at_least
+from rtp.utils.checks import check_in
+
+log = logging.getLogger(__name__)
+
+VALIDATION_FOLDERS = ("val", "valid", "validation")
 
 
 class ImageFolder(ImageDataModule):
-    """Image files in `train/<class>/` and `test/<class>/`, the classes sorted by folder name.
+    """Image files in `train/<class>/`, `val/<class>/` and `test/<class>/`, the classes sorted by folder name.
 
-    Without a `test` folder, a fixed, stratified 20 % of the images in `train` is the test set. All images become grey
-    (one channel) if all training images are, otherwise colour.
+    Without a folder `val` (or `valid`, `validation`), `validation_fraction` of the training images is the validation
+    set. Without a folder `test`, a fixed, stratified 20 % of the images in `train` is the test set. All images become
+    grey (one channel) if all training images are, otherwise colour; they are turned by their EXIF orientation. Names
+    that begin with a dot are no data.
 
     Args:
         folder: Folder that holds `train`, absolute or relative to the data root.
-        image_size: Height and width in pixels: images are resized to cover this square and cropped at the centre.
-            Null keeps their size, which must then be the same for all.
+        image_size: Height and width in pixels, or one number for a square: images are resized to cover it and cropped
+            at the centre. Null keeps their size, which must then be the same for all.
+        ground: Grey level in 0..255 behind transparent pixels; 255 is white.
         kwargs: The arguments of `ImageDataModule`.
 
     Raises:
         UserError: If an argument is out of its range.
     """
 
-    def __init__(self, folder: str, image_size: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, folder: str, image_size: ImageSize | None = None, ground: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_at_least("image_size", image_size, 1)
+        check_image_size(image_size)
+        check_in("ground", ground, "[0, 255]")
         self.folder = folder
         self.image_size = image_size
+        self.ground = ground
         self.name = Path(folder).name.lower() or self.name
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the folders in `train`, sorted."""
-        names = self._classes(self._path("train"))
+        """The names of the folders in `train`, sorted.
+
+        Raises:
+            DataError: If there is one class or none, or another split has classes that are not in `train`.
+        """
+        train = self._path("train")
+        names = class_folders(train)
         if len(names) == 1:
-            raise DataError(
-                f"{self._path('train')} holds one class, {names[0]!r}: put one folder for each class there."
-            )
+            raise DataError(f"{train} holds one class, {names[0]!r}: put one folder for each class there.")
+        for split in ("test", *VALIDATION_FOLDERS):
+            path = self._path(split)
+            if path.is_dir() and (unknown := set(class_folders(path)) - set(names)):
+                raise DataError(f"{path} holds classes that are not in train: {', '.join(sorted(unknown))}.")
         return tuple(names)
 
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width, from the headers of all training images."""
-        first_of: dict[tuple[int, int, int], str] = {}
-        for path, _ in self._samples("train"):
-            first_of.setdefault(shape_of((path, Path(path)), self.image_size), path)
-        by_size = {(width, height): path for (_, height, width), path in first_of.items()}
-        if len(by_size) > 1:
-            ((w, h), a), ((v, g), b) = list(by_size.items())[:2]
-            raise DataError(
-                f"{a} has {w}x{h} pixels, {b} has {v}x{g}: set image_size to resize and crop all images to one size."
-            )
-        return max(first_of)  # all the same, but colour before grey
+        """Channels (3 if any training image has colour), height and width; reads the training images."""
+        return cast(tuple[int, int, int], tuple(self._train[0].shape[1:]))
 
     def load(self, split: Split) -> LabelledImages:
         """Read a split; see the base class."""
-        has_test = self._path("test").is_dir()
-        samples = self._samples(split if has_test else "train")
-        images = read_images(((path, Path(path)) for path, _ in samples), self.image_shape, self.image_size is not None)
-        labels = torch.tensor([label for _, label in samples])
-        return (images, labels) if has_test else fixed_split(images, labels, split)
+        if split == "train":
+            _, train = self.image_shape, self._train
+            del self._train  # the caller's now; another call reads it again
+            return train
+        if self._path("test").is_dir():
+            return self._read(self._files("test"), self.image_shape)
+        return self._read(self._part("test"), self.image_shape)
 
-    def _path(self, split: Split) -> Path:
-        return self.data_root / Path(self.folder).expanduser() / split
+    def load_validation(self) -> LabelledImages | None:
+        """Read the folder `val`, if there is one; see the base class."""
+        folders = [name for name in VALIDATION_FOLDERS if self._path(name).is_dir()]
+        return self._read(self._files(folders[0]), self.image_shape) if folders else None
 
-    def _classes(self, path: Path) -> list[str]:
-        try:
-            return list(find_classes(path)[0])
-        except FileNotFoundError as error:
+    @cached_property
+    def _train(self) -> LabelledImages:
+        if self._path("test").is_dir():
+            return self._read(self._train_files)
+        log.info("no folder %s: a fixed fifth of train is the test set", self._path("test"))
+        return self._read(self._part("train"))
+
+    def _part(self, split: Split) -> list[tuple[str, int]]:
+        labels = torch.tensor([label for _, label in self._train_files])
+        check_divisible(str(self._path("train")), labels, self.class_names)
+        return [self._train_files[number] for number in fixed_part(labels, split).tolist()]
+
+    @cached_property
+    def _train_files(self) -> list[tuple[str, int]]:
+        files = self._files("train")
+        numbers = Counter(label for _, label in files)
+        if empty := [name for label, name in enumerate(self.class_names) if not numbers[label]]:
             raise DataError(
-                f"There is no folder with images in {path}: make one for each class, such as {path / 'cat'}."
-            ) from error
+                f"{self._path('train')} holds no images of the classes {', '.join(empty)}: remove the folders."
+            )
+        return files
 
-    def _samples(self, split: Split) -> list[tuple[str, int]]:
-        path = self._path(split)
-        if unknown := set(self._classes(path)) - set(self.class_names):
-            raise DataError(f"{path} holds classes that are not in train: {', '.join(sorted(unknown))}.")
-        labels = {name: label for label, name in enumerate(self.class_names)}
-        try:
-            return list(make_dataset(path, labels, IMG_EXTENSIONS, allow_empty=split == "test"))
-        except FileNotFoundError as error:
-            raise DataError(f"In {path}: {error}.") from error
+    def _files(self, split: str) -> list[tuple[str, int]]:
+        """Image files of a split with their labels, class by class; says what is left out."""
+        folder, left_out = self._path(split), Counter[str]()
+        files = [
+            (path, label)
+            for label, name in enumerate(self.class_names)
+            if (folder / name).is_dir()
+            for path in image_files(folder / name, left_out)
+        ]
+        if loose := loose_files(folder):
+            left_out["beside the class folders"] = loose
+        if left_out:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in left_out.most_common())
+            log.info("%s: %d images read, %d files left out (%s)", folder, len(files), left_out.total(), kinds)
+        return files
+
+    def _read(self, files: list[tuple[str, int]], shape: tuple[int, int, int] | None = None) -> LabelledImages:
+        sources = ((path, Path(path)) for path, _ in files)
+        images = read_images(sources, len(files), shape, self.image_size, self.ground)
+        return images, torch.tensor([label for _, label in files])
+
+    def _path(self, split: str) -> Path:
+        return self.data_root / Path(self.folder).expanduser() / split

@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
-from rtp.datamodules.sampling import Split, fixed_split
+from rtp.datamodules.sampling import Split, fixed_part
 
 # The published pixels count the dark ones of 4x4: 0 to 16.
 MAXIMUM = 16
@@ -20,4 +20,6 @@ class Digits(ImageDataModule):
         """Read one side of the fixed split; see the base class."""
         digits = load_digits()
         images = torch.from_numpy(digits.images * 255 / MAXIMUM).round().to(torch.uint8).unsqueeze(1)
-        return fixed_split(images, torch.from_numpy(digits.target).long(), split)
+        labels = torch.from_numpy(digits.target).long()
+        part = fixed_part(labels, split)
+        return images[part], labels[part]

@@ -62,7 +62,7 @@ class TinyImageNet(ImageDataModule):
             else:
                 rows = [line.split("\t") for line in read("val/val_annotations.txt").decode().splitlines()]
                 wnid_of = {f"val/images/{row[0]}": row[1] for row in rows}
-            images = read_images(((name, read(name)) for name in wnid_of), self.image_shape)
+            images = read_images(((name, read(name)) for name in wnid_of), len(wnid_of), self.image_shape)
             return images, torch.tensor([classes[wnid] for wnid in wnid_of.values()])
 
     @contextmanager
@@ -77,7 +77,15 @@ class TinyImageNet(ImageDataModule):
                 with ZipFile(archive) as file:
                     names = [name.removeprefix(f"{FOLDER}/") for name in file.namelist() if name.endswith(".JPEG")]
                     yield sorted(names), lambda name: file.read(f"{FOLDER}/{name}")
-        except (OSError, BadZipFile, zlib.error, LookupError) as error:
+        except (
+            OSError,
+            BadZipFile,
+            zlib.error,
+            LookupError,
+            ValueError,
+        ) as error:  # ValueError: not UTF-8, two columns
+            if isinstance(error, DataError):
+                raise
             raise DataError(
                 f"{folder if folder.is_dir() else archive} is missing or damaged ({one_line(error)}): "
                 "delete it and run again to download it."

@@ -1,5 +1,6 @@
 """The base of LightningModules that learn a memory: the outer loop, checked for NaN and infinity."""
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.memories.base import Memory, MemoryFactory, QueriedBy
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.distributed import mean_over_ranks
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,15 @@ class Distillation(ResumableModule, ABC):
         """All images (num_classes * r, C, H, W) recalled by label, class by class, and their labels."""
         classes = torch.arange(self.memory.query_dim, device=self.device)
         return self.memory.recall(classes).flatten(0, 1), classes.repeat_interleave(self.memory.num_slots)
+
+    def on_fit_start(self) -> None:
+        """Warn of a budget of more numbers than the data have: there is nothing to distil."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ImageDataModule) and self.memory.storage_floats >= data.num_floats:
+            log.warning(
+                "the memory has %s numbers and %s only %s: lower images_per_class to distil",
+                *(f"{self.memory.storage_floats:,}", data.name, f"{data.num_floats:,}"),
+            )
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Compute the outer loss of a batch: real images (n, C, H, W) and labels (n,) of the sampled classes Y'.

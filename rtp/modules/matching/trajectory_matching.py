@@ -96,6 +96,7 @@ class TrajectoryMatching(UnrolledDistillation):
         Raises:
             UserError: If the network has running statistics, or the folder holds experts of something else.
         """
+        super().on_fit_start()
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         images, labels = data.train_set
         network = self.fresh_network(self.network)

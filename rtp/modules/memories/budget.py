@@ -83,13 +83,15 @@ class StorageBudget:
     def balanced_bases(self) -> int:
         """The default number of bases K.
 
-        At least one; at most `BASES_SHARE` of the budget, and few enough for `MIN_SLOTS` images per class. Gives the
-        shipped configurations' 16, 160 and 800 for 10 classes and 1, 10 and 50 images per class, and the 8 of Digits.
+        Bases take `BASES_SHARE` of the budget, or less where fewer than `MIN_SLOTS` images a class would have room
+        beside them; at least one, and never more than a basis has pixels: those span all images already, and the rest
+        of the budget buys images a class. This gives the 16 and 160 bases of the shipped configurations for 10 classes
+        and 1 and 10 images a class, and the 8 of Digits.
         """
         by_share = round(BASES_SHARE * self.floats / self.basis_size)
         # K bases and MIN_SLOTS matrices of num_classes * K floats
         with_room = self.floats // (self.basis_size + MIN_SLOTS * self.num_classes)
-        return max(1, min(by_share, with_room))
+        return max(1, min(by_share, with_room, self.basis_size))
 
     def num_images(self) -> int:
         """Images per class that fit when each is stored at basis size (section 4.1's special case).

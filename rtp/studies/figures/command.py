@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from rtp.artefact import load
-from rtp.cli.parse_errors import Parser
+from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
 from rtp.studies.figures.images import bases_figure, recalled_figure
 from rtp.studies.figures.saving import save_figure, without_suffix

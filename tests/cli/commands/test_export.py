@@ -162,7 +162,10 @@ def test_what_is_no_checkpoint_is_refused(plain: Path) -> None:
         (state | {"memory.labels": torch.zeros(3)}, "holds _bases, addressing, labels: a file holds the tensors of an"),
         (state | {"memory._bases": torch.zeros(8, 1, 4, 2)}, r"does not fit the data set digits \('bases' is float32"),
         (state | {"memory._bases": torch.zeros(8)}, r"does not fit the data set digits \(IndexError"),
-        (state | {"memory.addressing": state["memory.addressing"] * torch.nan}, "addressing hold numbers that are not"),
+        (
+            state | {"memory.addressing": state["memory.addressing"] * torch.nan},
+            "holds NaN or infinite numbers",
+        ),
     ):
         torch.save(checkpoint | {"state_dict": changed}, "changed.ckpt")
         with pytest.raises(UserError, match=message):
@@ -185,7 +188,8 @@ def test_a_test_that_does_not_fit_is_one_line(
     for name in "abcdefghij":
         folder = Path("data/ten/train") / name
         folder.mkdir(parents=True)
-        Image.new("L", (8, 8)).save(folder / "0.png")
+        for number in range(3):
+            Image.new("L", (8, 8), 80 * number).save(folder / f"{number}.png")
     path = exported(plain)
     with pytest.raises(UserError, match=message) as error:
         main(["test", "--memory", str(path), "--run_dir", "tested", *options])

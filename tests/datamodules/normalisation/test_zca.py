@@ -1,9 +1,12 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rtp.datamodules.normalisation import zca as zca_file
@@ -107,6 +110,12 @@ def test_regularisation_must_be_positive(images: Tensor, reg: float, tmp_path: P
         load_or_fit_zca(images, reg, tmp_path)
 
 
+@pytest.mark.parametrize("reg", [1e300, 1.1e6, float("inf")])
+def test_regularisation_that_loses_the_images_is_refused(images: Tensor, reg: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="zca must be at most 1e"):
+        load_or_fit_zca(images, reg, tmp_path)
+
+
 def test_cache_is_hit_by_the_same_images_and_regularisation_only(
     images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,3 +147,53 @@ def test_cache_that_cannot_be_written_is_a_user_error(images: Tensor, tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot be written \(Not a directory\): set XDG_CACHE_HOME"):
         load_or_fit_zca(images, REG, tmp_path / "file" / "rtp")
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
+def _other_tensors(path: Path) -> None:
+    stored = load_file(path)
+    save_file({name: torch.zeros_like(tensor) for name, tensor in stored.items()}, path)
+
+
+def _other_tensors_with_a_digest(path: Path) -> None:
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    stored = load_file(path)
+    stored["eigenvalues"] = stored["eigenvalues"] * float("nan")
+    save_file(stored, path, metadata)
+
+
+def _other_shapes(path: Path) -> None:
+    save_file({name: torch.zeros(3, dtype=torch.float64) for name in load_file(path)}, path)
+
+
+def _other_types(path: Path) -> None:
+    save_file({name: tensor.float() for name, tensor in load_file(path).items()}, path)
+
+
+@pytest.mark.parametrize(
+    "damage", [_flip_a_bit, _other_tensors, _other_tensors_with_a_digest, _other_shapes, _other_types]
+)
+def test_a_cache_that_is_not_what_was_written_is_computed_again(
+    images: Tensor, tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = load_or_fit_zca(images, 0.1, tmp_path)
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    damage(path)
+    again = load_or_fit_zca(images, 0.1, tmp_path)
+    assert torch.equal(again.eigenvectors, expected.eigenvectors)
+    assert torch.equal(again.eigenvalues, expected.eigenvalues)
+    assert path.read_bytes() == good
+    assert "is not as it was written and is computed again" in caplog.text
+
+
+def test_images_too_large_for_zca_are_refused() -> None:
+    message = r"ZCA of images of 150,528 values needs matrices of .* \(181 GB each\): use images of at most 16,384"
+    with pytest.raises(DataError, match=message):
+        fit_zca(torch.zeros(2, 3, 224, 224), 0.1)

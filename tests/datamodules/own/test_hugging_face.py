@@ -68,7 +68,8 @@ def test_columns_written_by_datasets_with_named_classes(tmp_path: Path) -> None:
     images = pixels(6, 5, 5)
     rows = {"img": [Image.fromarray(image) for image in images], "fine": [0, 1, 1, 0, 1, 1]}
     (tmp_path / "pets").mkdir()
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "pets" / "train.parquet")
+    for split in ("train", "test"):
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "pets" / f"{split}.parquet")
     data = HuggingFace(str(tmp_path / "pets"), image_column="img", label_column="fine")
     assert data.class_names == ("dog", "cat")  # in the order of the labels, not sorted
     read, labels = data.load("train")
@@ -105,7 +106,7 @@ def test_missing_split_and_columns_list_what_there_is(shapes: Path) -> None:
 
 
 def test_column_without_images_is_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"image": [1, 2], "label": [0, 1]}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"image": [1] * 6, "label": [0, 1] * 3}), tmp_path / "train.parquet")
     with pytest.raises(DataError, match=r"The column 'image' of .* holds Value\(.*int64.*\), not images"):
         _ = HuggingFace(str(tmp_path)).image_shape
 
@@ -118,9 +119,9 @@ def test_unknown_test_label_is_named(tmp_path: Path) -> None:
 
 
 def test_other_image_sizes_are_refused(tmp_path: Path) -> None:
-    images = [*pixels(3, 4, 6, 3), *pixels(1, 5, 6, 3)]
-    write_parquet(tmp_path / "train.parquet", images, ["a", "b", "a", "b"])  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"Image 3 of the train split of .* has 6x5 pixels, others have 6x4"):
+    images = [*pixels(3, 4, 6, 3), *pixels(3, 5, 6, 3)]
+    write_parquet(tmp_path / "train.parquet", images, ["a", "b"] * 3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"Image \d of the train split of .* has 6x4 pixels, Image \d .* has 6x5: give"):
         HuggingFace(str(tmp_path)).setup("fit")
 
 
@@ -144,7 +145,7 @@ def test_folder_without_data_and_damaged_file(tmp_path: Path) -> None:
 
 def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install datasets\."):
+    with pytest.raises(UserError, match="pip install datasets"):
         HuggingFace("cifar10").prepare_data()
 
 
@@ -159,7 +160,7 @@ def test_image_size_out_of_range() -> None:
 )
 def test_real_cifar10() -> None:
     files = {"train": str(Path(ROOT, "cifar10", "test-*.parquet").resolve())}  # the smaller one
-    data = HuggingFace("parquet", data_files=files, image_column="img")
+    data = HuggingFace("parquet", data_files=files, image_column="img", test_split="train")
     images, labels = data.load("train")
     assert images.shape == (10_000, 3, 32, 32)
     assert labels.bincount().tolist() == [1000] * 10
@@ -167,3 +168,75 @@ def test_real_cifar10() -> None:
     # the means that are well known for the test set
     mean = images.double().mean((0, 2, 3)) / 255
     torch.testing.assert_close(mean, torch.tensor([0.4942, 0.4851, 0.4504], dtype=torch.float64), atol=1e-3, rtol=0)
+
+
+def test_without_a_test_split_a_fixed_fifth_is_the_test_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rtp")
+    write_parquet(tmp_path / "train.parquet", pixels(20, 4, 6, 3), ["a", "b"] * 10)
+    data = HuggingFace(str(tmp_path))
+    (train, labels), (test, test_labels) = data.load("train"), data.load("test")
+    assert (labels.bincount().tolist(), test_labels.bincount().tolist()) == ([8, 8], [2, 2])
+    assert len(torch.unique(torch.cat([train, test]), dim=0)) == 20
+    assert "has no split 'test': a fixed fifth of 'train' is the test set" in caplog.text
+
+
+def test_parts_of_splits(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write_parquet(folder / "train-00000-of-00001.parquet", pixels(20, 4, 6, 3), ["a", "b"] * 10)
+    data = HuggingFace(
+        str(folder), train_split="train[:60%]", validation_split="train[60%:80%]", test_split="train[80%:]"
+    )
+    data.setup("test")
+    assert [len(part[1]) for part in (data.train_set, data.validation_set, data.test_set)] == [12, 4, 4]
+    assert np.array_equal(data.load("test")[0].numpy(), pixels(20, 4, 6, 3).transpose(0, 3, 1, 2)[16:])
+    with pytest.raises(DataError, match=r"cannot be read \(.*\): check the name"):
+        HuggingFace(str(folder), test_split="train[eighty:]").load("test")
+    with pytest.raises(DataError, match="has no split 'dev', but train: set validation_split to one of them"):
+        HuggingFace(str(folder), validation_split="dev[:5]").load_validation()
+
+
+def test_one_grey_first_row_leaves_the_others_their_colour(tmp_path: Path) -> None:
+    images = [*pixels(1, 4, 6), *pixels(9, 4, 6, 3)]
+    write_parquet(tmp_path / "train.parquet", images, ["a", "b"] * 5)  # type: ignore[arg-type]
+    assert HuggingFace(str(tmp_path)).image_shape == (3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", None, "b", "a"], "'label' of .* has None in row 1 of the train split, but each image needs one label"),
+        ([0, 1, None, 1], "has None in row 2"),
+        ([[0, 1], [1], [0], [1]], r"has \[0, 1\] in row 0"),
+        ([0.5, 1.5, 0.5, 1.5], "has 0.5 in row 0"),
+    ],
+)
+def test_rows_without_one_label_are_named(tmp_path: Path, labels: list[Any], message: str) -> None:
+    write_parquet(tmp_path / "train.parquet", pixels(4, 4, 6, 3), labels)
+    with pytest.raises(DataError, match=message):
+        HuggingFace(str(tmp_path)).setup("fit")
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = {"image": [Image.fromarray(pixels(1, 5, 5)[0]), None], "label": [0, 1]}
+    for split in ("train", "test"):
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"{split}.parquet")
+    with pytest.raises(DataError, match=r"Image 1 of the train split of .* is missing \(null\)"):
+        HuggingFace(str(tmp_path)).setup("fit")
+
+
+def test_a_data_set_that_is_loaded_already() -> None:
+    features = datasets.Features({"photo": datasets.Image(), "kind": datasets.ClassLabel(names=["a", "b"])})
+    rows = {"photo": [Image.fromarray(image) for image in pixels(20, 5, 5)], "kind": [0, 1] * 10}
+    dataset = datasets.Dataset.from_dict(rows, features=features)
+    data = HuggingFace.of(dataset, image_size=4)
+    data.setup("fit")
+    assert (data.class_names, data.image_shape) == (("a", "b"), (1, 4, 4))
+    with pytest.raises(DataError, match="has the columns kind, not one of images and one named label"):
+        HuggingFace.of(dataset.remove_columns("photo"))
+
+
+def test_a_class_too_small_for_three_parts_is_named(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", pixels(7, 4, 6, 3), ["a", "b", "a", "a", "a", "b", "a"])
+    with pytest.raises(DataError, match=r"the split 'train' of .* holds 2 images of class 'b', but training, valid"):
+        HuggingFace(str(tmp_path)).setup("fit")

@@ -129,3 +129,11 @@ def test_incomplete_folder_is_named(name: str, tmp_path: Path) -> None:
     os.remove(tmp_path / "tiny-imagenet-200" / name)
     with pytest.raises(DataError, match=rf"tiny-imagenet-200 is missing or damaged .*{name}"):
         _ = TinyImageNet(root=str(tmp_path)).class_names
+
+
+@pytest.mark.parametrize("content", [b"n00000001\tl\xe9opard\n", b"a line of one column\n"])
+def test_words_that_cannot_be_read_are_named(content: bytes, tmp_path: Path) -> None:
+    write_tree(tmp_path / "tiny-imagenet-200")
+    (tmp_path / "tiny-imagenet-200" / "words.txt").write_bytes(content)
+    with pytest.raises(DataError, match=r"^\S*tiny-imagenet-200 is missing or damaged \([^\n]*\): delete it"):
+        _ = TinyImageNet(root=str(tmp_path)).class_names

@@ -45,14 +45,14 @@ def test_number_of_matrices_is_the_integer_lower_bound(
     [
         (1, CIFAR10, 16),  # 0.4 * 30720 / 768
         (10, CIFAR10, 160),
-        (50, (1, 28, 28), 800),  # 0.4 * 392000 / 196
+        (50, (1, 28, 28), 196),  # 0.4 * 392000 / 196 would be 800, but 14x14 pixels have 196 dimensions
+        (10, (1, 8, 8), 16),  # 0.4 * 6400 / 16 would be 160
+        (50, (3, 32, 32), 768),
         (1, (1, 8, 8), 8),  # 0.4 * 640 / 16 would be 16 with 2 images a class; 640 / (16 + 6 * 10) = 8.4
         (0.1, (1, 8, 8), 1),  # too little for one basis, which num_matrices says
     ],
 )
-def test_balanced_bases_are_those_of_the_configurations(
-    images_per_class: float, shape: tuple[int, int, int], num_bases: int
-) -> None:
+def test_balanced_bases(images_per_class: float, shape: tuple[int, int, int], num_bases: int) -> None:
     assert StorageBudget(images_per_class, 10, shape, downsampling=2).balanced_bases() == num_bases
 
 

@@ -1,0 +1,43 @@
+"""What the commands print about the distillation of a memory."""
+
+from collections.abc import Iterator
+
+import lightning as L
+
+from rtp.callbacks.best_checkpoint import BestCheckpoint
+from rtp.modules import Distillation
+from rtp.runs.folders import relative, run_folder
+
+
+def distilling_line(module: Distillation, data: L.LightningDataModule, trainer: L.Trainer) -> str:
+    """What will be distilled into what, and where."""
+    memory, device = module.memory, trainer.strategy.root_device
+    bases = f"{len(memory.bases)} bases of {'x'.join(map(str, memory.bases.shape[1:]))}"
+    recalled_by = "shot" if memory.queried_by == "images" else "class"
+    return (
+        f"distilling {data.name} into {bases}, {memory.num_slots} images a {recalled_by}, "
+        f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(trainer))}"
+    )
+
+
+def distilled_lines(trainer: L.Trainer, resumed_at: int | None) -> Iterator[str]:
+    """The result of a fit and what to do next.
+
+    Args:
+        trainer: Of the run.
+        resumed_at: Outer steps of the checkpoint that it was resumed from, None for a new run.
+    """
+    if trainer.global_step == resumed_at:
+        yield f"nothing to do: the run has all {resumed_at} steps; raise --trainer.max_steps"
+    best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
+    if best.best_model_path:
+        yield f"best validation accuracy {float(best.best_model_score or 0):.4f}"
+        yield f"test it: rtp test --ckpt_path {relative(best.best_model_path)}"
+        yield from where_to_look(trainer)
+
+
+def where_to_look(trainer: L.Trainer) -> Iterator[str]:
+    """Where a run's pictures and curves are."""
+    folder = run_folder(trainer)
+    yield f"recalled images: {relative(folder / 'recalled.png')}"
+    yield f"curves and pictures: tensorboard --logdir {relative(folder)}"

@@ -1,0 +1,62 @@
+"""The Trainer's options: values that Lightning takes without a word and that train nothing are refused."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rtp.errors import UserError
+
+LEAST = {
+    "accumulate_grad_batches": 1,
+    "gradient_clip_val": 0,
+    "limit_train_batches": 0,
+    "log_every_n_steps": 0,
+    "num_nodes": 1,
+}
+"""Smallest value of an option; a fraction of batches, `limit_train_batches`, has to be above it."""
+UNLIMITED = -1
+"""Lightning's value of `max_steps` and `max_epochs` for a run without end."""
+
+
+def check_trainer_options(options: Mapping[str, Any]) -> None:
+    """Refuse values with which nothing would be trained, validated or kept.
+
+    Args:
+        options: The Trainer's arguments by name; those that are missing or None have Lightning's defaults.
+
+    Raises:
+        UserError: For the first one.
+    """
+    for name, least in LEAST.items():
+        value = options.get(name)
+        if isinstance(value, (int, float)) and not (value > 0 if name == "limit_train_batches" else value >= least):
+            raise UserError(f"trainer.{name} is {value}: give {least} or more, or leave it out")
+    for name, least in (("max_steps", 0), ("max_epochs", 1)):  # a run of no steps keeps the initial memory
+        value = options.get(name)
+        if value is not None and value != UNLIMITED and not value >= least:
+            raise UserError(f"trainer.{name} is {value}: give at least {least}, or {UNLIMITED} for no limit")
+    interval = options.get("val_check_interval")
+    in_steps = options.get("check_val_every_n_epoch") is None
+    if in_steps and isinstance(interval, (int, float)) and not (interval > 0 and float(interval).is_integer()):
+        raise UserError(f"trainer.val_check_interval is {interval}: give a number of outer steps, such as 100")
+    if options.get("enable_checkpointing") is False:
+        raise UserError(
+            "trainer.enable_checkpointing is false, but best.ckpt is the result of a run: leave it out; "
+            "--checkpoint.every_n_steps says how often last.ckpt is written"
+        )
+
+
+def interval_within(options: Mapping[str, Any]) -> int | None:
+    """A validation interval for a run that would end before its first validation, which chooses best.ckpt.
+
+    Args:
+        options: As in `check_trainer_options`.
+
+    Returns:
+        The number of batches of the whole run; None if it is validated as it is.
+    """
+    steps, interval = options.get("max_steps"), options.get("val_check_interval")
+    by_epochs = options.get("check_val_every_n_epoch") is not None or options.get("fast_dev_run")
+    if by_epochs or not isinstance(interval, (int, float)) or steps in (None, UNLIMITED, 0):
+        return None
+    batches = int(steps * (options.get("accumulate_grad_batches") or 1))
+    return batches if batches < interval and options.get("limit_val_batches") != 0 else None
