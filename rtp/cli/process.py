@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 from rtp.utils.files import cache_dir
 
 log = logging.getLogger(__name__)
@@ -43,6 +41,8 @@ def use_free_cores() -> None:
     OpenMP's threads busy-wait for each other at every operation: with one thread too many, a small network was a
     hundred times as slow as on one thread (docs/log.md).
     """
+    import torch  # takes seconds, which `rtp list` need not wait for
+
     threads = torch.get_num_threads()
     if threads == 1 or (usage := core_usage()) is None:
         return

@@ -9,6 +9,7 @@ import rtp.datamodules
 import rtp.modules
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.commands.short_help import short_help
+from rtp.cli.process import find_local_modules
 from rtp.errors import UserError
 from rtp.version import __version__
 
@@ -33,6 +34,7 @@ def entry_point() -> None:
         if answered(args):
             return
         if args[0] in LIGHT or (args[0] == "export" and len(args) > 1 and args[1].endswith(".safetensors")):
+            find_local_modules()
             OTHER_COMMANDS[args[0]](args[1:])
             return
     except UserError as error:

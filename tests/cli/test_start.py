@@ -123,3 +123,13 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_errors_of_options_are_user_errors() -> None:
     with pytest.raises(UserError, match="no command"):
         answered(["nothing"])
+
+
+def test_the_installed_program_lists_modules_of_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "my_parts.py").write_text("from rtp.modules import MLP\nclass Mine(MLP):\n    'A network of mine.'\n")
+    program = tmp_path / "bin" / "rtp"
+    program.parent.mkdir()
+    program.write_text("from rtp.cli import entry_point\nentry_point()\n")
+    command = [sys.executable, str(program), "list", "my_parts"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert "my_parts.Mine  A network of mine." in done.stdout, done.stderr
