@@ -146,8 +146,9 @@ def vmap_pays(trainees: Sequence[Trainee], protocol: TrainingProtocol) -> bool:
     ConvNet-128 with those, 1.2 to 1.5 for ConvNets with 100 such images or more, and 0.7 to 1.0 for MLPs with 290
     images of 8x8. Not measured on a GPU. Compilation took 4 to 29 s per minibatch shape and saved 0 to 56 %.
     """
-    small = trainees[0].images[: protocol.batch_size, 0].numel() <= MAX_VMAPPED_PIXELS
-    return small and len(trainees) >= MIN_VMAPPED
+    if len(trainees) < MIN_VMAPPED:  # also none: of more processes than networks
+        return False
+    return trainees[0].images[: protocol.batch_size, 0].numel() <= MAX_VMAPPED_PIXELS
 
 
 def _stackable(trainees: Sequence[Trainee]) -> bool:

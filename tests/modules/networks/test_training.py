@@ -245,3 +245,8 @@ def test_augmentation_is_drawn_for_every_image() -> None:
 def test_values_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         TrainingProtocol(**arguments)
+
+
+@pytest.mark.parametrize("vmapped", [None, True, False])
+def test_a_process_without_networks_trains_none(vmapped: bool | None) -> None:
+    assert train_networks([], TrainingProtocol(epochs=2), None, vmapped) == []
