@@ -4,7 +4,7 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -85,9 +85,10 @@ class ImageDataModule(LightningDataModule, ABC):
         self._normalisation: Normalisation | None = None
         # all training images as bytes, their labels, and the indices of those that are not held out for validation
         self._training: tuple[Tensor, Tensor, Tensor] | None = None
-        self._train_set: LabelledImages | None = None
-        self._validation_set: LabelledImages | None = None
-        self._test_set: LabelledImages | None = None
+        # held-out images as bytes, and their labels
+        self._validation: LabelledImages | None = None
+        self._test: LabelledImages | None = None
+        self._normalised_sets: dict[str, LabelledImages] = {}
 
     @property
     @abstractmethod
@@ -140,9 +141,9 @@ class ImageDataModule(LightningDataModule, ABC):
                 self._normalisation = load_or_fit_zca(images[part], self.zca, cache_dir())
             elif self._normalisation is None:
                 self._normalisation = fit_standardisation(images, part)
-            self._training, self._validation_set = (images, labels, part), self._normalised(*validation)
-        if stage == "test" and self._test_set is None:
-            self._test_set = self._normalised(*self._checked("test", *self.load("test")))
+            self._training, self._validation = (images, labels, part), validation
+        if stage == "test" and self._test is None:
+            self._test = self._checked("test", *self.load("test"))
 
     @property
     def normalisation(self) -> Normalisation:
@@ -159,28 +160,28 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_set(self) -> LabelledImages:
         """Normalised training images (n, C, H, W) float32 and labels (n,) int64, on the training device.
 
-        They take four times the memory of the bytes, so outer batches are normalised one by one; see
-        `train_dataloader`.
+        They take four times the memory of the bytes, as the other sets do, and are kept from their first use on. Outer
+        batches and those of evaluation are normalised one by one instead; see `train_dataloader`.
         """
-        if self._train_set is None:
-            images, labels, part = self._ready(self._training, "fit")
-            self._train_set = self._normalised(images[part], labels[part])
-        return self._train_set
+        images, labels, part = self._ready(self._training, "fit")
+        return self._normalised("train", lambda: (images[part], labels[part]))
 
     @property
     def validation_set(self) -> LabelledImages:
         """Normalised validation images and labels, as `train_set`."""
-        return self._ready(self._validation_set, "fit")
+        validation = self._ready(self._validation, "fit")
+        return self._normalised("validation", lambda: validation)
 
     @property
     def test_set(self) -> LabelledImages:
         """Normalised test images and labels, as `train_set`; only after `setup("test")`."""
-        return self._ready(self._test_set, "test")
+        test = self._ready(self._test, "test")
+        return self._normalised("test", lambda: test)
 
     @property
     def num_floats(self) -> int:
         """Floats of the training and validation images together."""
-        images = len(self._ready(self._training, "fit")[2]) + len(self.validation_set[1])
+        images = len(self._ready(self._training, "fit")[2]) + len(self._ready(self._validation, "fit")[1])
         return images * math.prod(self.image_shape)
 
     def preprocess(self, images: Tensor) -> Tensor:
@@ -211,7 +212,7 @@ class ImageDataModule(LightningDataModule, ABC):
             rank=rank,
             class_groups=self.class_groups,
         )
-        if self.zca is not None:  # a matrix product an image: whitened once
+        if self._kept_normalised:
             return outer_batches(*self.train_set)
         images, labels, part = self._ready(self._training, "fit")
         images, labels = images.to(self._device), labels.to(self._device)
@@ -219,11 +220,11 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> Batches[LabelledImages]:
         """The whole validation set in order in each process, `batch_size` images per batch."""
-        return self._in_order(self.validation_set)
+        return self._in_order(self.validation_set if self._kept_normalised else self._ready(self._validation, "fit"))
 
     def test_dataloader(self) -> Batches[LabelledImages]:
         """The test set in order, `batch_size` images per batch."""
-        return self._in_order(self.test_set)
+        return self._in_order(self.test_set if self._kept_normalised else self._ready(self._test, "test"))
 
     def predict_dataloader(self) -> Batches[Tensor]:
         """One batch with the labels 0..num_classes-1: prediction recalls the images of every class."""
@@ -235,8 +236,19 @@ class ImageDataModule(LightningDataModule, ABC):
             check_trainable(self.name, images, labels, self.class_names)
         return images, labels
 
-    def _normalised(self, images: Tensor, labels: Tensor) -> LabelledImages:
-        return self.preprocess(images).to(self._device), labels.to(self._device)
+    @property
+    def _kept_normalised(self) -> bool:
+        return self.zca is not None  # a matrix product an image: whitened once
+
+    def _normalised(self, name: str, labelled: Callable[[], LabelledImages]) -> LabelledImages:
+        if name not in self._normalised_sets:
+            self._normalised_sets[name] = self._prepared(labelled())
+        return self._normalised_sets[name]
+
+    def _prepared(self, labelled: LabelledImages) -> LabelledImages:
+        """On the training device, and normalised there if they are still bytes."""
+        images, labels = (tensor.to(self._device) for tensor in labelled)
+        return self.preprocess(images) if images.dtype == torch.uint8 else images, labels
 
     @property
     def _device(self) -> torch.device:
@@ -244,7 +256,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _in_order(self, labelled: LabelledImages) -> Batches[LabelledImages]:
         images, labels = (torch.split(tensor, self.batch_size) for tensor in labelled)
-        return Batches(list(zip(images, labels, strict=True)))
+        return Batches(list(zip(images, labels, strict=True)), self._prepared)
 
     def _ready(self, value: Value | None, stage: str) -> Value:
         if value is None:

@@ -51,13 +51,19 @@ def other_batches(what: str, before: Description, now: Description, names: Itera
 
 
 class Batches(Generic[Batch]):
-    """A fixed sequence of batches as one data loader; Lightning takes a plain list for several loaders."""
+    """A fixed sequence of batches as one data loader; Lightning takes a plain list for several loaders.
 
-    def __init__(self, batches: Sequence[Batch]) -> None:
+    Args:
+        batches: The batches.
+        prepare: Maps each batch as it is drawn, for example from bytes to normalised floats; None leaves them.
+    """
+
+    def __init__(self, batches: Sequence[Batch], prepare: Callable[[Batch], Batch] | None = None) -> None:
         self._batches = batches
+        self._prepare = prepare
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._batches)
+        return iter(self._batches) if self._prepare is None else map(self._prepare, self._batches)
 
     def __len__(self) -> int:
         return len(self._batches)

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from rtp.datamodules.base import ImageDataModule
@@ -172,6 +170,10 @@ def class_centres(images: Tensor, labels: Tensor, images_per_class: int, seed: i
 
 def _kmeans(images: Tensor, count: int, seed: int) -> Tensor:
     """The centres (count, C, H, W) of images (n, C, H, W)."""
+    # imported here: a second that only the baselines need
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     clusters = KMeans(count, n_init=KMEANS_RUNS, random_state=seed)
     with warnings.catch_warnings():
         # fewer distinct images than centres: some centres are equal, as the images are

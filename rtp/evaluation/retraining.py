@@ -4,12 +4,15 @@ from functools import partial, singledispatch
 from itertools import product
 from typing import Any
 
-from rtp.datamodules.base import ImageDataModule
+from torch import nn
+
+from rtp.datamodules.base import ImageDataModule, LabelledImages
+from rtp.datamodules.sampling import Batches
 from rtp.evaluation.base import EvaluatedSplit, Evaluator, Progress, no_progress
 from rtp.evaluation.baselines import TrainingSet, baseline_sets
 from rtp.evaluation.results import Result
 from rtp.modules.distillation.base import Distillation
-from rtp.modules.networks.training import Trainee, accuracy, isolated_rng, train_networks
+from rtp.modules.networks.training import Trainee, isolated_rng, num_correct, train_networks
 from rtp.utils.distributed import all_gather, interleave, shard_indices
 from rtp.utils.seeds import derived_seed
 
@@ -25,7 +28,8 @@ class RetrainingEvaluator(Evaluator[Distillation]):
         self, module: Distillation, data: ImageDataModule, split: EvaluatedSplit, progress: Progress = no_progress
     ) -> list[Result]:
         """See `Evaluator.results`."""
-        settings, mine, test_set = self.settings, shard_indices(self.num_networks(split)), self.images(data, split)
+        settings, mine = self.settings, shard_indices(self.num_networks(split))
+        batches = data.val_dataloader() if split == "val" else data.test_dataloader()
         training_sets, architectures = self._training_sets(module, data, split), self.architectures(module, split)
         rows = list(product(enumerate(training_sets), enumerate(architectures)))
         found = []  # of each row: the class, training images and accuracy of each of this process's networks
@@ -40,7 +44,7 @@ class RetrainingEvaluator(Evaluator[Distillation]):
                 protocol, augmentation = training_set.protocol, self.augmentation(module)
                 networks = train_networks(trainees, protocol, augmentation, settings.vmapped, on_epoch)
                 of_row = [
-                    (type(network).__name__, len(trainee.labels), accuracy(network, *test_set, data.batch_size))
+                    (type(network).__name__, len(trainee.labels), _accuracy(network, batches))
                     for trainee, network in zip(trainees, networks, strict=True)
                 ]
                 found.append(of_row)
@@ -57,6 +61,12 @@ class RetrainingEvaluator(Evaluator[Distillation]):
             return [distilled]
         protocols, fresh = (settings.protocol, settings.real_protocol), partial(module.fresh_network, module.network)
         return [distilled, *baseline_sets(data, storage, *protocols, fresh, self.augmentation(module), settings.seed)]
+
+
+def _accuracy(network: nn.Module, batches: Batches[LabelledImages]) -> float:
+    """The fraction of correctly classified images."""
+    counts = [(num_correct(network, images, labels, len(labels)), len(labels)) for images, labels in batches]
+    return sum(correct for correct, _ in counts) / sum(images for _, images in counts)
 
 
 @singledispatch

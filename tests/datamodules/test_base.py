@@ -306,14 +306,17 @@ def test_batches_are_those_of_the_normalised_training_set(zca: float | None) -> 
     assert torch.equal(labels, from_floats[1])
 
 
-def test_training_images_are_kept_as_bytes() -> None:
+def test_images_are_kept_as_bytes() -> None:
     data = ThreeColours()
     data.setup("fit")
     data.train_dataloader().batch(0)
     assert data.num_floats == 60 * 24
+    data.setup("test")
+    assert all(images.dtype == torch.float32 for images, _ in [*data.val_dataloader(), *data.test_dataloader()])
     held = [value for value in vars(data).values() if isinstance(value, tuple)]
     tensors = [tensor for value in held for tensor in value if isinstance(tensor, Tensor) and tensor.dim() == 4]
-    assert sorted((len(tensor), tensor.dtype) for tensor in tensors) == [(6, torch.float32), (60, torch.uint8)]
+    assert {tensor.dtype for tensor in tensors} == {torch.uint8}
+    assert sorted(map(len, tensors)) == sorted([6, 60, len(data.test_set[1])])
 
 
 class OwnValidation(ThreeColours):
