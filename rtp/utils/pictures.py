@@ -1,16 +1,15 @@
 """Pictures of a memory as tensors: grids of recalled images and bases, and the similarity map of figure 3."""
 
-import importlib.util
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
+
+from rtp.utils.fonts import font_of
 
 _LEAST_SIDE = 48  # of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size
 _CELL, _FONT_SIZE, _MARGIN = 24, 13, 8  # of the similarity map, in pixels
@@ -82,9 +81,8 @@ def similarity_map(similarity: Tensor, class_names: Sequence[str]) -> Tensor:
     cells = F.interpolate(colours[None], scale_factor=cell, mode="nearest")[0]
     if cell < _FONT_SIZE:
         return cells
-    font = _font()
+    font, names = font_of([name[:_LONGEST_NAME] for name in class_names], _FONT_SIZE)
     side = cell * len(class_names)
-    names = [name[:_LONGEST_NAME] for name in class_names]
     width = max(int(font.getlength(name)) for name in names)
     canvas = Image.new("RGB", (width + _MARGIN + side, width + _MARGIN + side), "white")
     columns = Image.new("RGB", (width, side), "white")  # the names above the columns, before rotation
@@ -109,8 +107,7 @@ def captioned(picture: Tensor, caption: str, row_names: Sequence[str] = ()) -> T
     Returns:
         The larger picture, (3, height', width') in [0, 1].
     """
-    font = _font()
-    names = [name[:_LONGEST_NAME] for name in row_names]
+    font, names = font_of([name[:_LONGEST_NAME] for name in row_names], _FONT_SIZE)
     left = max((int(font.getlength(name)) for name in names), default=-_MARGIN) + _MARGIN
     height, width = picture.shape[1:]
     total = max(left + width, _LEAST_WIDTH)
@@ -124,12 +121,3 @@ def captioned(picture: Tensor, caption: str, row_names: Sequence[str] = ()) -> T
     result = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255
     result[:, :height, left : left + width] = picture.cpu()
     return result
-
-
-def _font() -> Any:
-    """Matplotlib's DejaVu Sans, which has more scripts (Greek, Cyrillic, Arabic, ...), or else Pillow's own font."""
-    found = importlib.util.find_spec("matplotlib")
-    dejavu = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if found and found.origin else None
-    if dejavu is not None and dejavu.is_file():
-        return ImageFont.truetype(dejavu, _FONT_SIZE)
-    return ImageFont.load_default(_FONT_SIZE)

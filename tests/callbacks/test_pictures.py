@@ -12,7 +12,8 @@ from rtp.callbacks import MemoryPictures
 from rtp.datamodules import ImageDataModule
 from rtp.datamodules.sampling import Split
 from rtp.modules import MLP, HigherUnroll, MemoryDistillation, PixelMemory
-from rtp.utils.pictures import _font, within_range
+from rtp.utils.fonts import font_of
+from rtp.utils.pictures import within_range
 
 
 class Noise(ImageDataModule):
@@ -49,7 +50,7 @@ def test_recalled_images_are_shown_as_pixels(tmp_path: Path) -> None:
     recalled = read(tmp_path / "recalled.png")
     side, gap = 64, 2  # enlarged twice
     # two classes, two images each; the names of the classes to the left, a caption below
-    left = max(int(_font().getlength(name)) for name in ("one", "two")) + 8
+    left = max(int(font_of([name], 13)[0].getlength(name)) for name in ("one", "two")) + 8
     assert (recalled[:, : 2 * (side + gap), :left] < 0.5).any()
     second_of_first = recalled[0, gap : gap + side, left + 2 * gap + side : left + 2 * (gap + side)]
     torch.testing.assert_close(second_of_first[::2, ::2], pixels[1, 0], rtol=0, atol=0.01)
@@ -58,7 +59,7 @@ def test_recalled_images_are_shown_as_pixels(tmp_path: Path) -> None:
     assert (bases[:, side + 2 * gap : 2 * (side + gap), width - side :] == 1).all()  # the last row is filled with white
     assert (bases[:, 2 * (side + gap) + gap :] < 0.5).any()  # the caption
     similarity = read(tmp_path / "similarity.png")
-    map_side = max(int(_font().getlength(name)) for name in data.class_names) + 8 + 72
+    map_side = max(int(font_of([name], 13)[0].getlength(name)) for name in data.class_names) + 8 + 72
     similarity = similarity[:, :map_side, :map_side]
     # different classes use different pixels: the diagonal is red, the rest white
     assert similarity[2, -72:, -72:].reshape(3, 24, 3, 24).mean((1, 3)).sub(1 - 0.83 * torch.eye(3)).abs().max() < 0.01

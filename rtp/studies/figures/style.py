@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, get_font_names
 from matplotlib.textpath import text_to_path
 
 from rtp.utils.tables import printable
@@ -20,8 +20,24 @@ GREY = "#767676"
 MAX_NAME = 32
 """Letters of a name, enough for CIFAR-100's superclasses; longer names are cut."""
 
+# fonts of Linux distributions, Windows and macOS for Chinese, Japanese and Korean, which DejaVu Sans lacks
+SYSTEM_FAMILIES = (
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "NanumGothic",
+    "Microsoft YaHei",
+    "MS Gothic",
+    "Malgun Gothic",
+    "PingFang HK",
+    "Hiragino Sans GB",
+    "Apple SD Gothic Neo",
+    "Arial Unicode MS",
+)
+
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # the one that matplotlib brings along
+    # the one that matplotlib brings along, and for its missing letters those of this machine
+    "font.family": ["DejaVu Sans", *(name for name in SYSTEM_FAMILIES if name in get_font_names())],
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
