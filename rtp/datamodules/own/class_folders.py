@@ -27,12 +27,15 @@ def class_folders(folder: Path) -> list[str]:
 def image_files(folder: Path, left_out: Counter[str]) -> list[str]:
     """Image files in a folder and all folders below it, sorted; each real folder once, however many links lead to it.
 
+    A link to a folder above is not followed: the other classes lie there, too.
+
     Args:
         folder: The folder of one class.
         left_out: Counts, by suffix, what is no image file; it is added to.
     """
     files: list[str] = []
-    seen: set[str] = set()
+    real_folder = Path(os.path.realpath(folder))
+    seen = {str(above) for above in real_folder.parents}
     waiting = [str(folder)]
     while waiting:
         real = os.path.realpath(current := waiting.pop())

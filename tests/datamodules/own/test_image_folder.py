@@ -161,6 +161,8 @@ def test_what_is_left_out_is_counted(pets: Path, caplog: pytest.LogCaptureFixtur
 def test_links_pipes_and_devices(pets: Path) -> None:
     cat = pets / "train" / "cat"
     (cat / "again").symlink_to(pets / "train" / "cat")  # a loop
+    (cat / "above").symlink_to("..")  # a loop by way of the other classes
+    (cat / "root").symlink_to(pets)
     (cat / "itself.png").symlink_to(cat / "itself.png")
     (cat / "null.png").symlink_to("/dev/null")
     os.mkfifo(cat / "pipe.png")
