@@ -49,7 +49,7 @@ class MemoryPictures(L.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         for label, images in zip(batch.tolist(), outputs, strict=True):
             save_image(_shown(images, data), folder / f"{label:03d}.png", nrow=self.max_images)
-        print(f"recalled images of {len(batch)} classes are in {folder}")
+        pl_module.print(f"recalled images of {len(batch)} classes are in {folder}")  # beside the progress bar
 
     @rank_zero_only
     def _show(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
