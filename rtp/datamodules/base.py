@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
@@ -177,6 +178,17 @@ class ImageDataModule(LightningDataModule, ABC):
         """Normalised test images and labels, as `train_set`; only after `setup("test")`."""
         test = self._ready(self._test, "test")
         return self._normalised("test", lambda: test)
+
+    def images_of(self, label: int, count: int) -> Tensor:
+        """Normalised training images (count, C, H, W) float32 of one class, on the training device.
+
+        A random choice that depends only on `seed` and the class; images of a class of fewer are repeated.
+        """
+        images, labels, part = self._ready(self._training, "fit")
+        members = part[labels[part] == label].numpy()
+        order = np.random.default_rng([self.seed, label]).permutation(members)
+        chosen = torch.from_numpy(np.resize(order, count))
+        return self.preprocess(images[chosen].to(self._device))
 
     @property
     def num_floats(self) -> int:

@@ -47,8 +47,10 @@ def assert_same_end(one: Path, other: Path) -> None:
     """Memory, outer optimizer, step, seed, and the best memory with its score."""
     for name in (LAST, "best.ckpt"):
         a, b = (torch.load(run / name, weights_only=True) for run in (one, other))
-        for key in ("state_dict", "optimizer_states", "global_step", "rtp_seed"):
+        for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "rtp_seed"):
             assert_same(a[key], b[key])
+        for key in ("current_model_state", "averaging_state"):  # the memory beside its average, if there is one
+            assert_same(a.get(key, {}), b.get(key, {}))
         assert_same(*(best_score(checkpoint) for checkpoint in (a, b)))
 
 
@@ -80,6 +82,7 @@ def assert_same_curves(one: Path, other: Path, missing: int) -> None:
         ("addressable", []),
         ("pixel", ["--trainer.accumulate_grad_batches", "2"]),
         ("stepwise", ["--trainer.limit_train_batches", "3"]),
+        ("average", []),
     ],
 )
 def test_from_every_checkpoint_that_is_written(

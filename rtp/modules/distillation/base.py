@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import lightning as L
 import torch
-from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD
@@ -45,6 +45,8 @@ class Distillation(ResumableModule, ABC):
         augmentation: Applied to recalled and real images with the same choice and parameter (siamese), and image by
             image when networks are retrained.
         optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
+        lr_scheduler: Schedule of its learning rate over outer steps, such as torch's CosineAnnealingLR; by default, as
+            in the paper, none.
 
     Raises:
         UserError: If the memory is not addressed by what `queried_by` says.
@@ -60,6 +62,7 @@ class Distillation(ResumableModule, ABC):
         network: NetworkFactory,
         augmentation: Augmentation | None = None,
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+        lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
         self.memory = memory(image_shape, num_classes)
@@ -72,6 +75,7 @@ class Distillation(ResumableModule, ABC):
         self.fresh_network(network)  # refuses one that does not suit the images
         self.augmentation = augmentation
         self.make_optimizer = optimizer
+        self.make_lr_scheduler = lr_scheduler
         self.memory_source: MemorySource | None = None  # None for a checkpoint's or a new memory
 
     def can_test(self, memory: Memory) -> bool:
@@ -106,8 +110,10 @@ class Distillation(ResumableModule, ABC):
         return self.memory.recall(classes).flatten(0, 1), classes.repeat_interleave(self.memory.num_slots)
 
     def on_fit_start(self) -> None:
-        """Warn of a budget of more numbers than the data have: there is nothing to distil."""
+        """Start the memory of a new run from data, if it asks for it; warn of a budget above the data's size."""
         data = getattr(self.trainer, "datamodule", None)
+        if self.memory.starts_from_data and self.is_new:
+            self.memory.start_from(self.data().images_of)
         if isinstance(data, ImageDataModule) and self.memory.storage_floats >= data.num_floats:
             log.warning(
                 "the memory has %s numbers and %s only %s: lower images_per_class to distil",
@@ -149,8 +155,14 @@ class Distillation(ResumableModule, ABC):
         return self.memory.recall(labels)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The outer optimizer of the memory's parameters."""
-        return self.make_optimizer(self.memory.parameters())
+        """The outer optimizer of the memory's parameters, and the schedule of its learning rate."""
+        optimizer = self.make_optimizer(self.memory.parameters())
+        if self.make_lr_scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"},
+        }
 
     def data(self) -> ImageDataModule:
         """The trainer's data set, see `image_data`."""

@@ -29,9 +29,14 @@ class ResumableModule(L.LightningModule):
         self.trained_steps = 0
         self._seed: int | None = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the run starts anew; a resumed run has the seed of its checkpoint."""
+        return self._seed is None
+
     def on_train_start(self) -> None:
         """Set the seed of a new run; a resumed one restores it from its checkpoint."""
-        if self._seed is None:
+        if self.is_new:
             self._seed = self.trainer.strategy.broadcast(torch.initial_seed())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

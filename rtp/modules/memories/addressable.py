@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
+from rtp.modules.memories.data_start import ImagesOfClass, principal_bases, projected, sample_size, shrunk
 
 
 class SharedBases(Memory):
@@ -28,6 +29,15 @@ class SharedBases(Memory):
         self.num_slots, self.query_dim, _ = addressing.shape
         self._bases = nn.Parameter(bases)
         self.addressing = nn.Parameter(addressing)
+
+    @torch.no_grad()
+    def start_from(self, images_of: ImagesOfClass) -> None:
+        """See `Memory.start_from`: bases reproduce a sample best, and each slot is one image of its class."""
+        count = sample_size(self.query_dim, self.num_slots)
+        images = [shrunk(images_of(label, count), self._bases.shape[2:]) for label in range(self.query_dim)]
+        bases = principal_bases(torch.cat(images), len(self._bases))
+        self._bases.copy_(bases)
+        self.addressing.copy_(torch.stack([projected(of[: self.num_slots], bases) for of in images], 1))
 
     @property
     def bases(self) -> Tensor:
@@ -94,7 +104,8 @@ class AddressableMemory(SharedBases):
         images_per_class: Storage budget, in real images a class (equation 4).
         num_bases: Number of bases K; null takes what suits the budget, see `StorageBudget.balanced_bases`.
         downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2.
-        init: Of bases and addressing matrices: Kaiming uniform is the paper's, Xavier uniform the authors' code's.
+        init: Of bases and addressing matrices: Kaiming uniform is the paper's, Xavier uniform the authors' code's;
+            "data" starts from training images, see `start_from`.
 
     Raises:
         UserError: If no addressing matrix fits the budget or `downsampling` does not divide the image.
@@ -113,3 +124,4 @@ class AddressableMemory(SharedBases):
         num_bases = budget.balanced_bases() if num_bases is None else num_bases
         num_slots = budget.num_matrices(num_bases)
         super().__init__(image_shape, *random_bases(num_classes, num_slots, num_bases, budget.basis_shape, init))
+        self.starts_from_data = init == "data"

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from rtp.datamodules.class_sets import ClassSets
 from rtp.errors import UserError
+from rtp.modules.memories.data_start import ImagesOfClass
 
 QueriedBy = Literal["labels", "images"]
-Initialisation = Literal["kaiming_uniform", "xavier_uniform"]
-PixelInitialisation = Literal["kaiming_uniform", "xavier_uniform", "standard_normal"]
+Initialisation = Literal["kaiming_uniform", "xavier_uniform", "data"]
+PixelInitialisation = Literal["kaiming_uniform", "xavier_uniform", "standard_normal", "data"]
 
 
 class StoredQuery(Protocol):
@@ -67,9 +68,11 @@ class Memory(nn.Module, ABC):
         query_dim: Width d_y of a query vector; the number of classes for one-hot labels.
         num_slots: Images r that one query recalls.
         queried_by: What queries are made of.
+        starts_from_data: Whether `start_from` is called before the first outer step.
     """
 
     queried_by: QueriedBy = "labels"
+    starts_from_data: bool = False
     image_shape: tuple[int, int, int]
     query_dim: int
     num_slots: int
@@ -97,6 +100,14 @@ class Memory(nn.Module, ABC):
     @abstractmethod
     def coefficients(self) -> Tensor:
         """Coefficients v = y^T A_i of every class and slot, (num_classes, num_slots, K)."""
+
+    def start_from(self, images_of: ImagesOfClass) -> None:
+        """Replace the random start by one from training images; called where `starts_from_data` is true.
+
+        Raises:
+            UserError: If the memory has no such start.
+        """
+        raise UserError(f"{type(self).__name__} has no start from data: define its start_from, or choose another init")
 
     def recall(self, labels: Tensor) -> Tensor:
         """Recall all images (n, num_slots, C, H, W) of labels (n,), integers in [0, query_dim)."""
@@ -155,9 +166,10 @@ def initial(shape: tuple[int, ...], fan_in: int, fan_out: int, scheme: PixelInit
     """Draw a tensor of standard normal numbers, or of uniform ones within the scheme's bound.
 
     Kaiming: sqrt(6 / fan_in); Xavier: sqrt(6 / (fan_in + fan_out)). Fans are columns and rows of one of its matrices.
+    "data" takes Kaiming's, until `Memory.start_from` is called.
     """
     tensor = torch.empty(shape)
     if scheme == "standard_normal":
         return tensor.normal_()
-    bound = math.sqrt(6 / (fan_in if scheme == "kaiming_uniform" else fan_in + fan_out))
+    bound = math.sqrt(6 / (fan_in if scheme != "xavier_uniform" else fan_in + fan_out))
     return tensor.uniform_(-bound, bound)

@@ -10,6 +10,7 @@ from rtp.errors import UserError
 from rtp.modules.memories.addressable import SharedBases, random_bases
 from rtp.modules.memories.base import Initialisation, StoredSizes
 from rtp.modules.memories.budget import StorageBudget
+from rtp.modules.memories.data_start import ImagesOfClass, principal_bases, projected, sample_size, shrunk
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
 
@@ -27,7 +28,7 @@ class ImageAddressedMemory(SharedBases):
 
     Args:
         image_shape: (C, H, W) of the data set's images.
-        num_classes: Number of classes; no influence.
+        num_classes: Number of classes, which matters for a start from data alone.
         feature_network: Builds h, called with the image shape and `query_dim` instead of the number of classes.
         query_dim: Width d_y of the query; not published.
         num_bases: Number K of bases; the paper uses 64 (A.3).
@@ -56,6 +57,8 @@ class ImageAddressedMemory(SharedBases):
             check_at_least(name, value, 1)
         basis_shape = StorageBudget(1, num_classes, image_shape, downsampling).basis_shape
         super().__init__(image_shape, *random_bases(query_dim, num_slots, num_bases, basis_shape, init))
+        self.num_classes = num_classes
+        self.starts_from_data = init == "data"
         self.feature_network: nn.Module = feature_network(image_shape, query_dim)
         with torch.no_grad():
             width = tuple(self.feature_network(torch.zeros(1, *image_shape)).shape[1:])
@@ -64,6 +67,24 @@ class ImageAddressedMemory(SharedBases):
                 f"{type(self.feature_network).__name__} makes queries of the shape {width}, not of {query_dim} "
                 "numbers: let it have as many outputs as its second argument says"
             )
+
+    @torch.no_grad()
+    def start_from(self, images_of: ImagesOfClass) -> None:
+        """See `Memory.start_from`: bases as `SharedBases`; what a slot recalls by an image fits others of its class.
+
+        The feature network keeps its random weights. Matrix A_i is the least-squares map from the queries of a sample
+        to the coefficients of the images that follow, each i + 1 places later in its class.
+        """
+        count = sample_size(self.num_classes, self.num_slots)
+        images = [images_of(label, count) for label in range(self.num_classes)]
+        small = [shrunk(of, self._bases.shape[2:]) for of in images]
+        bases = principal_bases(torch.cat(small), len(self._bases))
+        queries = torch.cat([self.query(of) for of in images]).double().cpu()  # (n, d_y)
+        targets = [projected(of, bases) for of in small]  # each (count, K)
+        self._bases.copy_(bases)
+        for slot, matrix in enumerate(self.addressing):
+            shifted = torch.cat([of.roll(-slot - 1, 0) for of in targets])
+            matrix.copy_(torch.linalg.lstsq(queries, shifted, driver="gelsd").solution)
 
     def query(self, images: Tensor) -> Tensor:
         """Queries y = h(image), (n, query_dim), of preprocessed images (n, C, H, W)."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rtp.modules.memories.base import Memory, PixelInitialisation, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
+from rtp.modules.memories.data_start import ImagesOfClass, shrunk
 
 
 class PixelMemory(Memory):
@@ -21,7 +22,7 @@ class PixelMemory(Memory):
         num_classes: Number of classes.
         images_per_class: Storage budget, in real images per class; downsampling by ds allows ds^2 times as many slots.
         downsampling: Stored images are smaller than the data set's by this factor in height and width.
-        init: Initialisation, see `AddressableMemory`; standard normal is that of DC (Zhao et al., ICLR 2021, code).
+        init: See `AddressableMemory`; standard normal is that of DC (Zhao et al., ICLR 2021, code).
 
     Raises:
         UserError: If no image per class fits or `downsampling` does not divide the image.
@@ -42,6 +43,14 @@ class PixelMemory(Memory):
         self.num_slots = budget.num_images()
         num_images = num_classes * self.num_slots
         self.images = nn.Parameter(initial((num_images, *budget.basis_shape), budget.basis_size, num_images, init))
+        self.starts_from_data = init == "data"
+
+    @torch.no_grad()
+    def start_from(self, images_of: ImagesOfClass) -> None:
+        """See `Memory.start_from`: each stored image is a training image of its class."""
+        size = self.images.shape[2:]
+        images = [shrunk(images_of(label, self.num_slots), size) for label in range(self.query_dim)]
+        self.images.copy_(torch.cat(images))
 
     @property
     def bases(self) -> Tensor:

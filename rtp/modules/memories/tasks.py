@@ -1,6 +1,7 @@
 """Memories of several tasks, learned separately and addressed as one (section 5.3.1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 import torch
@@ -9,6 +10,11 @@ from torch import Tensor, nn
 from rtp.datamodules.class_sets import ClassSets
 from rtp.modules.memories.addressable import SharedBases
 from rtp.modules.memories.base import Memory, StoredSizes
+from rtp.modules.memories.data_start import ImagesOfClass
+
+
+def _of_class_set(images_of: ImagesOfClass, classes: Sequence[int], place: int, count: int) -> Tensor:
+    return images_of(classes[place], count)
 
 
 class TaskMemories(Memory):
@@ -33,10 +39,16 @@ class TaskMemories(Memory):
         self.query_dim = sum(map(len, tasks))
         self.num_slots = self.of_task(0).num_slots
         self.queried_by = self.of_task(0).queried_by
+        self.starts_from_data = self.of_task(0).starts_from_data
         order = torch.tensor(tasks).flatten().argsort()  # position of each label, task by task
         # given by the configuration, so not part of the state; (num_classes,) each
         self.register_buffer("task_of", order // len(tasks[0]), persistent=False)
         self.register_buffer("place_of", order % len(tasks[0]), persistent=False)
+
+    def start_from(self, images_of: ImagesOfClass) -> None:
+        """See `Memory.start_from`: each task's memory starts from the images of its own classes."""
+        for task, classes in enumerate(self.tasks):
+            self.of_task(task).start_from(partial(_of_class_set, images_of, classes))
 
     def of_task(self, task: int) -> Memory:
         """The memory of one task, whose labels are places 0..k-1."""

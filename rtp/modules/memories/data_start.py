@@ -1,0 +1,54 @@
+"""Starts of memories from real images.
+
+A deviation from the paper, whose memories start from random numbers (`init: kaiming_uniform`).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+ImagesOfClass = Callable[[int, int], Tensor]
+"""Maps a label and a count n to n normalised training images (n, C, H, W) of the class, always the same ones.
+
+A class of fewer images has repeated ones.
+"""
+SAMPLE = 5000
+"""Images of all classes together that bases are computed from: on MNIST and CIFAR-10 more change nothing."""
+
+
+def sample_size(num_classes: int, num_slots: int) -> int:
+    """Images to take of each class: `SAMPLE` of all together, and at least one for each slot."""
+    return max(num_slots, -(-SAMPLE // num_classes))
+
+
+def shrunk(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Images (n, C, H, W) averaged to the height and width of a basis, (n, C, h, w), in float64 on the CPU."""
+    return F.adaptive_avg_pool2d(images.double().cpu(), (size[0], size[1]))
+
+
+def principal_bases(images: Tensor, count: int) -> Tensor:
+    """The bases that reproduce images best: the first right singular vectors of the matrix of all images.
+
+    By Eckart and Young (1936) no other K bases have a smaller squared error over the images; the mean is not
+    subtracted, as a memory has none. Each basis has a root mean square of 1, as a normalised image has.
+
+    Args:
+        images: (n, C, h, w) float64.
+        count: Number of bases K. Those above the number of pixels repeat the first ones.
+
+    Returns:
+        (K, C, h, w) float64, in the order of their singular values; each with its largest pixel above 0.
+    """
+    flat = images.flatten(1)
+    vectors = torch.linalg.eigh(flat.T @ flat).eigenvectors.flip(1).T  # (d, d), the largest eigenvalue first
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    bases = vectors * largest.sign() * flat.shape[1] ** 0.5
+    return bases[torch.arange(count) % len(bases)].unflatten(1, images.shape[1:])
+
+
+def projected(images: Tensor, bases: Tensor) -> Tensor:
+    """Coefficients (n, K) with which bases (K, C, h, w) reproduce images (n, C, h, w) best: least squares."""
+    solution = torch.linalg.lstsq(bases.flatten(1).T, images.flatten(1).T, driver="gelsd").solution
+    return solution.T
