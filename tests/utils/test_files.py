@@ -53,7 +53,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
     (path := tmp_path / "file").write_bytes(b"whole")
     before = entries(tmp_path)
-    message = r"cannot be written \(No space left on device\): choose another place"
+    message = r"cannot be written \(No space left on device\): make room or choose another place"
     with pytest.raises(UserError, match=message), new_file(path, overwrite=True):
         raise OSError(28, "No space left on device")
     with pytest.raises(UserError, match=message):
