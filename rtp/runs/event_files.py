@@ -112,6 +112,8 @@ class EventWriter(SummaryWriter):
 class CurvesLogger(TensorBoardLogger):
     """Lightning's logger for TensorBoard, which goes on where a disk is full; the arguments are Lightning's."""
 
+    _warned = False
+
     @property
     @rank_zero_experiment
     def experiment(self) -> SummaryWriter:
@@ -122,7 +124,7 @@ class CurvesLogger(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the hyper-parameters as `hparams.yaml`, if there is none yet: whole, or not at all with a warning."""
+        """Write the hyper-parameters as `hparams.yaml`, if there is none yet: whole, or not at all and warn once."""
         file = Path(self.log_dir) / self.NAME_HPARAMS_FILE
         if file.exists():
             return
@@ -130,4 +132,6 @@ class CurvesLogger(TensorBoardLogger):
             with atomic_path(file) as part:
                 save_hparams_to_yaml(part, self.hparams)
         except OSError as error:
-            log.warning("%s cannot be written (%s): make room; config.yaml has the same", file, error.strerror)
+            if not self._warned:
+                log.warning("%s cannot be written (%s): make room, the run goes on", file, error.strerror)
+            self._warned = True
