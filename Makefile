@@ -35,7 +35,7 @@ test: install  ## Run the tests (under 10 minutes on two cores)
 coverage: install  ## Run them and count the lines of rtp that they run, as CI does (half as long again)
 	$(BIN)/python -m pytest --numprocesses 2 --cov=rtp --cov-report=term:skip-covered --cov-fail-under=95
 
-test-slow: install  ## Run the tests that take minutes: ten kills of one run
+test-slow: install  ## Run the tests that take minutes: twenty kills of one run
 	$(BIN)/python -m pytest -m slow
 
 bench: install  ## Measure speed and memory on this machine, 10 to 25 minutes on two cores

@@ -13,7 +13,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 import rtp.datamodules
@@ -31,6 +30,7 @@ from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.layers import grey_margin
 from rtp.modules.networks.training import TrainingProtocol, isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
+from rtp.runs.event_files import CurvesLogger
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.utils.checks import check_at_least
 
@@ -161,7 +161,7 @@ def distill(
     saving: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
     if folder is not None:
         callbacks += [MemoryPictures(), LastCheckpoint()]
-        logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+        logger = CurvesLogger(folder, name="", version="", default_hp_metric=False)
         saving = {"logger": logger, "plugins": AtomicCheckpointIO()}
     with isolated_rng(seed), quiet_lightning(), _stops(folder):
         trainer = _trainer(

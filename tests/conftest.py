@@ -2,8 +2,10 @@
 
 import logging
 import os
+import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +24,22 @@ def _own_process(tmp_path: Path) -> Iterator[None]:
     package.handlers.clear()
     package.propagate = True
     package.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """A disk as good as full: within the context no file can grow beyond so many bytes."""
+
+    @contextmanager
+    def full(most: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))  # Python ignores the signal: writing raises OSError
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return full
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,15 +9,22 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.utils import save_image
 
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import one_of_each_class
-from rtp.errors import first_line
+from rtp.errors import UserError, first_line
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.runs.folders import run_folder
-from rtp.utils.pictures import captioned, class_similarity, image_grid, similarity_map, stretched, within_range
+from rtp.utils.pictures import (
+    captioned,
+    class_similarity,
+    image_grid,
+    save_picture,
+    similarity_map,
+    stretched,
+    within_range,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +53,8 @@ class MemoryPictures(L.Callback):
         """Write all recalled images of each class to `recalled/<class number>.png`."""
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         folder = run_folder(trainer) / "recalled"
-        folder.mkdir(parents=True, exist_ok=True)
         for label, images in zip(batch.tolist(), outputs, strict=True):
-            save_image(_shown(images, data), folder / f"{label:03d}.png", nrow=self.max_images)
+            save_picture(_shown(images, data), folder / f"{label:03d}.png", self.max_images)
         pl_module.print(f"recalled images of {len(batch)} classes are in {folder}")  # beside the progress bar
 
     @rank_zero_only
@@ -58,13 +64,12 @@ class MemoryPictures(L.Callback):
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         folder = run_folder(trainer)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             for name, picture in self._pictures(pl_module, data).items():
-                save_image(picture, folder / f"{name}.png")
+                save_picture(picture, folder / f"{name}.png")
                 if isinstance(trainer.logger, TensorBoardLogger) and not trainer.testing:
                     trainer.logger.experiment.add_image(f"memory/{name}", picture, trainer.global_step)
-        except (OSError, MemoryError) as error:  # a full disk must not end the training
-            log.warning("the pictures in %s cannot be written (%s)", folder, first_line(error))
+        except (UserError, OSError, MemoryError) as error:  # a full disk must not end the training
+            log.warning("pictures of step %d are left out: %s", trainer.global_step, first_line(error))
 
     on_validation_end = on_test_end = _show
 

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tqdm import tqdm
 
 
@@ -34,7 +35,17 @@ def retraining_bar(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], Any
 
     Yields:
         A function to call after each epoch.
+
+    Raises:
+        SIGTERMException: After the epoch in which SIGTERM came, as Lightning's loops do after a batch.
     """
     hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
     with tqdm(total=epochs, desc="retraining networks", unit="epoch", leave=False, disable=hidden) as bar:
-        yield bar.update
+
+        def on_epoch() -> None:
+            bar.update()
+            # with several processes the others would wait: they stop after the validation, when all have the signal
+            if trainer.received_sigterm and trainer.world_size == 1:
+                raise SIGTERMException
+
+        yield on_epoch

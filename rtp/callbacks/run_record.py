@@ -18,15 +18,16 @@ from rtp.modules.distillation.resumable import ResumableModule
 from rtp.runs.checkpoints import CONFIG_KEY, flat_settings
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import event_writer
-from rtp.utils.files import write_json
+from rtp.utils.files import new_file, write_json
 from rtp.version import __version__
 
 
 class RunRecord(SaveConfigCallback):
-    """Saves the resolved configuration as `config.yaml`, in every checkpoint, and as hyper-parameters.
+    """Saves the resolved configuration as the run's `config.yaml`, in every checkpoint, and as hyper-parameters.
 
     TensorBoard's HPARAMS page shows the hyper-parameters with the last `val/accuracy` and, in a line of its own, with
-    the last `test/accuracy`; for a stream of tasks these are the retained accuracies. The arguments are Lightning's.
+    the last `test/accuracy`; for a stream of tasks these are the retained accuracies. The arguments are Lightning's;
+    `save_to_log_dir` is to be False, as Lightning would leave an empty file on a full disk.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -42,6 +43,11 @@ class RunRecord(SaveConfigCallback):
             writer = event_writer(trainer.logger)
             for summary in hparams(settings, {metric: 0.0}):
                 writer.add_summary(summary)
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Write `config.yaml` as a whole; raise UserError if it cannot be written."""
+        with new_file(run_folder(trainer) / self.config_filename, self.overwrite) as file:
+            file.write(self._text.encode())
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the storage, which does not change during a run."""

@@ -1,6 +1,5 @@
 """The command line: one LightningCLI with `rtp fit | validate | test | predict`."""
 
-import os
 import signal
 import sys
 from contextlib import suppress
@@ -10,7 +9,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -20,7 +18,14 @@ from rtp.callbacks.defaults import default_callbacks
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.lines import distilled_lines, distilling_line, where_to_look
 from rtp.cli.parse_errors import user_errors
-from rtp.cli.process import find_local_modules, keep_compilations, keep_freed_memory, show_log, use_free_cores
+from rtp.cli.process import (
+    errors_in_a_line,
+    find_local_modules,
+    keep_compilations,
+    keep_freed_memory,
+    show_log,
+    use_free_cores,
+)
 from rtp.cli.short_names import register_short_names
 from rtp.cli.stored_config import use_memory, with_stored_config
 from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
@@ -29,6 +34,7 @@ from rtp.evaluation.results import format_table
 from rtp.modules import ContinualLearner, Distillation
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.checkpoints import last_checkpoint, steps_done
+from rtp.runs.event_files import CurvesLogger
 from rtp.runs.folders import (
     common_run_folder,
     config_name,
@@ -168,7 +174,7 @@ class RtpCLI(LightningCLI):
             version = "test" if self.subcommand == "test" else ""
             # curves count steps from 0, pictures from 1; points after the checkpoint will be computed again
             purge_step = None if self.steps_done is None else self.steps_done + 1
-            kwargs["logger"] = TensorBoardLogger(
+            kwargs["logger"] = CurvesLogger(
                 folder, name="", version=version, default_hp_metric=False, purge_step=purge_step
             )
         kwargs.setdefault("default_root_dir", folder)
@@ -251,7 +257,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=RunRecord,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -280,17 +286,11 @@ def entry_point() -> None:
     find_local_modules()
     show_log()
     try:
-        with quiet_lightning(), user_errors():
+        with errors_in_a_line(), quiet_lightning(), user_errors():
             if len(sys.argv) > 1 and sys.argv[1] in OTHER_COMMANDS:
                 OTHER_COMMANDS[sys.argv[1]](sys.argv[2:])
             else:
                 main()
-    except UserError as error:
-        print(f"rtp: error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
     except SIGTERMException as error:  # without a code Lightning would end it as if all were done
         sys.exit(error.code or 128 + signal.SIGTERM)
     except KeyboardInterrupt:

@@ -30,7 +30,9 @@ def as_user_error(error: BaseException) -> UserError | None:
             "--model.unroll.num_steps or the network's width"
         )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, BrokenPipeError):
-        return UserError(f"{error.filename or 'a file'}: {error.strerror}: make room, or choose another place")
+        return UserError(
+            f"{error.filename or 'the output or a file'}: {error.strerror}: make room, or choose another place"
+        )
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     if any(module.endswith("checkpoint_connector") for module in modules) and isinstance(error, Exception):
         return UserError(f"the checkpoint is damaged or of another configuration ({type(error).__name__} {text[:200]})")

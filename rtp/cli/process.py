@@ -3,11 +3,15 @@
 import ctypes
 import logging
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from rtp.utils.files import cache_dir
+from rtp.errors import UserError
+from rtp.utils.files import DISK_FAULTS, cache_dir
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +92,38 @@ def find_local_modules() -> None:
     """
     if not sys.flags.safe_path:
         sys.path.append(str(Path.cwd()))
+
+
+@contextmanager
+def errors_in_a_line() -> Iterator[None]:
+    """End the program with a line on standard error for a UserError, and for output on a full disk.
+
+    Raises:
+        SystemExit: With the error's exit code; with the shell's for SIGPIPE where the reader, such as head, has seen
+            enough.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # at its end Python would report a full disk in lines of its own
+    except UserError as error:
+        code, line = error.exit_code, str(error)
+    except BrokenPipeError:
+        code, line = 128 + signal.SIGPIPE, ""
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        code, line = UserError.exit_code, f"the output cannot be written ({error.strerror}): make room for it"
+    else:
+        return
+    if line:
+        print(f"rtp: error: {line}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python drops at its end what the disk or the reader did not take
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def show_log() -> None:

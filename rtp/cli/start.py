@@ -9,7 +9,7 @@ import rtp.datamodules
 import rtp.modules
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.commands.short_help import short_help
-from rtp.cli.process import find_local_modules
+from rtp.cli.process import errors_in_a_line, find_local_modules
 from rtp.errors import UserError
 from rtp.version import __version__
 
@@ -30,19 +30,13 @@ ALWAYS = ("config", "print_config", "help", "weights_only", "optimizer", "lr_sch
 def entry_point() -> None:
     """Run the command line as a program: a UserError is one line, without a traceback."""
     args = sys.argv[1:]
-    try:
+    with errors_in_a_line():
         if answered(args):
             return
         if args[0] in LIGHT or (args[0] == "export" and len(args) > 1 and args[1].endswith(".safetensors")):
             find_local_modules()
             OTHER_COMMANDS[args[0]](args[1:])
             return
-    except UserError as error:
-        print(f"rtp: error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stderr.close()
-        sys.exit(141)
     from rtp.cli.app import entry_point as run  # takes seconds of imports
 
     run()

@@ -21,7 +21,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with atomic_write(target, previous=target.with_name(PREVIOUS) if target.name == LAST else None) as file:
                 torch.save(checkpoint, file)
         except OSError as error:
+            resumable = any((target.parent / name).is_file() for name in (LAST, PREVIOUS))
+            then = f"continue with --ckpt_path last --run_dir {target.parent}" if resumable else "start another run"
             raise UserError(
-                f"the checkpoint {target} cannot be written ({error.strerror}): make room or choose another --run_dir, "
-                "then continue with --ckpt_path last"
+                f"the checkpoint {target} cannot be written ({error.strerror}): make room, then {then}"
             ) from error

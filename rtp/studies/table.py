@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar, get_type_hints
 
 from rtp.errors import UserError
-from rtp.utils.files import locked
+from rtp.utils.files import append_whole, locked, write_errors
 
 DISTILLED = "distilled"
 """Training set recalled from a memory."""
@@ -86,12 +86,16 @@ def append_rows(path: Path, rows: Iterable[Row]) -> None:
     A missing table is created with its header and folder.
 
     Raises:
-        UserError: If the file is another kind of table.
+        UserError: If the file is another kind of table, or cannot be written; it then stays as it was.
     """
-    with locked(path.with_name(f"{path.name}.lock")), path.open("a+b") as file:
+    with (
+        write_errors(path),
+        locked(path.with_name(f"{path.name}.lock")),
+        path.open("a+b", buffering=0) as file,
+    ):
         text, size = _complete_lines(path, "removed its last line, which was cut off")
         file.truncate(size)
-        file.write(("" if text else HEADER).encode() + lines_of(rows).encode())
+        append_whole(file, ("" if text else HEADER).encode() + lines_of(rows).encode())
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -1,5 +1,6 @@
 """Files on disk: atomic writes, locks between processes, and the cache folder."""
 
+import errno
 import json
 import os
 import secrets
@@ -7,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +19,9 @@ from rtp.errors import UserError
 MANIFEST = "export.json"
 """File of an exported folder that lists the others."""
 
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""A full disk, a full quota, a file above the largest size, a read-only disk, a broken one."""
+
 
 def cache_dir() -> Path:
     """The folder of files cached between runs: `$XDG_CACHE_HOME/rtp`, or `~/.cache/rtp`."""
@@ -24,7 +29,7 @@ def cache_dir() -> Path:
 
 
 @contextmanager
-def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = False) -> Iterator[BinaryIO]:
+def atomic_path(path: Path, *, previous: Path | None = None, shared: bool = False) -> Iterator[Path]:
     """Write a file so that readers find the whole old or new file, even if the process is killed.
 
     The content is written under another name in the same folder, synced to disk and renamed.
@@ -35,33 +40,81 @@ def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = Fal
         shared: Whether other processes may write the same file at the same time. The temporary name is then unique,
             or else `path` with `.part`, so that the next write overwrites the remains of a killed process.
 
+    Yields:
+        The name to write under.
+
     Raises:
-        OSError: If the file cannot be written; the old file stays.
+        OSError: If the file cannot be written; the old file stays. Its `filename` is the file's or that of a folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{_temporary_name(path.parent)}.part" if shared else f"{path.name}.part")
     try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
+        _sync(part)
         if previous is not None and path.exists():
             path.replace(previous)
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        fault = _disk_fault(error)
+        if isinstance(fault, OSError) and fault.filename in (None, str(part)):
+            # a full disk's error names no file, and others name the temporary one
+            fault.filename, fault.filename2 = str(path), None
+        if fault is not error:
+            raise fault from None
         raise
-    descriptor = os.open(path.parent, os.O_RDONLY)  # a file's fsync does not sync its new name
+    _sync(path.parent)  # a file's fsync does not sync its new name
+
+
+@contextmanager
+def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = False) -> Iterator[BinaryIO]:
+    """Open a file to be written as by `atomic_path`, with its arguments and errors."""
+    with atomic_path(path, previous=previous, shared=shared) as part, part.open("wb") as file:
+        yield file
+
+
+def _disk_fault(error: BaseException) -> BaseException:
+    """The disk's error where a library raised its own upon it, as torch.save does, or else the error itself."""
+    cause: BaseException | None = error if isinstance(error, Exception) else None
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in DISK_FAULTS:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+def append_whole(file: FileIO, content: bytes) -> None:
+    """Append to an unbuffered file all or nothing.
+
+    Raises:
+        OSError: If the disk does not take all of it; the file is as long as before.
+    """
+    size = file.seek(0, os.SEEK_END)
+    rest = memoryview(content)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError:
+        file.truncate(size)
+        raise
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write plain values as JSON, atomically; the folder is created if missing."""
-    with atomic_write(path) as file:
+    """Write plain values as JSON, atomically; the folder is created if missing.
+
+    Raises:
+        UserError: If it cannot be written; the old file stays.
+    """
+    with new_file(path, overwrite=True) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -70,7 +123,8 @@ def _temporary_name(parent: Path) -> str:
     for left in parent.glob(f".rtp-{socket.gethostname()}-*"):
         process = left.name.rpartition("@")[2].partition(".")[0]
         if process.isdigit() and not _runs(int(process)):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            with suppress(OSError):  # of another user
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
     return f".rtp-{socket.gethostname()}-{secrets.token_hex(8)}@{os.getpid()}"
 
 
@@ -95,7 +149,7 @@ def new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
         raise UserError(f"{str(path)!r} is a folder: give the name of a file")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{str(path)!r} exists: choose another name, or replace it with --overwrite")
-    with _write_errors(path), atomic_write(path, shared=True) as file:
+    with write_errors(path), atomic_write(path, shared=True) as file:
         yield file
 
 
@@ -117,7 +171,7 @@ def write_folder(path: Path, overwrite: bool, fill: Callable[[Path], object]) ->
         raise UserError(f"{str(path)!r} exists: choose another name, or replace an earlier export with --overwrite")
     if exists:
         _check_exported(path)
-    with _write_errors(path):
+    with write_errors(path):
         folder = path.parent / _temporary_name(path.parent)  # on the same file system: renaming is one step
         try:
             unfinished = folder / "unfinished"
@@ -162,11 +216,12 @@ def _check_exported(folder: Path) -> None:
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn what keeps a file or folder from being written into a UserError that names it."""
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{str(path)!r} cannot be written ({reason}): choose another place") from error
+        raise UserError(f"{str(path)!r} cannot be written ({reason}): make room or choose another place") from error

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
+from rtp.utils.files import new_file
 from rtp.utils.fonts import font_of
 
 _LEAST_SIDE = 48  # of one image in a grid, in screen pixels: 8x8 digits are unreadable at their own size
@@ -121,3 +123,20 @@ def captioned(picture: Tensor, caption: str, row_names: Sequence[str] = ()) -> T
     result = torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255
     result[:, :height, left : left + width] = picture.cpu()
     return result
+
+
+def save_picture(picture: Tensor, path: Path, columns: int = 8) -> None:
+    """Write a PNG file as a whole; its folder is created if missing.
+
+    Args:
+        picture: (C, height, width) in [0, 1], or (n, C, height, width) for a grid.
+        path: The file, replaced if it exists.
+        columns: Images in a row of a grid.
+
+    Raises:
+        UserError: If it cannot be written; the old file stays.
+    """
+    from torchvision.utils import save_image  # takes seconds, which programs without pictures need not wait for
+
+    with new_file(path, overwrite=True) as file:
+        save_image(picture, file, format="png", nrow=columns)

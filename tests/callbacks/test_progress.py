@@ -4,26 +4,40 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rtp.callbacks.progress import OuterLoopBar, retraining_bar
 
 
 @pytest.mark.parametrize(("bar", "is_global_zero"), [(None, True), (object(), False)])
 def test_no_bar_where_none_is_wanted(bar: object, is_global_zero: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    trainer: Any = SimpleNamespace(progress_bar_callback=bar, is_global_zero=is_global_zero)
+    trainer: Any = SimpleNamespace(progress_bar_callback=bar, is_global_zero=is_global_zero, received_sigterm=False)
     with retraining_bar(trainer, 3) as advance:
         advance()
     assert capsys.readouterr().err == ""
 
 
 def test_the_bar_counts_epochs(capsys: pytest.CaptureFixture[str]) -> None:
-    trainer: Any = SimpleNamespace(progress_bar_callback=object(), is_global_zero=True)
+    trainer: Any = SimpleNamespace(progress_bar_callback=object(), is_global_zero=True, received_sigterm=False)
     with retraining_bar(trainer, 3) as advance:
         for _ in range(3):
             advance()
     shown = capsys.readouterr().err
     assert "retraining networks" in shown
     assert "0/3" in shown
+
+
+def test_sigterm_ends_an_evaluation_after_an_epoch() -> None:
+    trainer: Any = SimpleNamespace(
+        progress_bar_callback=None, is_global_zero=True, received_sigterm=False, world_size=1
+    )
+    with retraining_bar(trainer, 3) as advance:
+        advance()
+        trainer.received_sigterm = True
+        with pytest.raises(SIGTERMException):
+            advance()
+        trainer.world_size = 2  # other processes would wait for this one's results
+        advance()
 
 
 def test_lightning_shows_no_bars_of_its_own_while_evaluating() -> None:

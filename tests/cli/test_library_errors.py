@@ -17,7 +17,7 @@ from rtp.errors import UserError
     [
         (OSError(errno.ENOSPC, "No space left on device", "run/test.json"), "run/test.json: No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied: make room, or choose"),
-        (OSError(errno.EROFS, "Read-only file system"), "a file: Read-only file system"),
+        (OSError(errno.EROFS, "Read-only file system"), "the output or a file: Read-only file system"),
         (UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid"), "a file is not UTF-8 text"),
         (RecursionError("maximum recursion depth"), "a configuration is nested too deeply"),
         (MemoryError(), "out of memory"),

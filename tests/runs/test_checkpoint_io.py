@@ -1,5 +1,7 @@
 """Checkpoints are written whole or not at all."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -57,5 +59,15 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path, monkeypa
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match=r"last.ckpt cannot be written \(No space left on device\): make room") as error:
         write(tmp_path / LAST, 2)
-    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(f", then continue with --ckpt_path last --run_dir {tmp_path}")
     assert step(tmp_path / LAST) == 1
+
+
+@pytest.mark.parametrize("most", [0, 100, 1000, 4000])
+def test_a_disk_that_fills_anywhere_is_one_line(
+    most: int, tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    message = r"last.ckpt cannot be written \(File too large\): make room, then start another run$"
+    with full_disk(most), pytest.raises(UserError, match=message):
+        write(tmp_path / LAST, 1)
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,8 @@
 import logging
 import math
 import multiprocessing
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -85,6 +87,20 @@ def test_a_last_line_that_was_cut_off_is_reported_and_left_out(
     append_rows(path, [replace(ROW, seed=5)])
     assert "removed its last line" in caplog.text
     assert read_rows(path) == [ROW, replace(ROW, seed=5)]
+
+
+def test_a_full_disk_leaves_the_table_as_it_was(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "results.csv"
+    append_rows(path, [ROW])
+    before = path.read_bytes()
+    with (
+        full_disk(len(before) + 50),
+        pytest.raises(UserError, match=r"results.csv' cannot be written \(File too large"),
+    ):
+        append_rows(path, [replace(ROW, seed=5), replace(ROW, seed=6)])
+    assert path.read_bytes() == before
 
 
 def test_a_header_that_was_cut_off_is_written_again(tmp_path: Path) -> None:

@@ -1,17 +1,31 @@
 """Files: all there or not there, nothing that was there is lost, and locks by which processes share work out."""
 
+import errno
 import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rtp.errors import UserError
-from rtp.utils.files import atomic_write, cache_dir, locked, new_file, write_folder, write_json
+from rtp.utils.files import (
+    append_whole,
+    atomic_path,
+    atomic_write,
+    cache_dir,
+    locked,
+    new_file,
+    write_folder,
+    write_json,
+)
 
 
 def entries(folder: Path) -> dict[str, bytes | None]:
@@ -53,12 +67,57 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
     (path := tmp_path / "file").write_bytes(b"whole")
     before = entries(tmp_path)
-    message = r"cannot be written \(No space left on device\): choose another place"
+    message = r"cannot be written \(No space left on device\): make room or choose another place"
     with pytest.raises(UserError, match=message), new_file(path, overwrite=True):
         raise OSError(28, "No space left on device")
     with pytest.raises(UserError, match=message):
         write_folder(tmp_path / "folder", False, half)
     assert entries(tmp_path) == before
+
+
+@pytest.mark.parametrize("size", [4, 100_000])
+def test_a_full_disk_s_error_names_the_file_even_behind_a_library_s_own(
+    size: int, tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    (path := tmp_path / "file.pt").write_bytes(b"whole")
+    for shared in (False, True):
+        writing = atomic_write(path, shared=shared)
+        with full_disk(900), pytest.raises(OSError, match="File too large") as error, writing as file:
+            torch.save(torch.zeros(size), file)  # raises a RuntimeError: unexpected pos
+        assert (error.value.filename, error.value.errno) == (str(path), errno.EFBIG)
+    assert entries(tmp_path) == {"file.pt": b"whole"}
+
+
+def test_a_library_s_error_without_the_disk_s_stays(tmp_path: Path) -> None:
+    def library() -> None:
+        try:
+            Path("another").read_bytes()
+        except FileNotFoundError:
+            raise RuntimeError("of a library") from None
+
+    with pytest.raises(RuntimeError, match="of a library"), atomic_write(tmp_path / "file"):
+        library()
+    assert entries(tmp_path) == {}
+
+
+def test_a_library_may_write_by_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error, atomic_path(tmp_path / "file") as part:
+        part.read_bytes()
+    assert error.value.filename == str(tmp_path / "file")
+    with atomic_path(tmp_path / "file") as part:
+        part.write_text("content")
+    assert entries(tmp_path) == {"file": b"content"}
+
+
+def test_bytes_are_appended_all_or_none(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with FileIO(tmp_path / "file", "a") as file:
+        append_whole(file, b"0123456789")
+        with full_disk(15), pytest.raises(OSError, match="File too large"):
+            append_whole(file, b"abcdefghij")
+        append_whole(file, b"xyz")
+    assert entries(tmp_path) == {"file": b"0123456789xyz"}
 
 
 def test_folders_above_are_made_unless_a_file_is_in_the_way(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
 
 from rtp.errors import UserError
+from rtp.runs.event_files import EventWriter
 from rtp.studies.figures.style import styled
+from rtp.utils.files import atomic_write
 
 FORMATS = ("png", "pdf")
 
@@ -39,14 +40,15 @@ def save_figure(figure: Figure, path_without_suffix: Path, tensorboard: Path | N
     files = [path_without_suffix.with_name(f"{path_without_suffix.name}.{suffix}") for suffix in FORMATS]
     try:
         with styled():
-            path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
             # fix the layout for all files: each drawing would shift it by a fraction of a pixel
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
             for path in files:
-                figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {})
+                metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+                with atomic_write(path) as file:
+                    figure.savefig(file, format=path.suffix[1:], metadata=metadata)
             if tensorboard is not None:
-                with SummaryWriter(str(tensorboard)) as writer:
+                with EventWriter(str(tensorboard)) as writer:
                     writer.add_figure(f"figures/{path_without_suffix.name}", figure, close=False)
     except OSError as error:
         raise UserError(

@@ -1,6 +1,8 @@
 """Both files, the same whenever they are written, and the picture in TensorBoard."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,16 @@ def test_another_ending_is_refused() -> None:
         UserError, match=r"^--out figures/one.svg is written as PNG and PDF: call it one, without .svg$"
     ):
         without_suffix("figures/one.svg")
+
+
+def test_a_full_disk_leaves_the_old_figure(
+    figure: Figure, tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    for name in ("one.png", "one.pdf"):
+        (tmp_path / name).write_bytes(b"old")
+    with full_disk(1000), pytest.raises(UserError, match=r"one cannot be written \(File too large\): use another"):
+        save_figure(figure, tmp_path / "one", None)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"one.png": b"old", "one.pdf": b"old"}
 
 
 def test_what_cannot_be_written_is_one_line(figure: Figure, tmp_path: Path) -> None:
