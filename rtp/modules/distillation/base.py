@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 import torch
@@ -17,9 +18,15 @@ from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.memories.base import Memory, MemoryFactory, QueriedBy
 from rtp.modules.networks import NetworkFactory
+from rtp.utils.checks import check_positive
 from rtp.utils.distributed import mean_over_ranks
 
 log = logging.getLogger(__name__)
+
+NORM_DECAY = 0.9
+"""Of the average of the gradient's norm, as in RaT-BPTT's code."""
+NORM_KEY = "rtp_average_norm"
+"""Where a checkpoint holds it."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,12 @@ class Distillation(ResumableModule, ABC):
         optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.1).
         lr_scheduler: Schedule of its learning rate over outer steps, such as torch's CosineAnnealingLR; by default, as
             in the paper, none.
+        clip_factor: Positive; clips the gradient's norm at this multiple of its own moving average, taken before
+            clipping and with decay 0.9: 2 in RaT-BPTT (Feng et al., ICLR 2024, code). It replaces
+            `trainer.gradient_clip_val`, which holds by default (2 in the authors' code).
 
     Raises:
-        UserError: If the memory is not addressed by what `queried_by` says.
+        UserError: If the memory is not addressed by what `queried_by` says, or `clip_factor` is not positive.
     """
 
     queried_by: QueriedBy = "labels"
@@ -63,6 +73,7 @@ class Distillation(ResumableModule, ABC):
         augmentation: Augmentation | None = None,
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
         lr_scheduler: LRSchedulerCallable | None = None,
+        clip_factor: float | None = None,
     ) -> None:
         super().__init__()
         self.memory = memory(image_shape, num_classes)
@@ -76,6 +87,9 @@ class Distillation(ResumableModule, ABC):
         self.augmentation = augmentation
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
+        check_positive("clip_factor", clip_factor)
+        self.clip_factor = clip_factor
+        self._norm = self._average_norm = 0.0  # of the last step's gradient; 0 before the first step
         self.memory_source: MemorySource | None = None  # None for a checkpoint's or a new memory
 
     def can_test(self, memory: Memory) -> bool:
@@ -143,6 +157,31 @@ class Distillation(ResumableModule, ABC):
         if not torch.isfinite(norm):
             raise self.divergence(f"the norm of the gradient is {norm.item()}")
         self.log("train/gradient_norm", norm)
+        self._norm = float(norm)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by `clip_factor`, or as the Trainer's options say."""
+        if self.clip_factor is None:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        before = self._average_norm or self._norm
+        torch.nn.utils.clip_grad_norm_(self.memory.parameters(), self.clip_factor * before)
+        self._average_norm = NORM_DECAY * before + (1 - NORM_DECAY) * self._norm
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save what `ResumableModule` does, and the average norm of the gradient."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[NORM_KEY] = self._average_norm
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `ResumableModule.on_load_checkpoint`."""
+        super().on_load_checkpoint(checkpoint)
+        self._average_norm = checkpoint.get(NORM_KEY, 0.0)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Do nothing: `RetrainingEvaluation` measures on the whole split, but Lightning requires the hook."""

@@ -1,5 +1,8 @@
 """The module: what it trains, and one outer step of algorithm 1 written out beside it."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +10,6 @@ from torch.nn import functional as F
 
 from rtp.errors import UserError
 from rtp.modules import ConvNet, FlipOrRotate, HigherUnroll, InnerSGD, MemoryDistillation, PixelMemory
-from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.unroll.base import draw_minibatches
 
 SHAPE, CLASSES = (1, 4, 4), 4
@@ -21,11 +23,9 @@ def memory(image_shape: tuple[int, int, int], num_classes: int) -> PixelMemory:
     return PixelMemory(image_shape, num_classes, images_per_class=2)
 
 
-def distillation(augmentation: Augmentation | None = None) -> MemoryDistillation:
+def distillation(**settings: Any) -> MemoryDistillation:
     torch.manual_seed(0)
-    module = MemoryDistillation(
-        SHAPE, CLASSES, memory, network, HigherUnroll(2), 1, InnerSGD(0.3, 0.9), augmentation=augmentation
-    )
+    module = MemoryDistillation(SHAPE, CLASSES, memory, network, HigherUnroll(2), 1, InnerSGD(0.3, 0.9), **settings)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
     return module
 
@@ -81,7 +81,7 @@ def test_augmentation_is_siamese(batch: tuple[Tensor, Tensor], monkeypatch: pyte
         return original(self, images, parameters)
 
     monkeypatch.setattr(FlipOrRotate, "apply", record)
-    distillation(FlipOrRotate()).training_step(batch, 0)
+    distillation(augmentation=FlipOrRotate()).training_step(batch, 0)
     recalled, real = applied
     assert len(recalled) == 1
     assert torch.equal(recalled, real)
@@ -109,3 +109,39 @@ def test_recall_is_what_predict_returns() -> None:
 def test_an_empty_minibatch_is_refused() -> None:
     with pytest.raises(UserError, match="slots_per_class must be at least 1, got 0"):
         MemoryDistillation(SHAPE, CLASSES, memory, network, HigherUnroll(2), 0)
+
+
+def test_the_gradient_is_clipped_at_a_multiple_of_its_average_norm() -> None:
+    module = distillation(clip_factor=2.0)
+    optimizer = module.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    (images,) = module.memory.parameters()
+    norms = []
+    for norm in (1.0, 4.0, 1.0, 0.5):
+        images.grad = torch.full_like(images, norm / images.numel() ** 0.5)
+        module.on_before_optimizer_step(optimizer)
+        module.configure_gradient_clipping(optimizer)
+        norms.append(float(images.grad.norm()))
+    # averages before each step: 1 (its own), 1, 0.9 + 0.4, 0.9 * 1.3 + 0.1; so only 4 is above twice its average
+    assert norms == pytest.approx([1.0, 2.0, 1.0, 0.5], rel=1e-4)
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict(), "rtp_seed": 0, "global_step": 4}
+    module.on_save_checkpoint(checkpoint)
+    resumed = distillation(clip_factor=2.0)
+    resumed.on_load_checkpoint(checkpoint)
+    assert resumed._average_norm == module._average_norm == pytest.approx(0.9 * (0.9 * 1.3 + 0.1) + 0.05)
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan")])
+def test_a_clip_factor_that_is_not_positive_is_refused(factor: float) -> None:
+    with pytest.raises(UserError, match="clip_factor"):
+        distillation(clip_factor=factor)
+
+
+def test_the_outer_rate_follows_its_schedule() -> None:
+    schedule = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    configured: Any = distillation(lr_scheduler=schedule).configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    assert configured["lr_scheduler"]["interval"] == "step"
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == 0.05
