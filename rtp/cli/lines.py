@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import lightning as L
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from rtp.callbacks.best_checkpoint import BestCheckpoint
 from rtp.modules import Distillation
@@ -29,6 +30,10 @@ def distilled_lines(trainer: L.Trainer, resumed_at: int | None) -> Iterator[str]
     """
     if trainer.global_step == resumed_at:
         yield f"nothing to do: the run has all {resumed_at} steps; raise --trainer.max_steps"
+    for rule in trainer.early_stopping_callbacks:
+        if rule.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
+            reason = (rule.stopping_reason_message or "").replace(" Signaling Trainer to stop.", "")
+            yield f"stopped after {trainer.global_step} steps: {reason}"
     best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
     if best.best_model_path:
         yield f"best validation accuracy {float(best.best_model_score or 0):.4f}"

@@ -53,6 +53,16 @@ def test_every_tiny_configuration_trains_the_memory(path: Path) -> None:
     assert {"best.ckpt", "last.ckpt", "config.yaml", "recalled.png"} <= {file.name for file in Path("run").iterdir()}
 
 
+def test_a_run_that_no_longer_improves_says_that_it_stops(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = {"monitor": "val/accuracy", "mode": "max", "min_delta": 1.0, "patience": 1}
+    rule = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stop}
+    options = ["--trainer.callbacks", json.dumps([rule]), "--trainer.val_check_interval", "1"]
+    result = fit("run", *options, "--trainer.max_steps", "100")
+    assert result.trainer.global_step == 2
+    printed = capsys.readouterr().out
+    assert "stopped after 2 steps: Monitored metric val/accuracy did not improve in the last 1 records" in printed
+
+
 def test_a_run_leaves_checkpoints_pictures_curves_and_its_configuration(finished: Path) -> None:
     names = {file.name for file in finished.iterdir()}
     pictures = {"recalled.png", "bases.png", "similarity.png"}
