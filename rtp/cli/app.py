@@ -132,7 +132,11 @@ class RtpCLI(LightningCLI):
 
     def test(self, **kwargs: Any) -> None:
         """Test without Lightning's table: `after_test` prints one."""
-        self.trainer.test(**kwargs, verbose=False)
+        try:
+            self.trainer.test(**kwargs, verbose=False)
+        except UserError:  # a full disk must not cost what took hours to measure
+            self._print_table()
+            raise
 
     def before_instantiate_classes(self) -> None:
         """Check the Trainer's options, and choose and make the run's folder."""
@@ -228,10 +232,15 @@ class RtpCLI(LightningCLI):
         if isinstance(self.model, ContinualLearner):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
-            print(f"\n{format_table(setting(self, self.config_init, 'evaluation').results)}\n")
+            self._print_table()
             print(
                 f"results: {relative(run_folder(self.trainer) / 'test.json')}", *where_to_look(self.trainer), sep="\n"
             )
+
+    def _print_table(self) -> None:
+        evaluation = setting(self, self.config_init, "evaluation")
+        if evaluation.results and self.trainer.is_global_zero:
+            print(f"\n{format_table(evaluation.results)}\n")
 
 
 rank_zero_print = rank_zero_only(print)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,26 @@ def test_eight_fits_started_at_once_make_eight_folders(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_of_two_that_continue_one_run_the_second_is_refused(tmp_path: Path) -> None:
     first = start(tmp_path, "--run_dir", "run", "--trainer.max_steps", "1")
-    assert first.wait() == 0
-    both = [start(tmp_path, "--run_dir", "run", "--ckpt_path", "last", "--trainer.max_steps", "200") for _ in range(2)]
-    said = [process.communicate()[0] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 2], said
-    (refused,) = [text for process, text in zip(both, said, strict=True) if process.returncode]
-    assert "rtp: error: another process trains in run: wait for it, or choose another --run_dir\n" in refused
-    assert "Traceback" not in refused
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 200
+    first.communicate()
+    assert first.returncode == 0
+    last = tmp_path / "run" / "last.ckpt"
+    written = last.stat().st_mtime_ns
+    endless = ["--ckpt_path", "last", "--trainer.max_steps", "1000000"]
+    both = [start(tmp_path, "--run_dir", "run", *endless) for _ in range(2)]
+    end = time.monotonic() + 300
+    try:
+        while time.monotonic() < end and not (
+            any(process.poll() is not None for process in both) and last.stat().st_mtime_ns > written
+        ):
+            time.sleep(0.1)
+        (training,) = [process for process in both if process.poll() is None]
+        training.terminate()  # it saves its last step
+        said = {process: process.communicate()[0] for process in both}
+    finally:
+        for process in both:
+            process.kill()
+    (refused,) = set(both) - {training}
+    assert (refused.returncode, training.returncode) == (2, 143), said
+    assert "rtp: error: another process trains in run: wait for it, or choose another --run_dir\n" in said[refused]
+    assert "Traceback" not in said[refused]
+    assert torch.load(last, weights_only=True)["global_step"] > 1

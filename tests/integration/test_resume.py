@@ -161,7 +161,7 @@ def test_a_killed_run_ends_where_the_uninterrupted_one_does(
     process.join()
     written = (run / LAST).stat().st_mtime_ns
     process = start(command(run, *LONG, "--ckpt_path", "last"))
-    wait_for(lambda: (run / "last.ckpt.part").exists() and (run / LAST).stat().st_mtime_ns != written, process)
+    wait_for(lambda: (run / "last.ckpt.part").exists() and modified(run / LAST) != written, process)
     process.kill()  # in the middle of a write
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -203,7 +203,10 @@ def test_twenty_kills_at_random_moments(start: Callable[[list[str]], BaseProcess
 
 
 def modified(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # not written yet, or between the two renamings of a write
+        return 0
 
 
 def step_of(run: Path) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from rtp.errors import UserError
 from rtp.utils.checks import check_at_least, check_positive
 
-BASES_SHARE = 0.4  # the authors' CIFAR10 command: 16 bases of 3x16x16 in the storage of 10 images of 3x32x32
+# the authors' CIFAR10 command: 16 bases of 3x16x16 in the storage of 10 images of 3x32x32; sweeps agree (docs/log.md)
+BASES_SHARE = 0.4
 MIN_SLOTS = 6  # images a class: with fewer, memories of Digits saturated (docs/log.md)
 
 
