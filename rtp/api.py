@@ -19,7 +19,7 @@ import rtp.datamodules
 import rtp.modules
 from rtp.artefact import DistilledMemory
 from rtp.artefact.from_checkpoint import from_state
-from rtp.callbacks import LastCheckpoint, MemoryAverage, MemoryPictures, RetrainingEvaluation
+from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation
 from rtp.callbacks.best_checkpoint import BestMemory
 from rtp.callbacks.defaults import default_callbacks
 from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
@@ -86,9 +86,9 @@ def distill(
 ) -> DistilledMemory:
     """Distil a data set into a memory, and return what `rtp.load` would return for its file.
 
-    The memory is an `AddressableMemory` that starts from training images, learned with Adam through inner loops of SGD
-    with momentum and averaged over outer steps. It is validated ten times, on images that it never learns from, and the
-    best one is returned. For anything else combine
+    The memory is an `AddressableMemory` that starts from training images (`init="data"`), learned with Adam through inner
+    loops of SGD with momentum. It is validated ten times, on images that it never learns from, and the best one is
+    returned. For anything else combine
     `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's Trainer as this function does, or write a
     configuration for `rtp fit`.
 
@@ -159,7 +159,7 @@ def distill(
     }
     folder = None if run_dir is None else Path(run_dir)
     best = BestMemory()
-    callbacks = [MemoryAverage(), RetrainingEvaluation(**evaluation, seed=seed), best, *default_callbacks(folder, progress)]
+    callbacks = [RetrainingEvaluation(**evaluation, seed=seed), best, *default_callbacks(folder, progress)]
     saving: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
     if folder is not None:
         callbacks += [MemoryPictures(), LastCheckpoint()]
