@@ -86,11 +86,10 @@ def distill(
 ) -> DistilledMemory:
     """Distil a data set into a memory, and return what `rtp.load` would return for its file.
 
-    The memory is an `AddressableMemory` that starts from training images (`init="data"`), learned with Adam through inner
-    loops of SGD with momentum. It is validated ten times, on images that it never learns from, and the best one is
-    returned. For anything else combine
-    `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's Trainer as this function does, or write a
-    configuration for `rtp fit`.
+    The memory is an `AddressableMemory` that starts from training images (`init="data"`) and is learned with Adam
+    through inner loops of SGD with momentum. It is validated ten times, on images that it never learns from, and the
+    best one is returned. For anything else combine `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's
+    Trainer as this function does, or write a configuration for `rtp fit`.
 
     Args:
         dataset: A torch data set of (image, label) pairs with a length; a tuple (images, labels) of tensors or arrays;
