@@ -93,6 +93,11 @@ class CompressThenRecall(ContinualLearner):
         self.fresh_network(self.num_classes)  # refuses one that does not suit the images before the first step
         self.make_memory = memory
         self.memory = self._fresh_memory()
+        if self.memory.starts_from_data:
+            raise UserError(
+                "init is data, but a stream shows each image once and a memory could not wait for them: use "
+                "kaiming_uniform for model.memory.init"
+            )
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)
         self.reservoir = Reservoir(self.memory_images, self.image_shape)
         self.unroll = unroll

@@ -236,6 +236,15 @@ def test_arguments_out_of_range_are_refused(argument: str, value: float, message
         learner(**{argument: value})
 
 
+@pytest.mark.parametrize("kind", [AddressableMemory, PixelMemory])
+def test_a_start_from_data_is_refused(kind: type[AddressableMemory] | type[PixelMemory]) -> None:
+    def memory(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+        return kind(image_shape, num_classes, images_per_class, init="data")
+
+    with pytest.raises(UserError, match="init is data, but a stream shows each image once"):
+        learner(memory)
+
+
 def test_a_network_that_does_not_suit_the_images_is_reported_at_once() -> None:
     def refuses(image_shape: tuple[int, int, int], num_classes: int) -> MLP:
         raise UserError("too small")
