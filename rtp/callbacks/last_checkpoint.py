@@ -26,7 +26,7 @@ class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` into the run's folder: every so many steps and minutes, at the end, and when a run is stopped.
 
     It is written after an outer step and its validation, if due, so that a continued run equals an uninterrupted one:
-    Ctrl-C and SIGTERM take effect then. A SIGTERM during a validation ends it after an epoch of its networks; the
+    Ctrl-C and SIGTERM take effect then. A validation that is not finished 20 s after a SIGTERM is given up; the
     previous checkpoint is kept. A second Ctrl-C stops at once and writes nothing, nor does an error: the memory may be
     damaged.
 

@@ -1,5 +1,6 @@
 """Progress bars: one for the outer loop, one for the networks that an evaluation trains."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tqdm import tqdm
+
+GRACE = 20.0
+"""Seconds that an evaluation may go on after SIGTERM: queues such as Slurm and Kubernetes kill after 30."""
 
 
 class OuterLoopBar(TQDMProgressBar):
@@ -37,15 +41,18 @@ def retraining_bar(trainer: L.Trainer, epochs: int) -> Iterator[Callable[[], Any
         A function to call after each epoch.
 
     Raises:
-        SIGTERMException: After the epoch in which SIGTERM came, as Lightning's loops do after a batch.
+        SIGTERMException: If the evaluation is not finished `GRACE` seconds after SIGTERM.
     """
     hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
     with tqdm(total=epochs, desc="retraining networks", unit="epoch", leave=False, disable=hidden) as bar:
+        told_at: list[float] = []
 
         def on_epoch() -> None:
             bar.update()
             # with several processes the others would wait: they stop after the validation, when all have the signal
             if trainer.received_sigterm and trainer.world_size == 1:
-                raise SIGTERMException
+                told_at.append(time.monotonic())
+                if told_at[-1] - told_at[0] > GRACE:
+                    raise SIGTERMException
 
         yield on_epoch

@@ -16,7 +16,7 @@ from rtp.artefact import DistilledMemory
 from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, RunRecord
 from rtp.callbacks.defaults import default_callbacks
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
-from rtp.cli.lines import distilled_lines, distilling_line, where_to_look
+from rtp.cli.lines import distilled_lines, distilling_line, measured_table, where_to_look
 from rtp.cli.parse_errors import user_errors
 from rtp.cli.process import (
     errors_in_a_line,
@@ -30,7 +30,6 @@ from rtp.cli.short_names import register_short_names
 from rtp.cli.stored_config import use_memory, with_stored_config
 from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
 from rtp.errors import UserError
-from rtp.evaluation.results import format_table
 from rtp.modules import ContinualLearner, Distillation
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.checkpoints import last_checkpoint, steps_done
@@ -135,7 +134,7 @@ class RtpCLI(LightningCLI):
         try:
             self.trainer.test(**kwargs, verbose=False)
         except UserError:  # a full disk must not cost what took hours to measure
-            self._print_table()
+            print(*measured_table(self.trainer), sep="\n")
             raise
 
     def before_instantiate_classes(self) -> None:
@@ -178,9 +177,7 @@ class RtpCLI(LightningCLI):
             version = "test" if self.subcommand == "test" else ""
             # curves count steps from 0, pictures from 1; points after the checkpoint will be computed again
             purge_step = None if self.steps_done is None else self.steps_done + 1
-            kwargs["logger"] = CurvesLogger(
-                folder, name="", version=version, default_hp_metric=False, purge_step=purge_step
-            )
+            kwargs["logger"] = CurvesLogger(folder, "", version, default_hp_metric=False, purge_step=purge_step)
         kwargs.setdefault("default_root_dir", folder)
         ckpt_path, own = self._setting("ckpt_path"), settings.get("callbacks") or []
         progress = settings.get("enable_progress_bar") is not False
@@ -232,15 +229,8 @@ class RtpCLI(LightningCLI):
         if isinstance(self.model, ContinualLearner):
             print(tested_lines(self.trainer))
         elif self.trainer.is_global_zero:
-            self._print_table()
-            print(
-                f"results: {relative(run_folder(self.trainer) / 'test.json')}", *where_to_look(self.trainer), sep="\n"
-            )
-
-    def _print_table(self) -> None:
-        evaluation = setting(self, self.config_init, "evaluation")
-        if evaluation.results and self.trainer.is_global_zero:
-            print(f"\n{format_table(evaluation.results)}\n")
+            file = relative(run_folder(self.trainer) / "test.json")
+            print(*measured_table(self.trainer), f"results: {file}", *where_to_look(self.trainer), sep="\n")
 
 
 rank_zero_print = rank_zero_only(print)

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import lightning as L
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
+from rtp.callbacks import RetrainingEvaluation
 from rtp.callbacks.best_checkpoint import BestCheckpoint
+from rtp.evaluation.results import format_table
 from rtp.modules import Distillation
 from rtp.runs.folders import relative, run_folder
 
@@ -39,6 +41,13 @@ def distilled_lines(trainer: L.Trainer, resumed_at: int | None) -> Iterator[str]
         yield f"best validation accuracy {float(best.best_model_score or 0):.4f}"
         yield f"test it: rtp test --ckpt_path {relative(best.best_model_path)}"
         yield from where_to_look(trainer)
+
+
+def measured_table(trainer: L.Trainer) -> Iterator[str]:
+    """The table of what was measured last, if anything was, in the first of several processes."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, RetrainingEvaluation) and callback.results and trainer.is_global_zero:
+            yield f"\n{format_table(callback.results)}\n"
 
 
 def where_to_look(trainer: L.Trainer) -> Iterator[str]:

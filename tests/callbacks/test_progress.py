@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rtp.callbacks.progress import OuterLoopBar, retraining_bar
+from rtp.callbacks.progress import GRACE, OuterLoopBar, retraining_bar
 
 
 @pytest.mark.parametrize(("bar", "is_global_zero"), [(None, True), (object(), False)])
@@ -27,13 +27,17 @@ def test_the_bar_counts_epochs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0/3" in shown
 
 
-def test_sigterm_ends_an_evaluation_after_an_epoch() -> None:
+def test_sigterm_ends_an_evaluation_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, GRACE - 1, GRACE + 1, GRACE + 2])
+    monkeypatch.setattr("rtp.callbacks.progress.time.monotonic", lambda: next(clock))
     trainer: Any = SimpleNamespace(
         progress_bar_callback=None, is_global_zero=True, received_sigterm=False, world_size=1
     )
     with retraining_bar(trainer, 3) as advance:
         advance()
         trainer.received_sigterm = True
+        advance()
+        advance()
         with pytest.raises(SIGTERMException):
             advance()
         trainer.world_size = 2  # other processes would wait for this one's results
