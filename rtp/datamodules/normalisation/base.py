@@ -48,7 +48,10 @@ def normalised(images: Tensor, normalisation: Normalisation) -> Tensor:
     """Normalise images (n, C, H, W), uint8 or floats in [0, 1], in chunks, to float32 on their device."""
     result = torch.empty(images.shape, device=images.device)
     for target, chunk in zip(torch.split(result, CHUNK), torch.split(images, CHUNK), strict=True):
-        target.copy_(normalisation.apply(chunk.float() / 255 if chunk.dtype == torch.uint8 else chunk.float()))
+        target.copy_(chunk)
+        if chunk.dtype == torch.uint8:
+            target.div_(255)
+        target.copy_(normalisation.apply(target))
     return result
 
 
