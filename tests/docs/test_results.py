@@ -77,7 +77,7 @@ def test_a_row_holds_numbers(row: dict[str, str]) -> None:
 
 def test_a_table_edited_by_hand_is_found(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(copy) == 0
-    replace(copy / "RESULTS.md", "| **92.33 +- 1.24** |", "| **92.34 +- 1.24** |")
+    replace(copy / "RESULTS.md", "| **95.33 +- 0.62** |", "| **95.34 +- 0.62** |")
     assert check(copy) == 1
     assert "make results" in capsys.readouterr().err
     assert script.main(["--root", str(copy)]) == 0
@@ -85,10 +85,10 @@ def test_a_table_edited_by_hand_is_found(copy: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_number_changed_in_the_ledger_is_found(copy: Path) -> None:
-    replace(copy / "docs" / "results" / "demo.csv", ",92.33,1.24,", ",92.34,1.24,")
+    replace(copy / "docs" / "results" / "demo.csv", ",95.33,0.62,", ",95.34,0.62,")
     assert check(copy) == 1
     assert script.main(["--root", str(copy)]) == 0
-    assert "**92.34 +- 1.24**" in (copy / "RESULTS.md").read_text()
+    assert "**95.34 +- 0.62**" in (copy / "RESULTS.md").read_text()
 
 
 @pytest.mark.parametrize(
