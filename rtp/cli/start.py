@@ -27,6 +27,10 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 ALWAYS = ("config", "print_config", "help", "weights_only", "optimizer", "lr_scheduler")
 
 
+ERASED_LINE = "\r\033[K"
+"""Takes a line away from a terminal, see ECMA-48."""
+
+
 def entry_point() -> None:
     """Run the command line as a program: a UserError is one line, without a traceback."""
     args = sys.argv[1:]
@@ -37,8 +41,12 @@ def entry_point() -> None:
             find_local_modules()
             OTHER_COMMANDS[args[0]](args[1:])
             return
-    from rtp.cli.app import entry_point as run  # takes seconds of imports
+    if sys.stderr.isatty():  # the imports take seconds
+        print("loading PyTorch and Lightning ...", end="", file=sys.stderr, flush=True)
+    from rtp.cli.app import entry_point as run
 
+    if sys.stderr.isatty():
+        print(ERASED_LINE, end="", file=sys.stderr, flush=True)
     run()
 
 

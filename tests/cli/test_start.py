@@ -1,5 +1,6 @@
 """What `rtp` answers before it imports torch."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,18 @@ def test_the_source_tells_the_same_classes_as_the_imports() -> None:
         assert own.abstract == frozenset(getattr(cls, "__abstractmethods__", ())), own.name
     assert all(available().values())
     assert len(KINDS) == 10
+
+
+def test_a_terminal_is_told_at_once_that_libraries_are_loaded(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    # an option that is spelled well and a value that is not: refused by the parser, after the imports
+    command = [sys.executable, "-m", "rtp", "fit", "--config", str(CONFIG), "--trainer.max_steps", "x"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=theirs, stdout=subprocess.DEVNULL) as process:
+        assert os.read(ours, 100) == b"loading PyTorch and Lightning ..."
+        process.kill()
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_a_closed_pipe_is_no_error() -> None:
