@@ -13,12 +13,14 @@ SUFFIXES |= {".tif", ".tiff", ".webp"}  # formats of single images that Pillow r
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the class folders in `folder`, sorted; names that begin with a dot are none.
+    """Names of the class folders in `folder`, sorted; names that begin with a dot and links to a folder above are none.
 
     Raises:
         DataError: If there are none.
     """
-    names = sorted(entry.name for entry in _entries(folder) if _is(entry, "is_dir")) if folder.is_dir() else []
+    found = [entry for entry in _entries(folder) if _is(entry, "is_dir")] if folder.is_dir() else []
+    above = _with_parents(folder)
+    names = sorted(entry.name for entry in found if os.path.realpath(entry.path) not in above)
     if not names:
         raise DataError(f"There is no folder with images in {folder}: make one for each class, such as {folder}/cat.")
     return names
@@ -34,8 +36,8 @@ def image_files(folder: Path, left_out: Counter[str]) -> list[str]:
         left_out: Counts, by suffix, what is no image file; it is added to.
     """
     files: list[str] = []
-    real_folder = Path(os.path.realpath(folder))
-    seen = {str(above) for above in real_folder.parents}
+    # above the link, and above what it leads to, where the class is a link
+    seen = _with_parents(folder.parent) | _with_parents(Path(os.path.realpath(folder)).parent)
     waiting = [str(folder)]
     while waiting:
         real = os.path.realpath(current := waiting.pop())
@@ -51,6 +53,12 @@ def image_files(folder: Path, left_out: Counter[str]) -> list[str]:
             else:
                 left_out[suffix or "without a suffix"] += 1
     return sorted(files)
+
+
+def _with_parents(folder: Path) -> set[str]:
+    """The real paths of a folder and of all folders above it."""
+    real = Path(os.path.realpath(folder))
+    return {str(path) for path in (real, *real.parents)}
 
 
 def loose_files(folder: Path) -> int:
