@@ -9,7 +9,10 @@ from torch import Tensor
 from rtp.utils.checks import check_in
 
 WARM_UP = 10
-"""After n steps the decay is at most n / (n + `WARM_UP`), so that the start is soon forgotten; TensorFlow's rule."""
+"""The decay is at most n / (n + `WARM_UP`) after n averages, so that the start is soon forgotten.
+
+TensorFlow's ExponentialMovingAverage has (1 + n) / (10 + n).
+"""
 
 
 class MemoryAverage(WeightAveraging):

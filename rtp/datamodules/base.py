@@ -4,8 +4,8 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,7 +89,6 @@ class ImageDataModule(LightningDataModule, ABC):
         # held-out images as bytes, and their labels
         self._validation: LabelledImages | None = None
         self._test: LabelledImages | None = None
-        self._normalised_sets: dict[str, LabelledImages] = {}
 
     @property
     @abstractmethod
@@ -157,7 +156,7 @@ class ImageDataModule(LightningDataModule, ABC):
             raise RuntimeError(f"{self.name} is normalised already: set another normalisation before setup().")
         self._normalisation = normalisation
 
-    @property
+    @cached_property
     def train_set(self) -> LabelledImages:
         """Normalised training images (n, C, H, W) float32 and labels (n,) int64, on the training device.
 
@@ -165,19 +164,17 @@ class ImageDataModule(LightningDataModule, ABC):
         batches and those of evaluation are normalised one by one instead; see `train_dataloader`.
         """
         images, labels, part = self._ready(self._training, "fit")
-        return self._normalised("train", lambda: (images[part], labels[part]))
+        return self._prepared((images[part], labels[part]))
 
-    @property
+    @cached_property
     def validation_set(self) -> LabelledImages:
         """Normalised validation images and labels, as `train_set`."""
-        validation = self._ready(self._validation, "fit")
-        return self._normalised("validation", lambda: validation)
+        return self._prepared(self._ready(self._validation, "fit"))
 
-    @property
+    @cached_property
     def test_set(self) -> LabelledImages:
         """Normalised test images and labels, as `train_set`; only after `setup("test")`."""
-        test = self._ready(self._test, "test")
-        return self._normalised("test", lambda: test)
+        return self._prepared(self._ready(self._test, "test"))
 
     def images_of(self, label: int, count: int) -> Tensor:
         """Normalised training images (count, C, H, W) float32 of one class, on the training device.
@@ -251,11 +248,6 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def _kept_normalised(self) -> bool:
         return self.zca is not None  # a matrix product an image: whitened once
-
-    def _normalised(self, name: str, labelled: Callable[[], LabelledImages]) -> LabelledImages:
-        if name not in self._normalised_sets:
-            self._normalised_sets[name] = self._prepared(labelled())
-        return self._normalised_sets[name]
 
     def _prepared(self, labelled: LabelledImages) -> LabelledImages:
         """On the training device, and normalised there if they are still bytes."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rtp.errors import DataError
 
-CHUNK = 256  # images looked at together: 0.8 MB of 32x32 in colour
+CHUNK = 512
 """Images looked at together."""
 log = logging.getLogger(__name__)
 

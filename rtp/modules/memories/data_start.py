@@ -15,7 +15,7 @@ ImagesOfClass = Callable[[int, int], Tensor]
 A class of fewer images has repeated ones.
 """
 SAMPLE = 5000
-"""Images of all classes together that bases are computed from: on MNIST and CIFAR-10 more change nothing."""
+"""Images of all classes together that bases are computed from; they take 31 MB as colour of 16x16 pixels in float64."""
 
 
 def sample_size(num_classes: int, num_slots: int) -> int:
