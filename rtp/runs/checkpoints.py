@@ -21,6 +21,8 @@ RESUMED = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_sched
 """Lightning's entries of a checkpoint for resuming, besides the module's tensors, and their types."""
 MAX_CONFIG = 2**20
 """Characters of a configuration in a checkpoint; rtp's take some 5,000."""
+MAX_DEPTH = 50
+"""Levels of a configuration in a checkpoint; rtp's have some 6."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -51,12 +53,21 @@ def checkpoint_config(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: a few bytes of them can stand for gigabytes."""
+    """YAML without aliases, a few bytes of which can stand for gigabytes, and without deep nesting, which is slow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has an alias, which rtp never writes")
-        return super().compose_node(parent, index)
+        if self._depth == MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested deeper than {MAX_DEPTH} levels")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def load_stored_yaml(text: object, what: str) -> dict[str, Any]:
@@ -74,7 +85,7 @@ def load_stored_yaml(text: object, what: str) -> dict[str, Any]:
     try:
         config = yaml.load(text, _PlainLoader)  # a subclass of the safe loader
     # ValueError: a date or number out of range; TypeError: a mapping as a key
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError) as error:
         raise UserError(f"{what} cannot be read ({first_line(error)}): use a file of rtp") from error
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise UserError(f"{what} is no list of settings: use a file of rtp")

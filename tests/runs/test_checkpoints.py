@@ -1,7 +1,6 @@
 """Checkpoints that anybody may have made: 300 malformed ones, generated, end in one line each."""
 
 import random
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,17 +135,17 @@ def test_what_torch_reads_and_rtp_never_writes_is_refused(
         ("a: !!python/object/apply:os.system [x]", "cannot be read"),
         ("? {a: 1}\n: 2", "cannot be read"),
         ("a: 2001-99-99", "cannot be read"),
-        ("[" * 5000, "cannot be read"),
+        ("[" * 5000, "cannot be read (it is nested deeper than 50 levels"),
+        ("a: " + "[" * 50 + "]" * 50, "cannot be read (it is nested deeper than 50 levels"),
+        ("\n".join(" " * n + "a:" for n in range(100)), "cannot be read (it is nested deeper than 50 levels"),
         ("a: &x 1\nb: *x", "cannot be read (it has an alias"),
         (BOMB, "cannot be read (it has an alias"),
     ],
 )
 def test_configurations_in_files_are_plain(text: object, message: str) -> None:
-    started = time.process_time()
     with pytest.raises(UserError) as caught:
         load_stored_yaml(text, "it")
     assert message in str(caught.value)
-    assert time.process_time() - started < 5
 
 
 def test_a_configuration_without_a_part_is_named(checkpoint: dict[str, Any]) -> None:
