@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,12 +51,32 @@ class Compiler:
             result = _outside_of_cuda_graphs(fast) if on_gpu else fast
             for _ in range(3 if on_gpu else 1):  # a CUDA graph is warmed up, captured and replayed
                 result(*arguments)
-        except Exception as error:  # whatever a missing or broken compiler makes torch.compile raise
+        except Exception as error:
+            if _removed_damaged_file(error):
+                return self._compiled(function, arguments)
+            # whatever else a missing or broken compiler makes torch.compile raise
             log.warning("not compiled, so slower: %s", first_line(error))
             self._works = False
             return function
         log.info("compiled %s of a step in %.0f s", function.__name__, time.perf_counter() - begin)
         return result
+
+
+def _removed_damaged_file(error: BaseException | None) -> bool:
+    """Remove the file of PyTorch's cache that cannot be loaded, if that is the error.
+
+    A process that is killed while it compiles leaves half a file, which PyTorch would try again in every later run.
+    """
+    while error is not None:
+        if isinstance(error, ImportError) and error.path and Path(error.path).suffix == ".so":
+            try:
+                Path(error.path).unlink()
+            except OSError:
+                return False
+            log.info("compiling again: %s was damaged", error.path)
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _outside_of_cuda_graphs(function: TensorFunction) -> TensorFunction:

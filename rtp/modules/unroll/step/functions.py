@@ -99,8 +99,15 @@ def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None
 
 
 def _as_stored(tensor: Tensor) -> Tensor:
-    """4-D tensors with channels last, along which a processor's vector instructions run."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+    """4-D tensors with channels last, along which a processor's vector instructions run.
+
+    One channel has two right sets of strides; only the second is taken for channels last by what follows.
+    """
+    if tensor.dim() != 4:
+        return tensor
+    if tensor.shape[1] == 1:
+        return tensor.squeeze(1).unsqueeze(3).permute(0, 3, 1, 2)
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager

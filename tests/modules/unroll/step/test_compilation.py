@@ -1,13 +1,17 @@
 """Compilation: once for each shape, and what happens without a compiler."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from rtp.modules.unroll.step.compilation import Compiler
+from rtp.modules.unroll.step.compilation import Compiler, _removed_damaged_file
 
 
 def test_each_combination_of_shapes_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +52,40 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(
     assert double(three) == 6
     messages = [record.message for record in caplog.records if record.name.startswith("rtp")]
     assert messages == [f"not compiled, so slower: {shown}"]
+
+
+COMPILES = """
+import logging, torch
+from rtp.modules.unroll.step.compilation import Compiler
+logging.basicConfig(format="%(message)s", level="WARNING")
+logging.getLogger("rtp").setLevel("INFO")
+x = torch.linspace(0, 1, 100)
+def tangents(x): return (x.sin() / x.cos()).flip(0)
+print(torch.allclose(Compiler()(tangents)(x), x.tan().flip(0)))
+"""
+
+
+def test_half_a_file_in_the_cache_is_compiled_again(tmp_path: Path) -> None:
+    def run() -> str:
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", COMPILES], env=environment, capture_output=True, text=True)
+        assert done.stdout == "True\n", done.stderr
+        assert "so slower" not in done.stderr
+        return done.stderr
+
+    run()
+    compiled = list(tmp_path.rglob("*.so"))
+    assert compiled
+    for file in compiled:
+        file.write_bytes(file.read_bytes()[:100])
+    assert f"compiling again: {compiled[0]} was damaged" in run()
+    assert "compiling again" not in run()
+
+
+def test_other_errors_remove_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.touch()
+    assert not _removed_damaged_file(ImportError("no such name", path=str(source)))
+    assert not _removed_damaged_file(ImportError("gone", path=str(tmp_path / "gone.so")))
+    assert not _removed_damaged_file(RuntimeError("no compiler"))
+    assert source.exists()
