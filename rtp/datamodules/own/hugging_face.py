@@ -88,10 +88,19 @@ class HuggingFace(ImageDataModule):
             kwargs: The arguments of `HuggingFace`, without `path` and columns.
 
         Raises:
-            DataError: If there is another number of such columns.
+            DataError: If there is another number of such columns, or a transform, which would not be applied.
+            UserError: If the data set is streamed.
         """
-        from datasets import ClassLabel, Image
+        from datasets import ClassLabel, Image, IterableDataset
 
+        if isinstance(dataset, IterableDataset):
+            raise UserError("the data set is streamed and has no length: load it without streaming=True")
+        if dataset.format["type"] == "custom":
+            raise DataError(
+                "the data set has a transform, which would not be applied: pass dataset.with_format(None), or the "
+                "transformed images and labels as a tuple of arrays"
+            )
+        dataset = dataset.with_format(None)  # arrays of a format would stand for the files of images
         features = dataset.features
         images = [name for name, feature in features.items() if isinstance(feature, Image)]
         labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]

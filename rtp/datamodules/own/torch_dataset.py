@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from rtp.datamodules.arrays import of_channels, to_bytes, to_label
 from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.datamodules.sampling import Split
-from rtp.errors import DataError, UserError
+from rtp.errors import DataError, UserError, first_line
 
 
 class LabelledArrays(Dataset[tuple[Any, Any]]):
@@ -164,7 +164,12 @@ def read_pairs(dataset: Dataset[Any], classes: Sequence[int] | None = None) -> L
     images: list[Tensor] = []
     labels: list[int] = []
     for number in range(len(dataset)):  # type: ignore[arg-type]  # `as_dataset` has checked that it has a length
-        item = dataset[number]
+        try:
+            item = dataset[number]
+        except Exception as error:  # whatever a data set's own code raises
+            raise DataError(
+                f"Item {number} of the data set cannot be read ({first_line(error)}): repair it or leave it out."
+            ) from error
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             what = f"{len(item)} values" if isinstance(item, (tuple, list)) else type(item).__name__
             raise DataError(f"Item {number} of the data set is {what}, not an (image, label) pair: wrap the data set.")

@@ -236,6 +236,29 @@ def test_a_data_set_that_is_loaded_already() -> None:
         HuggingFace.of(dataset.remove_columns("photo"))
 
 
+def loaded() -> datasets.Dataset:
+    features = datasets.Features(photo=datasets.Image(), species=datasets.ClassLabel(names=["cat", "dog"]))
+    rows = {"photo": [Image.new("RGB", (4, 4), (n, 0, 0)) for n in range(10)], "species": [0, 1] * 5}
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+@pytest.mark.parametrize("kind", [None, "torch", "numpy"])
+def test_formats_of_a_loaded_data_set_change_nothing(kind: str | None) -> None:
+    images, labels = HuggingFace.of(loaded().with_format(kind)).load("train")
+    assert images.shape == (8, 3, 4, 4)  # a fifth of ten is the test set
+    assert torch.equal(images[:, 0, 0, 0] % 2, labels)
+
+
+def test_a_transform_is_refused() -> None:
+    with pytest.raises(DataError, match="has a transform, which would not be applied"):
+        HuggingFace.of(loaded().with_transform(lambda row: row))
+
+
+def test_a_streamed_data_set_is_refused() -> None:
+    with pytest.raises(UserError, match="is streamed and has no length"):
+        HuggingFace.of(loaded().to_iterable_dataset())
+
+
 def test_a_class_too_small_for_three_parts_is_named(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train.parquet", pixels(7, 4, 6, 3), ["a", "b", "a", "a", "a", "b", "a"])
     with pytest.raises(DataError, match=r"the split 'train' of .* holds 2 images of class 'b', but training, valid"):

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from rtp.datamodules import TorchDataset
+from rtp.datamodules.own.torch_dataset import read_pairs
 from rtp.errors import DataError, UserError
 
 
@@ -111,6 +112,29 @@ IMAGE = torch.zeros(1, 2, 2, dtype=torch.uint8)
 def test_what_is_no_labelled_image_is_named(pairs: list[tuple[Any, Any]], message: str) -> None:
     with pytest.raises(DataError, match=re.escape(message)):
         TorchDataset(Pairs(*pairs)).load("train")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (UnidentifiedImageError("cannot identify image file 'a/._0.png'"), "cannot identify image file 'a/._0.png'"),
+        (KeyError("label"), "'label'"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_an_item_that_cannot_be_read_is_named(error: Exception, message: str) -> None:
+    class Broken(Dataset[Any]):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> Any:
+            if index == 1:
+                raise error
+            return torch.zeros(1, 4, 4), 0
+
+    with pytest.raises(DataError) as caught:
+        read_pairs(Broken())
+    assert str(caught.value) == f"Item 1 of the data set cannot be read ({message}): repair it or leave it out."
 
 
 def test_a_class_without_images_is_named() -> None:
