@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.engines import Case, compare, paper_size, peak_megabytes
+from benchmarks.engines import Case, compare, paper_size, peak_megabytes, small_networks
 from benchmarks.evaluation import together_or_alone
 from benchmarks.machine import copy_rate, default_device, device_name, product_rate
 from benchmarks.scaling import growth
@@ -48,6 +48,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "rates": rates,
         "engines": engines,
         "evaluation": evaluation,
+        **({} if quick else {"small_networks": small_networks(3, device)}),
         **({"paper_size": paper_size(3, device, rates)} if device.type == "cuda" else {}),
         "growth": growth(1 if quick else 3, device, compile=not quick),
     }
@@ -84,6 +85,14 @@ def table(result: dict[str, Any]) -> str:
         *(
             (f"the paper's size, {key}", f"{value['outer_steps_per_second']:.2f} outer steps a second")
             for key, value in result.get("paper_size", {}).items()
+        ),
+        *(
+            (
+                f"{key}, activations kept",
+                f"{value['seconds_stepwise_compiled_kept']:.2f} s, {value['speedup_kept_vs_higher']:.2f} times as fast "
+                f"as higher, {value['gflops_kept']:.0f} GFLOP/s",
+            )
+            for key, value in result.get("small_networks", {}).items()
         ),
         *(
             (f"growth, {key}", f"{value['seconds'] / result['growth']['base']['seconds']:.2f}")

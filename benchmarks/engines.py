@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import math
 import multiprocessing
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,6 @@ from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, Step
 from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
 from rtp.modules.unroll.step.functions import Precision
 
-SHAPE = (3, 32, 32)
 STEP_PASSES = 9
 """Forward passes' worth of arithmetic that a step is charged: 3 for its gradient, 6 for the second derivatives."""
 JUDGE_PASSES = 3
@@ -37,8 +37,9 @@ class Case:
         images: Recalled images in an inner minibatch.
         real: Real images of the outer loss. The authors' 640 would be a fifth of the work at T 10, and are
             a hundredth of it at T 150; as many as an inner minibatch keep the proportions.
-        bases: Bases of the memory, of 16x16 pixels.
+        bases: Bases of the memory, of half the images' height and width.
         classes: Classes of the data set.
+        shape: (C, H, W) of the images; the ConvNet pads grey ones of 28 pixels to 32.
     """
 
     steps: int = 10
@@ -47,11 +48,12 @@ class Case:
     real: int = 100
     bases: int = 16
     classes: int = 10
+    shape: tuple[int, int, int] = (3, 32, 32)
 
     @property
     def operations(self) -> float:
         """Floating-point operations that the outer step is charged: its convolutions', nearly all there are."""
-        channels = (32**2 * SHAPE[0] + 16**2 * self.width + 8**2 * self.width) * self.width
+        channels = (32**2 * self.shape[0] + 16**2 * self.width + 8**2 * self.width) * self.width
         forward = 2 * 9 * channels  # of one image: a multiplication and an addition for each of 3x3 pixels
         return forward * (STEP_PASSES * self.steps * self.images + JUDGE_PASSES * self.real)
 
@@ -61,17 +63,18 @@ def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[],
     torch.manual_seed(0)
     with device:
         slots = max(1, case.images // case.classes)
-        floats = case.bases * (SHAPE[0] * 16 * 16 + slots * case.classes)  # bases and one matrix for each slot
-        budget = (floats + 0.5) / (case.classes * SHAPE[0] * 32 * 32)
-        memory = AddressableMemory(SHAPE, case.classes, images_per_class=budget, num_bases=case.bases)
-        real = torch.randn(case.real, *SHAPE)
+        pixels = math.prod(case.shape)
+        floats = case.bases * (pixels // 4 + slots * case.classes)  # bases and one matrix for each slot
+        budget = (floats + 0.5) / (case.classes * pixels)
+        memory = AddressableMemory(case.shape, case.classes, images_per_class=budget, num_bases=case.bases)
+        real = torch.randn(case.real, *case.shape)
         real_labels = torch.arange(case.real) % case.classes
         labels = torch.arange(case.classes).repeat_interleave(memory.num_slots)
 
     def run() -> Tensor:
         torch.manual_seed(1)
         with device:
-            network = ConvNet(SHAPE, case.classes, case.width)
+            network = ConvNet(case.shape, case.classes, case.width)
         images = memory.recall(torch.arange(case.classes, device=device)).flatten(0, 1)
         minibatches = draw_minibatches(case.classes, memory.num_slots, slots, case.steps).to(device)
         episode = Episode(images, labels, minibatches, RealImages(real, real_labels))
@@ -172,6 +175,31 @@ def paper_size(
         }
         for name, value in middle.items()
     }
+
+
+SMALL = {
+    f"ConvNet-{width}, {shape[0]}x{shape[1]}x{shape[2]}": Case(width=width, shape=shape)
+    for width in (16, 32)
+    for shape in ((1, 28, 28), (3, 32, 32))
+}
+"""The networks of `configs/cpu/`."""
+
+
+def small_networks(rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
+    """Time `higher` and the compiled engine, without and with kept activations, on networks for a CPU."""
+    result = {}
+    for name, case in SMALL.items():
+        functions = engines(case, device)
+        chosen = {key: functions[key] for key in ("higher", "stepwise_compiled", "stepwise_compiled_kept")}
+        for function in chosen.values():
+            function()  # compiles
+        middle = medians(interleaved(chosen, rounds, device))
+        result[name] = {
+            **{f"seconds_{key}": value for key, value in middle.items()},
+            "gflops_kept": case.operations / middle["stepwise_compiled_kept"] / 1e9,
+            "speedup_kept_vs_higher": middle["higher"] / middle["stepwise_compiled_kept"],
+        }
+    return result
 
 
 def relative_error(value: Tensor, reference: Tensor) -> float:

@@ -32,7 +32,7 @@ def growth(rounds: int, device: torch.device, compile: bool) -> dict[str, dict[s
         for value in values:
             # a minibatch has as many images of each class, and at least one
             images = max(BASE.images, value) if name == "classes" else BASE.images
-            cases[f"{name}={value}"] = dataclasses.replace(BASE, **({"images": images} | {name: value}))
+            cases[f"{name}={value}"] = Case(**vars(BASE) | {"images": images, name: value})
     engine = StepwiseUnroll(BASE.steps, compile=compile)  # one, so that what is compiled is shared
     functions = {
         key: outer_step(case, dataclasses.replace(engine, num_steps=case.steps), device) for key, case in cases.items()
