@@ -1,6 +1,7 @@
 """`rtp.distill`: distil a data set from Python, as `rtp fit` does with a configuration."""
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -25,10 +26,13 @@ from rtp.callbacks.defaults import default_callbacks
 from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
 from rtp.datamodules.decoding import ImageSize
 from rtp.errors import StoppedError, UserError, first_line
-from rtp.modules import AddressableMemory, Augmentation, ConvNet, HigherUnroll, InnerSGD, MemoryDistillation
+from rtp.modules import AddressableMemory, Augmentation, ConvNet, InnerSGD, MemoryDistillation
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.layers import grey_margin
 from rtp.modules.networks.training import TrainingProtocol, isolated_rng
+from rtp.modules.unroll.base import Unroll
+from rtp.modules.unroll.higher import HigherUnroll
+from rtp.modules.unroll.stepwise import StepwiseUnroll
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.event_files import CurvesLogger
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
@@ -36,7 +40,9 @@ from rtp.utils.checks import check_at_least
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
 INNER_LR_TIMES_STEPS = 1.5  # the paper's 150 steps of 0.01
-IMAGES_PER_INNER_STEP = 100  # recalled images of all classes together, as in configs/cpu/
+IMAGES_PER_INNER_STEP = 50  # recalled images of all classes together, as in configs/cpu/
+COMPILED_FROM = 1e8  # pixels in the inner steps of a run: compiling saves its own minute from a tenth of it on MNIST
+KEPT_ACTIVATIONS = 1.0  # GB; 20 steps of 50 images of 32x32 take a quarter of it
 OUTER_LEARNING_RATE = 0.02  # of Adam; this and the protocol as in configs/cpu/mnist_ipc1.yaml
 PROTOCOL = TrainingProtocol(epochs=60, learning_rate=0.05)
 VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
@@ -143,7 +149,7 @@ def distill(
             init="data",
         ),
         "network": network or partial(ConvNet, width=WIDTH, depth=suitable_depth(data.image_shape)),
-        "unroll": HigherUnroll(inner_steps),
+        "unroll": suitable_unroll(network, inner_steps, steps * math.prod(data.image_shape[1:])),
         "slots_per_class": max(1, IMAGES_PER_INNER_STEP // (classes_per_step or data.num_classes)),
         "inner_optimizer": InnerSGD(learning_rate=INNER_LR_TIMES_STEPS / inner_steps),
         "augmentation": augmentation,
@@ -251,6 +257,17 @@ def _data_module(
 def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:
     """The paper's 2 if it divides height and width of the images (C, H, W), or else 1."""
     return 1 if image_shape[1] % 2 or image_shape[2] % 2 else 2
+
+
+def suitable_unroll(network: NetworkFactory | None, inner_steps: int, pixels: int) -> Unroll:
+    """The compiled engine for long runs of a ConvNet; `pixels` are an image's, times the outer steps.
+
+    Others' networks may have layers that only `HigherUnroll` supports.
+    """
+    own = network is not None and getattr(network, "func", network) is not ConvNet
+    if own or pixels * inner_steps * IMAGES_PER_INNER_STEP < COMPILED_FROM:
+        return HigherUnroll(inner_steps)
+    return StepwiseUnroll(inner_steps, activation_cache_gb=KEPT_ACTIVATIONS)
 
 
 def suitable_depth(image_shape: tuple[int, int, int]) -> int:

@@ -16,10 +16,11 @@ from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rtp
-from rtp.api import suitable_depth, suitable_downsampling
+from rtp.api import suitable_depth, suitable_downsampling, suitable_unroll
 from rtp.cli import main
 from rtp.errors import UserError
-from rtp.modules import MLP, FlipOrRotate
+from rtp.modules import MLP, ConvNet, FlipOrRotate, HigherUnroll, StepwiseUnroll, Unroll
+from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import TrainingProtocol
 
 README = Path(__file__).parents[1] / "README.md"
@@ -115,7 +116,7 @@ def test_every_argument_arrives(digits: Dataset[Any]) -> None:
     assert memory.protocol.augmentation == "FlipOrRotate(max_degrees=10)"
     config = memory.description.config
     assert config["data"]["init_args"]["validation_fraction"] == 0.2
-    assert config["model"]["init_args"]["slots_per_class"] == 20  # 100 images of 5 classes
+    assert config["model"]["init_args"]["slots_per_class"] == 10  # 50 images of 5 classes
 
 
 def test_a_class_is_a_network_too(digits: Dataset[Any]) -> None:
@@ -169,6 +170,25 @@ def test_unusable_arguments_are_named(digits: Dataset[Any], settings: dict[str, 
 )
 def test_depth_leaves_maps_of_about_four_pixels(shape: tuple[int, int, int], depth: int) -> None:
     assert suitable_depth(shape) == depth
+
+
+@pytest.mark.parametrize(
+    ("network", "steps", "pixels", "engine"),
+    [
+        (None, 500, 8 * 8, HigherUnroll),
+        (None, 1000, 28 * 28, StepwiseUnroll),
+        (None, 50, 28 * 28, HigherUnroll),
+        (partial(ConvNet, width=128), 1000, 28 * 28, StepwiseUnroll),
+        (ConvNet, 1000, 28 * 28, StepwiseUnroll),
+        (MLP, 1000, 28 * 28, HigherUnroll),
+    ],
+)
+def test_long_runs_of_convnets_are_compiled(
+    network: NetworkFactory | None, steps: int, pixels: int, engine: type[Unroll]
+) -> None:
+    unroll = suitable_unroll(network, 20, steps * pixels)
+    assert type(unroll) is engine
+    assert unroll.num_steps == 20
 
 
 def test_images_of_an_odd_size_are_not_downsampled() -> None:
