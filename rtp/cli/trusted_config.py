@@ -19,8 +19,8 @@ from rtp.errors import UserError
 from rtp.evaluation.base import EvaluationSettings
 from rtp.modules import Distillation
 
-UNUSED = ("inner_optimizer", "optimizer")
-"""Arguments of the module that a test does not need; the outer optimizer is a class of torch's."""
+UNUSED = ("inner_optimizer", "optimizer", "lr_scheduler")
+"""Arguments of the module that a test does not need; the outer optimizer and its schedule are classes of torch."""
 
 RENAMED = {
     "together": "vmapped",

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from rtp.cli.trusted_config import OWN_CLASSES, _check_arguments, config_for_test
+from rtp.cli.signatures import constructor_arguments
+from rtp.cli.trusted_config import OWN_CLASSES, UNUSED, _check_arguments, config_for_test
 from rtp.errors import UserError
+from rtp.modules import Distillation
 
 CONFIG: dict[str, Any] = {
     "seed_everything": 3,
@@ -29,6 +31,7 @@ CONFIG: dict[str, Any] = {
             "slots_per_class": 2,
             "inner_optimizer": {"class_path": "anything"},
             "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.01}},
+            "lr_scheduler": {"class_path": "torch.optim.lr_scheduler.ConstantLR", "init_args": {"factor": 1.0}},
             "augmentation": None,
         },
     },
@@ -55,7 +58,8 @@ def changed(place: str, value: Any) -> dict[str, Any]:
 def test_what_a_test_needs_is_kept() -> None:
     taken = yaml.safe_load(config_for_test(CONFIG))
     expected = copy.deepcopy(CONFIG)
-    del expected["model"]["init_args"]["optimizer"], expected["model"]["init_args"]["inner_optimizer"]
+    for unused in ("optimizer", "lr_scheduler", "inner_optimizer"):
+        del expected["model"]["init_args"][unused]
     assert taken == expected
 
 
@@ -120,3 +124,16 @@ def test_every_class_can_be_checked() -> None:
     for cls in OWN_CLASSES.values():
         with pytest.raises(UserError):
             _check_arguments("it", {"no_such_argument": 1}, cls)
+
+
+def test_no_class_of_torch_is_left_in_a_configuration() -> None:
+    """What `rtp fit` records of torch's classes must not stand in the way of the file's own test."""
+    of_torch = {
+        name
+        for cls in OWN_CLASSES.values()
+        if isinstance(cls, type) and issubclass(cls, Distillation)
+        for name, hint in constructor_arguments(cls).items()
+        if "torch.optim" in str(hint)
+    }
+    assert of_torch == {"optimizer", "lr_scheduler"}
+    assert of_torch < set(UNUSED)
