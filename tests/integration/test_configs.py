@@ -52,7 +52,7 @@ def test_a_config_builds_a_memory_within_its_budget(
     budget = images_per_class * cli.datamodule.num_classes * math.prod(cli.datamodule.image_shape)
     assert 0.9 * budget < cli.model.memory.storage_floats <= budget
     if isinstance(cli.model, MemoryDistillation):
-        assert cli.trainer.gradient_clip_val == 2
+        assert cli.trainer.gradient_clip_val == 2 or cli.model.clip_factor == 2
     assert cli.trainer.max_steps > 0
 
 
