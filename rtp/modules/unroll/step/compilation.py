@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Compiler:
 
     def __init__(self) -> None:
         self._works = True
+        self._removed: set[Path] = set()
 
     def __call__(self, function: TensorFunction) -> TensorFunction:
         """The function, compiled once for each combination of shapes, types and devices."""
@@ -52,7 +54,12 @@ class Compiler:
             for _ in range(3 if on_gpu else 1):  # a CUDA graph is warmed up, captured and replayed
                 result(*arguments)
         except Exception as error:
-            if _removed_damaged_file(error):
+            damaged = _damaged_file(error)
+            if damaged is not None and damaged not in self._removed:  # once: it may come back damaged
+                self._removed.add(damaged)
+                with suppress(OSError):  # of a cache that is read-only, whose file fails again
+                    damaged.unlink()
+                log.info("compiling again: %s was damaged", damaged)
                 return self._compiled(function, arguments)
             # whatever else a missing or broken compiler makes torch.compile raise
             log.warning("not compiled, so slower: %s", first_line(error))
@@ -62,21 +69,16 @@ class Compiler:
         return result
 
 
-def _removed_damaged_file(error: BaseException | None) -> bool:
-    """Remove the file of PyTorch's cache that cannot be loaded, if that is the error.
+def _damaged_file(error: BaseException | None) -> Path | None:
+    """The compiled file of PyTorch's cache that cannot be loaded, if that is the error.
 
     A process that is killed while it compiles leaves half a file, which PyTorch would try again in every later run.
     """
     while error is not None:
         if isinstance(error, ImportError) and error.path and Path(error.path).suffix == ".so":
-            try:
-                Path(error.path).unlink()
-            except OSError:
-                return False
-            log.info("compiling again: %s was damaged", error.path)
-            return True
+            return Path(error.path)
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def _outside_of_cuda_graphs(function: TensorFunction) -> TensorFunction:

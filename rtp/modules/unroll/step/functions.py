@@ -101,7 +101,7 @@ def _derived(network: nn.Module, precision: Precision, compiler: Compiler | None
 def _as_stored(tensor: Tensor) -> Tensor:
     """4-D tensors with channels last, along which a processor's vector instructions run.
 
-    One channel has two right sets of strides; only the second is taken for channels last by what follows.
+    Of one channel both (H W, H W, W, 1) and (H W, 1, W, 1) are right strides; convolutions go by the second alone.
     """
     if tensor.dim() != 4:
         return tensor

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtp.modules.unroll.step.compilation import Compiler, _removed_damaged_file
+from rtp.modules.unroll.step.compilation import Compiler
 
 
 def test_each_combination_of_shapes_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +82,30 @@ def test_half_a_file_in_the_cache_is_compiled_again(tmp_path: Path) -> None:
     assert "compiling again" not in run()
 
 
-def test_other_errors_remove_nothing(tmp_path: Path) -> None:
+def test_a_file_that_comes_back_damaged_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = tmp_path / "kernel.so"
+
+    def compile(*_: object, **__: object) -> Callable[..., Any]:
+        damaged.write_bytes(b"half")
+        raise RuntimeError from ImportError("file too short", path=str(damaged))
+
+    monkeypatch.setattr(torch, "compile", compile)
+    assert Compiler()(lambda x: 2 * x)(torch.tensor(3.0)) == 6
+    assert [record.message for record in caplog.records if record.name.startswith("rtp")] == [
+        "not compiled, so slower: RuntimeError"
+    ]
+
+
+def test_other_errors_remove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "module.py"
     source.touch()
-    assert not _removed_damaged_file(ImportError("no such name", path=str(source)))
-    assert not _removed_damaged_file(ImportError("gone", path=str(tmp_path / "gone.so")))
-    assert not _removed_damaged_file(RuntimeError("no compiler"))
+    for error in (ImportError("no such name", path=str(source)), RuntimeError("no compiler")):
+
+        def refuse(*_: object, error: Exception = error, **__: object) -> Callable[..., Any]:
+            raise error
+
+        monkeypatch.setattr(torch, "compile", refuse)
+        assert Compiler()(lambda x: 2 * x)(torch.tensor(3.0)) == 6
     assert source.exists()
