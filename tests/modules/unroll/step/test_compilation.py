@@ -78,7 +78,8 @@ def test_half_a_file_in_the_cache_is_compiled_again(tmp_path: Path) -> None:
     assert compiled
     for file in compiled:
         file.write_bytes(file.read_bytes()[:100])
-    assert f"compiling again: {compiled[0]} was damaged" in run()
+    repaired = run()  # which of the files PyTorch loads first, depends on the machine
+    assert any(f"compiling again: {file} was damaged" in repaired for file in compiled)
     assert "compiling again" not in run()
 
 
