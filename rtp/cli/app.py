@@ -17,6 +17,7 @@ from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation, 
 from rtp.callbacks.defaults import default_callbacks
 from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.lines import distilled_lines, distilling_line, measured_table, where_to_look
+from rtp.cli.option_parser import OptionParser
 from rtp.cli.parse_errors import user_errors
 from rtp.cli.process import (
     errors_in_a_line,
@@ -113,10 +114,6 @@ class RtpCLI(LightningCLI):
                 )
         for name, other in OTHER_COMMANDS.items():  # for the help alone: `entry_point` runs them
             commands_action(self).add_subcommand(name, LightningArgumentParser(), help=other.summary)
-
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Let errors reach `main`, which puts them in one line."""
-        return super().init_parser(**kwargs, exit_on_error=False)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -259,6 +256,7 @@ def main(args: list[str] | None = None) -> RtpCLI:
             save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            parser_class=OptionParser,
             trainer_defaults=TRAINER_DEFAULTS,
             parser_kwargs={
                 "version": __version__,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib import import_module
 from pkgutil import resolve_name
 
 from rtp.cli.commands.own_classes import public_classes
@@ -14,6 +15,8 @@ from rtp.errors import UserError
 
 LINKED = ("image_shape", "num_classes", "total_classes", "num_tasks")
 """Arguments of modules that come from the data, not from the user."""
+LIBRARIES = ("torch.optim", "torch.optim.lr_scheduler", "lightning.pytorch.callbacks")
+"""Modules whose classes configurations name by their full paths."""
 
 _CONTEXT = re.compile(r'(?:Parser key "(?P<key>[^"]+)"|Problem with given class_path \'(?P<cls>[^\']+)\'):$')
 # Messages about other members of a union, and values, which repeat the configuration.
@@ -67,10 +70,8 @@ def _said(text: str, owner: str) -> str:
     text = re.sub(r"(?:Expected a|Not of type) typing\.Literal\[(.*?)\]", r"expected one of \1", text)
     text = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", text)
     text = re.sub(r"\. Got value: ", ", got ", text)
-    if match := re.match(r"Expected a dot import path string: (\S+)", text):
-        close = get_close_matches(match[1], [own.name for own in public_classes()], n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"there is no class {match[1]!r}; use one of rtp's{hint} or the full path of your own, module.Class"
+    if match := re.match(r"Expected a (?:dot import path string:|path but) (\S+)", text):
+        return _no_class(match[1])
     if text.startswith("No module named"):
         return f"{text}; install it, or run rtp in the folder that holds it"
     if re.match(r"(?:Option .* is not accepted|unrecognized arguments)", text) and owner:
@@ -82,3 +83,15 @@ def _said(text: str, owner: str) -> str:
     if "unrecognized arguments" in text or "does not accept option" in text:
         return f"{text}; --help lists the options"
     return text
+
+
+def _no_class(name: str) -> str:
+    if "/" in name or name.endswith((".yaml", ".yml", ".json")):
+        return f"there is no file {name!r}; give the path of one, or a class"
+    known = {own.name: own.name for own in public_classes()}
+    for module in LIBRARIES:
+        known |= {other: f"{module}.{other}" for other in dir(import_module(module)) if other[0].isupper()}
+    longer = [other for other in known if other.lower().startswith(name.lower())]
+    close = longer or get_close_matches(name, known, n=1)
+    hint = f" (did you mean {known[close[0]]}?)" if close else ""
+    return f"there is no class {name!r}; use one of rtp's{hint} or the full path of your own, module.Class"

@@ -14,7 +14,7 @@ from jsonargparse.typing import NonNegativeInt
 
 from rtp.cli.parse_errors import user_errors
 from rtp.errors import UserError
-from rtp.studies.plan import CONFIG, Options, Plan, Search, read_yaml
+from rtp.studies.plan import CONFIG, Options, Plan, Search, Split, read_yaml
 
 FAST = "fast"
 """The size of `--fast`."""
@@ -50,10 +50,13 @@ class StudyFile(Comparison):
         sizes: The `SizeOfStudy` of each size, by name.
         seeded: Options set to a run's seed, in addition to `seed_everything`. The default seeds the evaluation's real
             images and networks.
+        split: Where its runs are compared: on the test set, or on the validation split, which leaves the test set
+            unread. A sweep always selects on the validation split.
     """
 
     sizes: dict[str, Given]
     seeded: list[str] = field(default_factory=lambda: ["evaluation.seed"])
+    split: Split = "test"
 
 
 @dataclass(kw_only=True)
@@ -130,7 +133,8 @@ def _plan(path: Path, name: str, value: Any, study: StudyFile) -> Plan:
         raise UserError(f"{place} needs either settings, or a grid, or a search: it has {has}")
     if (seeds := own.seeds or study.seeds) is None:
         raise UserError(f"{path} has no seeds: list whole numbers from 0, such as seeds: [0, 1, 2]")
-    return Plan(path.stem, name, bases, own.options, tuple(seeds), tuple(study.seeded), settings, own.search)
+    seeded = tuple(study.seeded)
+    return Plan(path.stem, name, bases, own.options, tuple(seeds), seeded, settings, own.search, study.split)
 
 
 def _file(place: str, study: Path, name: Any) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse.typing import PositiveInt
@@ -16,6 +16,8 @@ from rtp.studies.table import Row
 
 Options = Mapping[str, Any]
 """Options of `rtp fit` and their values: `{"model.unroll.num_steps": 10}`."""
+
+Split = Literal["test", "validation"]
 
 CONFIG = "config"
 """The option of a setting that names its own configuration file, such as a learner's, read after the shared ones."""
@@ -60,6 +62,7 @@ class Plan:
         seeded: Options set to a run's seed, in addition to `seed_everything`.
         settings: The options of each compared setting, by name; empty for a sweep.
         search: Search space of a sweep; None for a study.
+        split: Where the runs of a study are compared.
     """
 
     study: str
@@ -70,6 +73,7 @@ class Plan:
     seeded: tuple[str, ...]
     settings: Mapping[str, Options]
     search: Search | None
+    split: Split = "test"
 
 
 @dataclass(frozen=True)

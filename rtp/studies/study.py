@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rtp.cli.commands.parser import Parser
 from rtp.errors import DivergenceError, UserError
+from rtp.runs.checkpoints import BEST
 from rtp.studies.definition import FAST, read_study
 from rtp.studies.plan import Run, make_run
-from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows
+from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows, validation_row
 from rtp.studies.summary import accuracy_text, summarise
 from rtp.studies.table import Row, append_rows, read_rows
 
@@ -90,24 +91,27 @@ def results_file(options: argparse.Namespace) -> Path:
 def finish(run: Run, table: Path) -> Finished | None:
     """Fit, test and export a run, skipping finished steps, and add its rows to the table.
 
+    A study on the validation split takes the run's best validation in place of the test.
+
     Returns:
-        The run's test rows under the study's current files; None if another process has claimed the run.
+        The run's rows under the study's current files; None if another process has claimed the run.
     """
     with claimed(run.folder) as free:
         if not free:
             return None
-        known = [row for row in read_rows(table) if run.owns(row) and row.split == "test"]
-        if known and not (run.folder / TEST).is_file():
+        split = run.plan.split
+        known = [row for row in read_rows(table) if run.owns(row) and row.split == split]
+        if known and not (run.folder / (TEST if split == "test" else BEST)).is_file():
             return Finished(known, ran=False)  # it diverged, or its folder was deleted
         ran = True
         try:
             fitted = fit(run)
         except DivergenceError as error:
-            rows = [diverged_row(run, "test")]
+            rows = [diverged_row(run, split)]
             print(error, file=sys.stderr)
         else:
-            tested = measure(run)
-            rows, ran = test_rows(run), fitted or tested
+            tested = split == "test" and measure(run)
+            rows, ran = test_rows(run) if split == "test" else [validation_row(run)], fitted or tested
         keys = {row.key for row in known}  # some may be missing from a truncated table
         append_rows(table, [row for row in rows if row.key not in keys])
         return Finished(rows, ran)
@@ -117,7 +121,8 @@ def accuracy_line(rows: Sequence[Row]) -> str:
     """One line for a run: the accuracy of its memory, the first row, with storage, steps and time."""
     row = rows[0]
     took = f"{row.storage_floats:,} floats, {row.steps:,} steps, {row.seconds:,.0f} s"
-    return f"{accuracy_text([row.accuracy_mean])} % on the {row.split} set ({took})" if row.networks else "diverged"
+    where = "test set" if row.split == "test" else f"{row.split} split"
+    return f"{accuracy_text([row.accuracy_mean])} % on the {where} ({took})" if row.networks else "diverged"
 
 
 def conclude(runs: Sequence[Run], table: Path, new: bool) -> None:

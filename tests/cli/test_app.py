@@ -224,6 +224,22 @@ def test_an_unusable_configuration_is_one_line_before_anything_is_trained(change
         (["fitt"], "invalid choice: 'fitt'"),
         ([], 'expected "subcommand" to be one of'),
         (["fit", "--config", str(CONFIG), "--trainer.max_stepss", "3"], "unrecognized arguments: --trainer.max_steps"),
+        *(
+            (
+                ["fit", "--config", str(CONFIG), f"--{option}={given}"],
+                rf"^{option}: there is no class '{given}'; .*{meant}",
+            )
+            for option, given, meant in [
+                ("model.memory", "Addressable", "did you mean AddressableMemory"),
+                ("model.unroll", "Stepwise", "did you mean StepwiseUnroll"),
+                ("model.augmentation", "Flip", "did you mean FlipOrRotate"),
+                ("model.optimizer", "adam", "did you mean torch.optim.Adam"),
+                ("model.lr_scheduler", "CosineAnealing", "did you mean torch.optim.lr_scheduler.CosineAnnealing"),
+                ("trainer.callbacks", "EarlyStoping", "did you mean lightning.pytorch.callbacks.EarlyStopping"),
+                ("model.network", "Zzz", "use one of rtp's or"),
+            ]
+        ),
+        (["fit", "--config", str(CONFIG), "--model.unroll=no.yaml"], "^model.unroll: there is no file 'no.yaml'"),
         (["test", "--ckpt_path", "none.ckpt"], "there is no checkpoint 'none.ckpt'"),
         (["fit", "--config", str(CONFIG), "--ckpt_path", "none.ckpt"], "there is no checkpoint 'none.ckpt'"),
     ],

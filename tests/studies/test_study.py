@@ -209,6 +209,22 @@ def test_baselines_have_rows_of_their_own(study_file: Path) -> None:
     assert len({row.key for row in rows}) == len(rows)
 
 
+def test_a_study_on_the_validation_split_leaves_the_test_set_unread(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_file.write_text(f"split: validation\n{study_file.read_text()}")
+    study([str(study_file), "--fast"])
+    rows = read_rows(TABLE)
+    assert [(row.split, row.steps) for row in rows] == [("validation", 4)] * 4
+    assert not list(Path("logs").rglob("test.json"))
+    assert "% on the validation split (" in capsys.readouterr().out
+    nothing_runs(monkeypatch)
+    study([str(study_file), "--fast"])  # finished
+    shutil.rmtree("logs/studies/tiny")
+    study([str(study_file), "--fast"])
+    assert len(read_rows(TABLE)) == 4
+
+
 def test_a_study_is_a_command_of_rtp(
     study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
