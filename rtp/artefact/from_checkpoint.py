@@ -15,6 +15,7 @@ from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import split_classes
 from rtp.datamodules.normalisation import ZCA
 from rtp.errors import DataError, UserError, first_line
+from rtp.modules.memories.addressable import LOG_RATE
 from rtp.version import __version__
 
 REPORTED = ("accuracy_mean", "accuracy_std", "networks", "epochs", "architecture", "training_set")
@@ -80,7 +81,8 @@ def from_state(
         )
     kind, tensors = identified
     try:
-        description = _description(data, config, kind, tensors, steps, score, report)
+        rate_factor = float(state[LOG_RATE].exp()) if LOG_RATE in state else 1.0
+        description = _description(data, config, kind, tensors, steps, score, report, rate_factor)
         return assemble(description, tensors, data.normalisation)
     except (DataError, LookupError, TypeError, ArithmeticError) as error:
         reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__} {error}"
@@ -95,13 +97,14 @@ def _description(
     steps: int,
     score: float | None,
     report: dict[str, Any] | None,
+    rate_factor: float,
 ) -> Description:
     evaluation, model = config["evaluation"], config["model"]["init_args"]
     augmentation = evaluation.get("augmentation") or model.get("augmentation")
     stored = tensors["images" if kind == "pixel" else "bases"]
     protocol = Protocol(
         networks=evaluation["networks"],
-        **evaluation["protocol"],
+        **evaluation["protocol"] | {"learning_rate": evaluation["protocol"]["learning_rate"] * rate_factor},
         architecture=as_call(model["network"]),
         augmentation=as_call(augmentation) if augmentation else None,
     )

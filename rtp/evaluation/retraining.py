@@ -1,5 +1,6 @@
 """Evaluation of a memory by training fresh networks on what it recalls (section 5.1): the default evaluator."""
 
+from dataclasses import replace
 from functools import partial, singledispatch
 from itertools import product
 from typing import Any
@@ -12,7 +13,8 @@ from rtp.evaluation.base import EvaluatedSplit, Evaluator, Progress, no_progress
 from rtp.evaluation.baselines import TrainingSet, baseline_sets
 from rtp.evaluation.results import Result
 from rtp.modules.distillation.base import Distillation
-from rtp.modules.networks.training import Trainee, isolated_rng, num_correct, train_networks
+from rtp.modules.memories.base import Memory
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, num_correct, train_networks
 from rtp.utils.distributed import all_gather, interleave, shard_indices
 from rtp.utils.seeds import derived_seed
 
@@ -56,11 +58,18 @@ class RetrainingEvaluator(Evaluator[Distillation]):
 
     def _training_sets(self, module: Distillation, data: ImageDataModule, split: EvaluatedSplit) -> list[TrainingSet]:
         settings, recalled, storage = self.settings, module.recalled(), module.memory.storage_floats
-        distilled = TrainingSet("distilled", settings.protocol, storage, module.storage_bytes, lambda: recalled)
+        protocol = at_learned_rate(settings.protocol, module.memory)
+        distilled = TrainingSet("distilled", protocol, storage, module.storage_bytes, lambda: recalled)
         if split == "val" or not settings.baselines:
             return [distilled]
         protocols, fresh = (settings.protocol, settings.real_protocol), partial(module.fresh_network, module.network)
         return [distilled, *baseline_sets(data, storage, *protocols, fresh, self.augmentation(module), settings.seed)]
+
+
+def at_learned_rate(protocol: TrainingProtocol, memory: Memory) -> TrainingProtocol:
+    """The protocol with its learning rate times the factor that the memory has learned, if any."""
+    factor = memory.rate_factor
+    return protocol if factor is None else replace(protocol, learning_rate=protocol.learning_rate * factor.item())
 
 
 def _accuracy(network: nn.Module, batches: Batches[LabelledImages]) -> float:

@@ -59,10 +59,13 @@ class Distillation(ResumableModule, ABC):
             `trainer.gradient_clip_val`, which holds by default (2 in the authors' code).
 
     Raises:
-        UserError: If the memory is not addressed by what `queried_by` says, or `clip_factor` is not positive.
+        UserError: If the memory is not addressed by what `queried_by` says or learns a rate that the loss does not
+            depend on, or `clip_factor` is not positive.
     """
 
     queried_by: QueriedBy = "labels"
+    learns_rate: bool = False
+    """Whether the loss depends on the memory's `rate_factor`."""
 
     def __init__(
         self,
@@ -82,6 +85,8 @@ class Distillation(ResumableModule, ABC):
                 f"{type(self).__name__} learns a memory that is addressed by {self.queried_by}, and this one is "
                 f"addressed by {self.memory.queried_by}: change model.memory"
             )
+        if self.memory.rate_factor is not None and not self.learns_rate:
+            raise UserError(f"{type(self).__name__} does not learn a rate: leave memory.learned_rate out")
         self.network = network
         self.fresh_network(network)  # refuses one that does not suit the images
         self.augmentation = augmentation
@@ -145,6 +150,8 @@ class Distillation(ResumableModule, ABC):
         if not torch.isfinite(mean):
             raise self.divergence(f"the outer loss is {mean.item()}")
         self.log("train/outer_loss", mean, prog_bar=True, batch_size=len(batch[1]))
+        if (factor := self.memory.rate_factor) is not None:
+            self.log("train/rate_factor", factor.detach(), batch_size=len(batch[1]))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

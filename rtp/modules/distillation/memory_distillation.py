@@ -1,5 +1,7 @@
 """The LightningModule that learns a memory by back-propagation through time (algorithm 1)."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from rtp.datamodules.base import LabelledImages
@@ -16,6 +18,8 @@ class MemoryDistillation(UnrolledDistillation):
     follows the gradient of that network's loss on the batch's real images, the meta-loss J of equation 3.
     """
 
+    learns_rate = True
+
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The meta-loss J, lines 5 to 15; see `Distillation.outer_loss`."""
         settings = self.slots_per_class, self.unroll.num_steps, self.augmentation
@@ -31,9 +35,10 @@ def recalled_episode(
     num_steps: int,
     augmentation: Augmentation | None,
 ) -> Episode:
-    """The `augmented_episode` of the images recalled by labels Y' (k,)."""
+    """The `augmented_episode` of the images recalled by labels Y' (k,), at the memory's rate."""
     recalled = memory.recall(classes).flatten(0, 1), classes.repeat_interleave(memory.num_slots)
-    return augmented_episode(recalled, len(classes), real, slots_per_class, num_steps, augmentation)
+    episode = augmented_episode(recalled, len(classes), real, slots_per_class, num_steps, augmentation)
+    return replace(episode, rate_factor=memory.rate_factor)
 
 
 def augmented_episode(

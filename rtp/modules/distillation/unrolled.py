@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rtp.errors import UserError
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.base import MemoryFactory
 from rtp.modules.networks import NetworkFactory
@@ -21,7 +22,7 @@ class UnrolledDistillation(Distillation):
         **kwargs: As in `Distillation`, whose other arguments come first.
 
     Raises:
-        UserError: If `slots_per_class` is below 1.
+        UserError: If `slots_per_class` is below 1, or the memory learns the rate of another rule than InnerSGD.
     """
 
     def __init__(
@@ -37,6 +38,9 @@ class UnrolledDistillation(Distillation):
     ) -> None:
         check_at_least("slots_per_class", slots_per_class, 1)
         super().__init__(image_shape, num_classes, memory, network, **kwargs)
+        if self.memory.rate_factor is not None and not isinstance(inner_optimizer, InnerSGD):
+            name = type(inner_optimizer).__name__  # Adam's steps do not depend on the scale of the loss
+            raise UserError(f"memory.learned_rate needs InnerSGD, and model.inner_optimizer is {name}")
         self.unroll = unroll
         self.slots_per_class = slots_per_class
         self.inner_optimizer = inner_optimizer

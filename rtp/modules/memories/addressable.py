@@ -93,6 +93,10 @@ def random_bases(
     return bases, initial((num_slots, query_dim, num_bases), num_bases, query_dim, init)
 
 
+LOG_RATE = "log_rate"
+"""Name of the learned rate's logarithm in the state of an `AddressableMemory`."""
+
+
 class AddressableMemory(SharedBases):
     """Bases shared by all classes, recombined by learned addressing matrices (equation 2, see `SharedBases`).
 
@@ -106,6 +110,8 @@ class AddressableMemory(SharedBases):
         downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2.
         init: Of bases and addressing matrices: Kaiming uniform is the paper's, Xavier uniform the authors' code's;
             "data" starts from training images, see `start_from`.
+        learned_rate: Whether to learn a factor of the inner loop's learning rate, its logarithm a number of the budget;
+            networks are retrained at the rate times the factor. A deviation from the paper.
 
     Raises:
         UserError: If no addressing matrix fits the budget or `downsampling` does not divide the image.
@@ -119,9 +125,21 @@ class AddressableMemory(SharedBases):
         num_bases: int | None = None,
         downsampling: int = 2,
         init: Initialisation = "kaiming_uniform",
+        learned_rate: bool = False,
     ) -> None:
-        budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling)
+        budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling, scalars=int(learned_rate))
         num_bases = budget.balanced_bases() if num_bases is None else num_bases
         num_slots = budget.num_matrices(num_bases)
         super().__init__(image_shape, *random_bases(num_classes, num_slots, num_bases, budget.basis_shape, init))
         self.starts_from_data = init == "data"
+        self.log_rate = nn.Parameter(torch.zeros(())) if learned_rate else None
+
+    @property
+    def rate_factor(self) -> Tensor | None:
+        """See `Memory.rate_factor`; 1 at the start."""
+        return None if self.log_rate is None else self.log_rate.exp()
+
+    @classmethod
+    def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """See `Memory.named_tensors`; a file states the learned rate in its protocol."""
+        return super().named_tensors({name: tensor for name, tensor in state.items() if name != LOG_RATE})

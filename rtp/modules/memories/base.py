@@ -101,6 +101,11 @@ class Memory(nn.Module, ABC):
     def coefficients(self) -> Tensor:
         """Coefficients v = y^T A_i of every class and slot, (num_classes, num_slots, K)."""
 
+    @property
+    def rate_factor(self) -> Tensor | None:
+        """Factor of the inner loop's learning rate, a positive scalar learned with the memory; None for 1."""
+        return None
+
     def start_from(self, images_of: ImagesOfClass) -> None:
         """Replace the random start by one from training images; called where `starts_from_data` is true.
 

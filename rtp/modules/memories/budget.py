@@ -22,6 +22,7 @@ class StorageBudget:
         num_classes: Number of classes C, also the width d_y of a one-hot query.
         image_shape: (C, H, W) of a full-size image.
         downsampling: Factor ds by which bases are smaller in height and width; divides H and W.
+        scalars: Other numbers that are stored, such as a learned rate.
 
     Raises:
         UserError: If the budget is not positive or `downsampling` does not divide the image.
@@ -31,6 +32,7 @@ class StorageBudget:
     num_classes: int
     image_shape: tuple[int, int, int]
     downsampling: int
+    scalars: int = 0
 
     def __post_init__(self) -> None:
         check_positive("images_per_class", self.images_per_class)
@@ -45,8 +47,8 @@ class StorageBudget:
 
     @property
     def floats(self) -> int:
-        """The budget in floats: images_per_class * num_classes * C * H * W, rounded down."""
-        return math.floor(self.images_per_class * self.num_classes * math.prod(self.image_shape))
+        """Floats for images: images_per_class * num_classes * C * H * W, rounded down, less the other numbers."""
+        return math.floor(self.images_per_class * self.num_classes * math.prod(self.image_shape)) - self.scalars
 
     @property
     def basis_shape(self) -> tuple[int, int, int]:

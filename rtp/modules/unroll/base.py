@@ -26,16 +26,19 @@ class Episode:
     """One inner loop: its training images and its objective.
 
     Attributes:
-        images: (m, C, H, W) recalled images, the only differentiated input.
+        images: (m, C, H, W) recalled images, a differentiable input.
         labels: (m,).
         minibatches: (T, b) indices into the recalled images, one row per step.
         objective: The outer loss, on real images or of the weights alone.
+        rate_factor: Positive scalar that multiplies the inner loss, for SGD as good as its learning rate; the other
+            differentiable input, if given.
     """
 
     images: Tensor
     labels: Tensor
     minibatches: Tensor
     objective: RealImages | WeightLoss
+    rate_factor: Tensor | None = None
 
 
 class Unroll(ABC):
@@ -49,7 +52,7 @@ class Unroll(ABC):
 
     @abstractmethod
     def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
-        """Train on the recalled images and return J(phi), differentiable with respect to `episode.images`.
+        """Train on the recalled images and return J(phi), differentiable in images and rate factor.
 
         The network provides theta_0; its parameters do not change. `episode.minibatches` has `num_steps` rows.
         """

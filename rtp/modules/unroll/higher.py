@@ -44,7 +44,9 @@ class HigherUnroll(Unroll):
             return F.cross_entropy(functional_call(network, dict(zip(names, theta, strict=True)), (images,)), labels)
 
         for batch in episode.minibatches:
-            theta = inner.step(loss(episode.images[batch], episode.labels[batch]), params=theta)
+            inner_loss = loss(episode.images[batch], episode.labels[batch])
+            scaled = inner_loss if episode.rate_factor is None else episode.rate_factor * inner_loss
+            theta = inner.step(scaled, params=theta)
         if isinstance(episode.objective, RealImages):
             return loss(episode.objective.images, episode.objective.labels)
         return episode.objective(nn.utils.parameters_to_vector(theta))

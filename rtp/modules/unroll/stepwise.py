@@ -77,14 +77,15 @@ class StepwiseUnroll(Unroll):
         if self.precision == "tf32" and not theta_0.is_cuda:
             raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
         with tf32_mode(self.precision):
-            return _Solved.apply(episode.images, lambda: self._solve(functions, optimizer, theta_0, episode))
+            solve = partial(self._solve, functions, optimizer, theta_0, episode)
+            return _Solved.apply(episode.images, episode.rate_factor, solve)
 
     @torch.no_grad()
     def _solve(
         self, functions: StepFunctions, optimizer: InnerOptimizer, theta_0: Tensor, episode: Episode
-    ) -> tuple[Tensor, Tensor]:
-        """J and dJ / dimages."""
-        images = episode.images.detach()
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """J, dJ / dimages and, if there is a rate factor f, dJ / df."""
+        images, factor = episode.images.detach(), episode.rate_factor
         end = self.num_steps if self.window is None else self.window.end(self.num_steps)
         first = 1 if self.window is None else end - self.window.size + 1
 
@@ -99,7 +100,11 @@ class StepwiseUnroll(Unroll):
             else:
                 gradient = functions.gradient(theta, images[batch], episode.labels[batch])
             before = theta
+            if factor is not None:
+                gradient = factor * gradient
             theta, state, residuals = optimizer.step(t, theta, state, gradient)
+            if factor is not None:
+                residuals = *residuals, gradient
             if t >= first:
                 if trajectory is None:
                     trajectory = self._trajectory(theta, end - first + 1, 1 + len(residuals))
@@ -112,10 +117,15 @@ class StepwiseUnroll(Unroll):
             theta_bar, loss = grad_and_value(episode.objective)(theta)
         state_bar = tuple(torch.zeros_like(moment) for moment in state)
         images_bar = torch.zeros_like(images)
+        factor_bar = None if factor is None else torch.zeros_like(factor)
         for t in range(end, first - 1, -1):
             batch = episode.minibatches[t - 1]
             theta, residuals = trajectory.pop()
-            gradient_bar, state_bar = optimizer.adjoint(t, theta_bar, state_bar, residuals)
+            own = residuals if factor is None else residuals[:-1]
+            gradient_bar, state_bar = optimizer.adjoint(t, theta_bar, state_bar, own)
+            if factor is not None and factor_bar is not None:  # the rule saw f g, the last residual
+                factor_bar += gradient_bar @ residuals[-1] / factor
+                gradient_bar = factor * gradient_bar
             arguments = theta, gradient_bar, images[batch], episode.labels[batch]
             if t in saved:
                 through_theta, through_images = functions.keeping.hessian_vector_products(*arguments, saved.pop(t))
@@ -123,7 +133,7 @@ class StepwiseUnroll(Unroll):
                 through_theta, through_images = functions.hessian_vector_products(*arguments)
             theta_bar = theta_bar + through_theta
             images_bar.index_add_(0, batch, through_images)
-        return loss, images_bar
+        return loss, images_bar, factor_bar
 
     def _functions(self, network: nn.Module, images: Tensor) -> StepFunctions:
         if list(network.buffers()):
@@ -191,12 +201,14 @@ class _Solved(torch.autograd.Function):
     """The inner loop as one operation that computes its gradient together with its value."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, solve: Callable[[], tuple[Tensor, Tensor]]) -> Tensor:
-        loss, images_bar = solve()
-        ctx.save_for_backward(images_bar)
+    def forward(
+        ctx: Any, images: Tensor, factor: Tensor | None, solve: Callable[[], tuple[Tensor, Tensor, Tensor | None]]
+    ) -> Tensor:
+        loss, images_bar, factor_bar = solve()
+        ctx.save_for_backward(images_bar, factor_bar)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
-        (images_bar,) = ctx.saved_tensors
-        return upstream[0] * images_bar, None
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        images_bar, factor_bar = ctx.saved_tensors
+        return upstream[0] * images_bar, None if factor_bar is None else upstream[0] * factor_bar, None

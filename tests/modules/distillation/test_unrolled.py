@@ -1,5 +1,6 @@
 """The arguments of base classes: configurations may give them, and typing errors are refused."""
 
+from functools import partial
 from typing import Any
 
 import jsonargparse
@@ -7,9 +8,12 @@ import pytest
 
 from rtp.errors import UserError
 from rtp.modules import (
+    AddressableMemory,
     ConvNet,
+    GradientMatching,
     HigherUnroll,
     ImageAddressedDistillation,
+    InnerAdam,
     MemoryDistillation,
     PixelMemory,
     TaskDistillation,
@@ -34,11 +38,20 @@ def test_a_configuration_has_the_arguments_of_all_bases(cls: type[UnrolledDistil
 
 def test_typing_errors_and_numbers_out_of_range_are_refused() -> None:
     def build(slots_per_class: int, **arguments: Any) -> None:
-        MemoryDistillation((1, 4, 4), 2, memory, ConvNet, HigherUnroll(1), slots_per_class, **arguments)
+        MemoryDistillation((1, 4, 4), 2, memory, network, HigherUnroll(1), slots_per_class, **arguments)
+
+    network = partial(ConvNet, width=2, depth=1)
 
     def memory(shape: tuple[int, int, int], classes: int) -> PixelMemory:
         return PixelMemory(shape, classes, 1)
 
+    def rated(shape: tuple[int, int, int], classes: int) -> AddressableMemory:
+        return AddressableMemory(shape, classes, 10, num_bases=2, learned_rate=True)
+
+    with pytest.raises(UserError, match=r"learned_rate needs InnerSGD, and .* is InnerAdam"):
+        MemoryDistillation((1, 4, 4), 2, rated, network, HigherUnroll(1), 1, InnerAdam())
+    with pytest.raises(UserError, match=r"GradientMatching does not learn a rate"):
+        GradientMatching(1, image_shape=(1, 4, 4), num_classes=2, memory=rated, network=network)
     with pytest.raises(TypeError, match="augmentatoin"):
         build(1, augmentatoin=None)
     with pytest.raises(UserError, match="slots_per_class must be at least 1, got 0"):

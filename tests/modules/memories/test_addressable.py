@@ -28,6 +28,19 @@ def test_initialisation_fills_its_bounds(init: str, basis_bound: float, matrix_b
         torch.testing.assert_close(tensor.std().item(), bound / math.sqrt(3), rtol=0.05, atol=0)
 
 
+def test_a_learned_rate_is_a_number_of_the_budget() -> None:
+    torch.manual_seed(0)
+    # 2 bases of 48 numbers and 12 matrices of 4 x 2 fill one image of 192 numbers for each of 4 classes but for ... 0
+    full = AddressableMemory((3, 8, 8), 4, 1, num_bases=2)
+    assert full.storage_floats == 768 == full.bases.numel() + full.addressing.numel()
+    assert full.rate_factor is None
+    rated = AddressableMemory((3, 8, 8), 4, 1, num_bases=2, learned_rate=True)
+    assert rated.num_slots == full.num_slots - 1
+    assert rated.storage_floats == 768 - 8 + 1
+    assert rated.rate_factor == 1
+    assert set(rated.to_tensors()) == {"bases", "addressing"}  # a file has the rate in its protocol
+
+
 def test_initialisation_is_torchs_for_a_matrix_of_that_shape() -> None:
     torch.manual_seed(3)
     expected = torch.nn.init.kaiming_uniform_(torch.empty(5, 48))

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,9 +28,19 @@ OPTIMIZERS = {
     "full": InnerSGD(0.2, 0.9, "full"),
     "adam": InnerAdam(0.01),
 }
+
+
+def rated(memory: AddressableMemory) -> AddressableMemory:
+    """With a rate factor other than 1, whose powers are all the same."""
+    assert memory.log_rate is not None
+    nn.init.constant_(memory.log_rate, 0.4)
+    return memory
+
+
 MEMORIES: dict[str, Callable[[], Memory]] = {
     "addressable": lambda: AddressableMemory(SHAPE, CLASSES, images_per_class=2, num_bases=2),
     "pixel": lambda: PixelMemory(SHAPE, CLASSES, images_per_class=2),
+    "addressable with a rate": lambda: rated(AddressableMemory(SHAPE, CLASSES, 2, num_bases=2, learned_rate=True)),
     "tasks": lambda: TaskMemories(SHAPE, ((0,), (1,), (2,)), lambda: AddressableMemory(SHAPE, 1, 2, num_bases=2)),
 }
 
@@ -47,7 +58,8 @@ def episode_of(
         images, real = augmentation.apply(images, siamese), augmentation.apply(real, siamese)
     minibatches = torch.randint(len(images), (STEPS, 5))
     labels = classes.repeat_interleave(memory.num_slots)
-    return Episode(images, labels, minibatches, objective or RealImages(real, torch.tensor([0, 2, 0, 2, 0, 2])))
+    outer = objective or RealImages(real, torch.tensor([0, 2, 0, 2, 0, 2]))
+    return Episode(images, labels, minibatches, outer, memory.rate_factor)
 
 
 def gradients(
@@ -135,10 +147,11 @@ def test_every_network_has_the_gradient_of_higher(
     assert relative_error(gradient, expected) < 1e-10
 
 
+@pytest.mark.parametrize("stored", ["addressable", "addressable with a rate"])
 @pytest.mark.parametrize("optimizer", ["full", "adam"])
-def test_the_gradient_equals_central_differences(optimizer: str) -> None:
+def test_the_gradient_equals_central_differences(optimizer: str, stored: str) -> None:
     torch.manual_seed(0)
-    memory, network = MEMORIES["addressable"]().double(), ConvNet(SHAPE, CLASSES, width=3, depth=1).double()
+    memory, network = MEMORIES[stored]().double(), ConvNet(SHAPE, CLASSES, width=3, depth=1).double()
     unroll, rule = StepwiseUnroll(STEPS, compile=False), OPTIMIZERS[optimizer]
     _, gradient = gradients(unroll, memory, network, rule)
     direction = torch.randn(len(gradient), dtype=torch.float64)
@@ -151,6 +164,19 @@ def test_the_gradient_equals_central_differences(optimizer: str) -> None:
 
     difference = (at(step) - at(-step)) / (2 * step)
     torch.testing.assert_close(float(gradient @ direction), difference, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("unroll", [StepwiseUnroll(STEPS, compile=False), HigherUnroll(STEPS)], ids=["step", "higher"])
+def test_a_rate_factor_is_a_factor_of_the_rate(unroll: Unroll) -> None:
+    torch.manual_seed(0)
+    memory, network = MEMORIES["addressable with a rate"]().double(), ConvNet(SHAPE, CLASSES, width=3, depth=1).double()
+    episode = episode_of(memory)
+    loss = unroll.meta_loss(network, InnerSGD(0.1), episode)
+    plain = replace(episode, rate_factor=None)
+    assert memory.rate_factor is not None
+    faster = unroll.meta_loss(network, InnerSGD(0.1 * memory.rate_factor.item()), plain)
+    torch.testing.assert_close(loss, faster, rtol=1e-12, atol=0)
+    assert not torch.isclose(loss, unroll.meta_loss(network, InnerSGD(0.1), plain), rtol=1e-3)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler for the CPU")
