@@ -143,3 +143,10 @@ class AddressableMemory(SharedBases):
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """See `Memory.named_tensors`; a file states the learned rate in its protocol."""
         return super().named_tensors({name: tensor for name, tensor in state.items() if name != LOG_RATE})
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], sizes: StoredSizes) -> Self:
+        """See `Memory.from_tensors`; its rate is the protocol's."""
+        memory = super().from_tensors(tensors, sizes)
+        memory.log_rate = None
+        return memory
