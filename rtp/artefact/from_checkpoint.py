@@ -102,9 +102,10 @@ def _description(
     evaluation, model = config["evaluation"], config["model"]["init_args"]
     augmentation = evaluation.get("augmentation") or model.get("augmentation")
     stored = tensors["images" if kind == "pixel" else "bases"]
+    trained = evaluation["protocol"] | {"learning_rate": evaluation["protocol"]["learning_rate"] * rate_factor}
     protocol = Protocol(
         networks=evaluation["networks"],
-        **evaluation["protocol"] | {"learning_rate": evaluation["protocol"]["learning_rate"] * rate_factor},
+        **trained,
         architecture=as_call(model["network"]),
         augmentation=as_call(augmentation) if augmentation else None,
     )
@@ -136,7 +137,12 @@ def _description(
         protocol=protocol,
         accuracies=tuple(accuracies),
         # a folder of one computer means nothing on another, and may reveal more than its owner wants
-        config={**config, "model": _without_folders(config["model"]), "data": _without_folders(config["data"])},
+        config={
+            **config,
+            "model": _without_folders(config["model"]),
+            "data": _without_folders(config["data"]),
+            "evaluation": evaluation | {"protocol": trained},  # the memory in the file has no factor of its own
+        },
         rtp_version=__version__,
         query=query_network(model["memory"], tensors["addressing"]) if kind == "image" else None,
         tasks=tasks,
