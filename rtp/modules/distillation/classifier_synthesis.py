@@ -20,7 +20,7 @@ class ClassifierSynthesis(UnrolledDistillation):
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The meta-loss J of a k-way network; see `Distillation.outer_loss`."""
         episode, ways = self.episode(real_images, real_labels)
-        return self.unroll.meta_loss(self.fresh_network(self.network, ways), self.inner_optimizer, episode)
+        return self.current_unroll.meta_loss(self.fresh_network(self.network, ways), self.inner_optimizer, episode)
 
     def architecture_name(self, architecture: NetworkFactory) -> str:
         """The class name of an architecture's networks."""

@@ -118,7 +118,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         images = self.memory.recall_images(real_images[is_shot]).flatten(0, 1)  # class by class, as the batch is
         recalled = images, labels[is_shot].repeat_interleave(self.memory.num_slots)
         real = real_images[~is_shot], labels[~is_shot]
-        settings = self.slots_per_class, self.unroll.num_steps, self.augmentation
+        settings = self.slots_per_class, self.current_unroll.num_steps, self.augmentation
         return augmented_episode(recalled, len(classes), real, *settings), len(classes)
 
     @torch.no_grad()

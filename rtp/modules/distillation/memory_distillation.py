@@ -22,9 +22,10 @@ class MemoryDistillation(UnrolledDistillation):
 
     def outer_loss(self, real_images: Tensor, real_labels: Tensor) -> Tensor:
         """The meta-loss J, lines 5 to 15; see `Distillation.outer_loss`."""
-        settings = self.slots_per_class, self.unroll.num_steps, self.augmentation
+        unroll = self.current_unroll
+        settings = self.slots_per_class, unroll.num_steps, self.augmentation
         episode = recalled_episode(self.memory, real_labels.unique(), (real_images, real_labels), *settings)
-        return self.unroll.meta_loss(self.fresh_network(self.network), self.inner_optimizer, episode)
+        return unroll.meta_loss(self.fresh_network(self.network), self.inner_optimizer, episode)
 
 
 def recalled_episode(

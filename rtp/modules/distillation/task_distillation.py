@@ -157,6 +157,6 @@ class TaskDistillation(ClassifierSynthesis):
         """See `ClassifierSynthesis.episode`; all images are of one class set."""
         task = int(self.memory.task_of[real_labels[0]])
         labels = renumbered(real_labels, self.memory.tasks[task])
-        settings = self.slots_per_class, self.unroll.num_steps, self.augmentation
+        settings = self.slots_per_class, self.current_unroll.num_steps, self.augmentation
         episode = recalled_episode(self.memory.of_task(task), labels.unique(), (real_images, labels), *settings)
         return episode, len(self.memory.tasks[task])

@@ -32,7 +32,7 @@ from rtp.modules.distillation.unrolled import UnrolledDistillation
 def test_a_configuration_has_the_arguments_of_all_bases(cls: type[UnrolledDistillation], own: set[str]) -> None:
     names = jsonargparse.ArgumentParser().add_class_arguments(cls, fail_untyped=False)
     inherited = {"memory", "network", "unroll", "slots_per_class", "inner_optimizer", "augmentation", "optimizer"}
-    inherited |= {"lr_scheduler", "clip_factor"}
+    inherited |= {"lr_scheduler", "clip_factor", "growth"}
     assert {name.split(".")[0] for name in names} == {"image_shape", "num_classes"} | inherited | own
 
 
