@@ -16,12 +16,17 @@ from rtp.cli import main
 from rtp.datamodules import HuggingFace
 from rtp.modules import ContinualLearner, Distillation
 from rtp.studies.definition import read_study
-from rtp.studies.plan import Options, Plan, Run
+from rtp.studies.plan import Options, Plan, Run, make_run
 from rtp.studies.sweep import within_budget
+from rtp.studies.table import read_rows
 
 OURS = ("ingredients",)
 """Studies of what is not the paper's."""
 
+RENAMED = ("continual",)
+"""Studies whose options have other names than when they were run."""
+
+RESULTS = Path(__file__).parents[2] / "docs" / "studies" / "results.csv"
 STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
 CLASSES = {"cifar10": tuple("abcdefghij"), "cifar100": tuple(f"class {number}" for number in range(100))}
 SIZES = [(path, size) for path in STUDIES for size in yaml.safe_load(path.read_text())["sizes"]]
@@ -116,3 +121,15 @@ def test_rtp_fit_accepts_every_setting(plan: Plan, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: None)
     for number, options in enumerate(settings_of(plan).values()):
         build(plan, options, tmp_path / str(number))
+
+
+def test_published_rows_are_of_the_studies_as_they_are_shipped() -> None:
+    """A configuration that a study is based on cannot change without the study's numbers."""
+    plans: dict[tuple[str, str], Plan] = {}
+    rows = [row for row in read_rows(RESULTS) if row.study not in RENAMED]
+    for row in rows:
+        path = STUDIES[0].with_name(f"{row.study}.yaml")
+        plan = plans.setdefault((row.study, row.size), read_study(path, row.size))
+        if plan.search is None:
+            assert make_run(plan, row.setting, row.seed, Path("logs")).digest == row.digest, (row.size, row.setting)
+    assert len(plans) > 5
