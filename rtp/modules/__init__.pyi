@@ -30,6 +30,7 @@ from .networks import Network as Network
 from .networks import NetworkFactory as NetworkFactory
 from .networks import ResNet12 as ResNet12
 from .unroll.base import Unroll as Unroll
+from .unroll.growth import Growth as Growth
 from .unroll.higher import HigherUnroll as HigherUnroll
 from .unroll.inner_optimizer import InnerAdam as InnerAdam
 from .unroll.inner_optimizer import InnerOptimizer as InnerOptimizer

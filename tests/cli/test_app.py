@@ -240,6 +240,24 @@ def test_an_unusable_configuration_is_one_line_before_anything_is_trained(change
             ]
         ),
         (["fit", "--config", str(CONFIG), "--model.unroll=no.yaml"], "^model.unroll: there is no file 'no.yaml'"),
+        (
+            ["fit", "--config", str(CONFIG), "--model.growth={a:1}"],
+            "^model.growth: '{a:1}' is no class, no file and no",
+        ),
+        *(
+            (["fit", "--config", str(CONFIG), f"--{option}=x"], rf"^{option}: expected {kind}, got x$")
+            for option, kind in [
+                ("trainer.max_steps", "int"),
+                ("evaluation.protocol.epochs", "int"),
+                ("model.unroll.num_steps", "int"),
+                ("model.memory.num_bases", "int"),
+                ("model.memory.learned_rate", "bool"),
+                ("model.memory.init", "one of .*, 'data'"),
+                ("model.network.width", "int"),
+                ("model.optimizer.lr", "float"),
+                ("data.classes_per_step", "int"),
+            ]
+        ),
         (["test", "--ckpt_path", "none.ckpt"], "there is no checkpoint 'none.ckpt'"),
         (["fit", "--config", str(CONFIG), "--ckpt_path", "none.ckpt"], "there is no checkpoint 'none.ckpt'"),
     ],
