@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rtp.artefact.kinds import identify_kind
@@ -71,7 +72,7 @@ def from_state(
         source: The memory's name in error messages.
 
     Raises:
-        UserError: If the memory does not suit the data set or is of the user's own class.
+        UserError: If the memory does not suit the data set, is damaged or of the user's own class.
     """
     identified = identify_kind(state)
     if identified is None:
@@ -80,9 +81,11 @@ def from_state(
             "ImageAddressedMemory or the AddressableMemories of tasks alone"
         )
     kind, tensors = identified
+    rate = state.get(LOG_RATE, torch.zeros(())).exp()
+    if rate.dim() or not rate.isfinite():
+        raise UserError(f"{source} is damaged: its learned rate is no finite number")
     try:
-        rate_factor = float(state[LOG_RATE].exp()) if LOG_RATE in state else 1.0
-        description = _description(data, config, kind, tensors, steps, score, report, rate_factor)
+        description = _description(data, config, kind, tensors, steps, score, report, rate.item())
         return assemble(description, tensors, data.normalisation)
     except (DataError, LookupError, TypeError, ArithmeticError) as error:
         reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__} {error}"

@@ -1,5 +1,7 @@
 """Range checks of arguments: one wording, and None for an argument that was not given."""
 
+import math
+
 from rtp.errors import UserError
 
 
@@ -16,9 +18,9 @@ def check_at_most(name: str, value: float | None, most: float) -> None:
 
 
 def check_positive(name: str, value: float | None) -> None:
-    """Raise UserError if `value` is 0, negative or NaN; None passes."""
-    if value is not None and not value > 0:
-        raise UserError(f"{name} must be positive, got {value}")
+    """Raise UserError if `value` is 0, negative, infinite or NaN; None passes."""
+    if value is not None and not 0 < value < math.inf:
+        raise UserError(f"{name} must be positive{' and finite' if value == math.inf else ''}, got {value}")
 
 
 def check_in(name: str, value: float | None, interval: str) -> None:

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from rtp.artefact import load
-from rtp.artefact.from_checkpoint import query_network
+from rtp.artefact.from_checkpoint import from_state, query_network
 from rtp.artefact.query_network import QueryNetwork
 from rtp.cli import main
 from rtp.cli.commands.export import load_memory
+from rtp.datamodules import Digits
 from rtp.errors import UserError
 from rtp.evaluation.retraining import RetrainingEvaluator
 from rtp.modules.networks import training
@@ -24,6 +25,15 @@ def test_a_feature_network_of_one_s_own_is_refused() -> None:
         query_network(memory, torch.zeros(3, 6, 5))
     memory["init_args"]["feature_network"] = {"class_path": "rtp.modules.MLP", "init_args": {"hidden_width": 3}}
     assert query_network(memory, torch.zeros(3, 6, 5)) == QueryNetwork("MLP", {"hidden_width": 3, "depth": 1}, 6)
+
+
+@pytest.mark.parametrize("rate", [torch.tensor(1000.0), torch.tensor(math.nan), torch.zeros(2)])
+def test_a_learned_rate_that_is_no_number_is_refused(rate: torch.Tensor) -> None:
+    state = {"_bases": torch.zeros(2, 1, 4, 4), "addressing": torch.zeros(3, 10, 2), "log_rate": rate}
+    with pytest.raises(UserError, match=r"^a.ckpt is damaged: its learned rate is no finite number"):
+        from_state(state, Digits(), {}, 0, None, source="a.ckpt")
+    with pytest.raises(UserError, match=r"^learning_rate must be positive and finite, got inf"):
+        training.TrainingProtocol(learning_rate=math.inf)
 
 
 def test_a_learned_rate_is_the_protocol_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
