@@ -61,7 +61,7 @@ def read_images(
     image_size: ImageSize | None = None,
     ground: int = 255,
 ) -> Tensor:
-    """Decode images of one shape on as many threads as torch has, with a progress bar if it takes seconds.
+    """Decode images of one shape on as many threads as torch has; a terminal has a progress bar if it takes seconds.
 
     Args:
         sources: The images.
@@ -96,7 +96,7 @@ def read_images(
     remaining, number, threads = iter(sources), 0, torch.get_num_threads()
     with (
         ThreadPoolExecutor(threads) as pool,
-        tqdm(total=count, desc="reading images", unit="image", delay=2, leave=False) as bar,
+        tqdm(total=count, desc="reading images", unit="image", delay=2, leave=False, disable=None) as bar,
     ):
         while chunk := list(islice(remaining, CHUNK)):
             for name, pixels in map(decoded, chunk) if threads == 1 else pool.map(decoded, chunk):

@@ -1,10 +1,11 @@
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from rtp.datamodules.decoding import ImageSize, Source, read_images
 from rtp.errors import DataError
@@ -87,3 +88,21 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_no_images_are_refused() -> None:
     with pytest.raises(DataError, match="not a single image"):
         read_images([], 0, (3, 2, 3))
+
+
+class Stream(StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_has_a_bar_and_a_log_has_none(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(terminal)
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("rtp.datamodules.decoding.tqdm", lambda **options: tqdm(**options | {"delay": 0}))
+    read_images([("grey", encoded(GREY))] * 3, 3)
+    assert ("reading images" in stream.getvalue()) == terminal
