@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rtp.errors import DivergenceError, UserError, first_line
+from rtp.modules.memories.addressable import AddressableMemory
 from rtp.modules.memories.budget import StorageBudget
 from rtp.studies.data import built_data
 from rtp.studies.definition import read_study
@@ -192,14 +194,16 @@ def within_budget(plan: Plan, search: Search) -> Search:
         return search
     config: dict[str, Any] = {}
     for base in plan.bases:
-        config |= yaml.safe_load(base.read_text(encoding="utf-8"))
+        config = _overridden(config, yaml.safe_load(base.read_text(encoding="utf-8")))
     memory = dict(config["model"]["init_args"]["memory"].get("init_args", {}))
     prefix = BASES.rpartition(".")[0] + "."
     memory |= {name.removeprefix(prefix): value for name, value in plan.options.items() if name.startswith(prefix)}
     changes = {name: value for name, value in plan.options.items() if name.partition(".")[0] == "data"}
     data = built_data(config["data"], changes)
-    downsampling = memory.get("downsampling", 2)
-    budget = StorageBudget(memory["images_per_class"], data.num_classes, data.image_shape, downsampling)
+    defaults = {name: value.default for name, value in signature(AddressableMemory).parameters.items()}
+    memory = defaults | memory
+    sizes = memory["images_per_class"], data.num_classes, data.image_shape, memory["downsampling"]
+    budget = StorageBudget(*sizes, scalars=int(memory["learned_rate"]))
     kept = []
     for value in search.values:
         try:
@@ -210,3 +214,13 @@ def within_budget(plan: Plan, search: Search) -> Search:
     if not kept:
         raise UserError(f"no {search.axis} of the sizes.{plan.size}.search fits the budget: use smaller ones")
     return replace(search, values=tuple(kept))
+
+
+def _overridden(config: dict[str, Any], by: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the values of another one, name by name, as files given after one another have it."""
+    both = {name: _overridden(config[name], value) for name, value in by.items() if _are_mappings(config, name, value)}
+    return {**config, **by, **both}
+
+
+def _are_mappings(config: dict[str, Any], name: str, value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(config.get(name), dict)

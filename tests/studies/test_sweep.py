@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rtp.errors import UserError
 from rtp.studies import runs
@@ -153,6 +155,26 @@ def test_numbers_of_bases_beyond_the_budget_are_left_out(sweep_file: Path, capsy
         within_budget(plan, Search("K", "model.memory.num_bases", (32, 64)))
     steps = Search("T", "model.unroll.num_steps", (32, 64))
     assert within_budget(plan, steps) == steps
+
+
+@pytest.mark.parametrize(
+    ("second", "kept"),
+    [
+        ({"model": {"init_args": {"slots_per_class": 2}}}, (4, 8)),
+        ({"model": {"init_args": {"memory": {"init_args": {"images_per_class": 2}}}}}, (4, 8, 32)),
+        ({"model": {"init_args": {"memory": {"init_args": {"downsampling": 1}}}}}, (4, 8)),
+        ({"model": {"init_args": {"memory": {"init_args": {"downsampling": 1, "images_per_class": 0.6}}}}}, (4,)),
+    ],
+)
+def test_the_budget_is_that_of_all_configurations_together(
+    second: dict[str, Any], kept: tuple[int, ...], sweep_file: Path
+) -> None:
+    Path("second.yaml").write_text(yaml.safe_dump(second))
+    text = re.sub(r"base: (.*)", r"base: [\1, second.yaml]", sweep_file.read_text())
+    sweep_file.write_text(text)
+    plan = read_study(sweep_file, "fast")
+    assert plan.search is not None
+    assert within_budget(plan, plan.search).values == kept
 
 
 def test_a_sweep_validates_every_number_and_tests_the_best(
