@@ -184,7 +184,7 @@ SEARCH = {"axis": "K", "option": "x", "values": [1]}
         ({"seeds": [True]}, "seeds: Not of type NonNegativeInt: True"),
         ({"seeds": []}, "list distinct whole numbers from 0"),
         ({"seeds": [1, 1]}, "list distinct whole numbers from 0"),
-        ({"seeded": "data.seed"}, '"seeded": expected list, got data.seed'),
+        ({"seeded": "data.seed"}, "study.yaml: seeded: expected list, got data.seed"),
         ({"settings": {"a": {"config": "nowhere.yaml"}}}, "sizes.fast.a.config: there is no file .*nowhere.yaml"),
     ],
 )
