@@ -104,13 +104,13 @@ def test_only_constant_images_are_refused() -> None:
         fit_zca(torch.full((5, 1, 2, 2), 0.3), REG)
 
 
-@pytest.mark.parametrize("reg", [0.0, -1.0, float("nan")])
-def test_regularisation_must_be_positive(images: Tensor, reg: float, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"zca must be positive, got {reg}"):
+@pytest.mark.parametrize("reg", [0.0, -1.0, float("nan"), float("inf")])
+def test_regularisation_must_be_positive_and_finite(images: Tensor, reg: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"zca must be positive( and finite)?, got {reg}"):
         load_or_fit_zca(images, reg, tmp_path)
 
 
-@pytest.mark.parametrize("reg", [1e300, 1.1e6, float("inf")])
+@pytest.mark.parametrize("reg", [1e300, 1.1e6])
 def test_regularisation_that_loses_the_images_is_refused(images: Tensor, reg: float, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="zca must be at most 1e"):
         load_or_fit_zca(images, reg, tmp_path)
