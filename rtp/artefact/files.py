@@ -87,7 +87,8 @@ def _content(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise DataError(f"{str(path)!r} cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if content is None:
-        raise DataError(f"there is no file {str(path)!r}: give the path of a file that `rtp export` wrote")
+        what = "is a folder" if path.is_dir() else "is no file"
+        raise DataError(f"{str(path)!r} {what}: give the path of a file that `rtp export` wrote")
     if len(content) > MAX_FILE:
         raise DataError(f"{str(path)!r} has more than {MAX_FILE:,} bytes, which no memory takes")
     return content
@@ -95,6 +96,8 @@ def _content(path: Path) -> bytes:
 
 def _header(content: bytes) -> dict[str, Any]:
     """The header: its length in 8 bytes, little end first, then JSON."""
+    if content.startswith(b"PK\3\4"):  # what torch.save writes
+        raise DataError("it is a checkpoint or .pt file: `rtp export CHECKPOINT MEMORY.safetensors` writes what is read")
     length = int.from_bytes(content[:8], "little")
     if not 2 <= length <= len(content) - 8:
         raise DataError("it is truncated or no safetensors file")

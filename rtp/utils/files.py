@@ -57,7 +57,7 @@ def atomic_path(path: Path, *, previous: Path | None = None, shared: bool = Fals
     except BaseException as error:
         with suppress(OSError):
             part.unlink()
-        fault = _disk_fault(error)
+        fault = disk_fault(error)
         if isinstance(fault, OSError) and fault.filename in (None, str(part)):
             # a full disk's error names no file, and others name the temporary one
             fault.filename, fault.filename2 = str(path), None
@@ -74,8 +74,8 @@ def atomic_write(path: Path, *, previous: Path | None = None, shared: bool = Fal
         yield file
 
 
-def _disk_fault(error: BaseException) -> BaseException:
-    """The disk's error where a library raised its own upon it, as torch.save does, or else the error itself."""
+def disk_fault(error: BaseException) -> BaseException:
+    """The disk's error (`DISK_FAULTS`) where a library raised its own upon it, as torch.save does, or the error."""
     cause: BaseException | None = error if isinstance(error, Exception) else None
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in DISK_FAULTS:
@@ -139,6 +139,21 @@ def _runs(process: int) -> bool:
 
 
 @contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder inside `parent`, which is created if missing: from it files are renamed to their places in one step.
+
+    It is removed at the end, and by the next such folder if this process is killed.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = parent / _temporary_name(parent)
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """Write a file that a user named, atomically; the folders above are created.
 
@@ -171,19 +186,15 @@ def write_folder(path: Path, overwrite: bool, fill: Callable[[Path], object]) ->
         raise UserError(f"{str(path)!r} exists: choose another name, or replace an earlier export with --overwrite")
     if exists:
         _check_exported(path)
-    with write_errors(path):
-        folder = path.parent / _temporary_name(path.parent)  # on the same file system: renaming is one step
-        try:
-            unfinished = folder / "unfinished"
-            unfinished.mkdir(parents=True)
-            fill(unfinished)
-            files = sorted(file.relative_to(unfinished).as_posix() for file in unfinished.rglob("*") if file.is_file())
-            (unfinished / MANIFEST).write_text(json.dumps({"files": files}, indent=0) + "\n", encoding="utf-8")
-            if exists:
-                os.replace(path, folder / "replaced")
-            os.replace(unfinished, path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with write_errors(path), temporary_folder(path.parent) as folder:
+        unfinished = folder / "unfinished"
+        unfinished.mkdir()
+        fill(unfinished)
+        files = sorted(file.relative_to(unfinished).as_posix() for file in unfinished.rglob("*") if file.is_file())
+        (unfinished / MANIFEST).write_text(json.dumps({"files": files}, indent=0) + "\n", encoding="utf-8")
+        if exists:
+            os.replace(path, folder / "replaced")
+        os.replace(unfinished, path)
 
 
 @contextmanager

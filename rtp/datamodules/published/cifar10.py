@@ -1,5 +1,6 @@
 """CIFAR-10: 50,000 training and 10,000 test images of 32x32 colour pixels."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -27,7 +28,7 @@ class CIFAR10(TorchvisionDataModule):
         batches = [name for name, _ in self.source.train_list + self.source.test_list]
         return tuple(f"{self.source.base_folder}/{name}" for name in [*batches, self.source.meta["filename"]])
 
-    def read(self, split: Split, download: bool) -> LabelledImages:
+    def read(self, split: Split, root: Path, download: bool) -> LabelledImages:
         """Read a split through torchvision; see the base class."""
-        data = self.source(self.data_root, train=split == "train", download=download)
+        data = self.source(root, train=split == "train", download=download)
         return torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets)

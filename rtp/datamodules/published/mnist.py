@@ -1,5 +1,6 @@
 """MNIST: handwritten digits, 60,000 training and 10,000 test images of 28x28 grey pixels."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from torchvision import datasets
@@ -22,7 +23,7 @@ class MNIST(TorchvisionDataModule):
         archives = [archive for archive, _ in self.source.resources]
         return tuple(f"{self.source.__name__}/raw/{archive.removesuffix('.gz')}" for archive in archives)
 
-    def read(self, split: Split, download: bool) -> LabelledImages:
+    def read(self, split: Split, root: Path, download: bool) -> LabelledImages:
         """Read a split through torchvision; see the base class."""
-        data = self.source(self.data_root, train=split == "train", download=download)
+        data = self.source(root, train=split == "train", download=download)
         return data.data.unsqueeze(1), data.targets

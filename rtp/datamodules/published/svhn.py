@@ -1,5 +1,7 @@
 """SVHN, digits of house numbers: 73,257 training and 26,032 test images of 32x32 colour pixels."""
 
+from pathlib import Path
+
 import torch
 from torchvision import datasets
 
@@ -19,7 +21,7 @@ class SVHN(TorchvisionDataModule):
         """The MATLAB files of both splits."""
         return tuple(datasets.SVHN.split_list[split][1] for split in ("train", "test"))
 
-    def read(self, split: Split, download: bool) -> LabelledImages:
+    def read(self, split: Split, root: Path, download: bool) -> LabelledImages:
         """Read a split through torchvision, which gives the digit 0 the label 0; see the base class."""
-        data = datasets.SVHN(self.data_root, split=split, download=download)
+        data = datasets.SVHN(root, split=split, download=download)
         return torch.from_numpy(data.data), torch.from_numpy(data.labels)

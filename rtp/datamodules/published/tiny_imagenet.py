@@ -12,6 +12,7 @@ from torchvision.datasets.utils import download_url
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages, one_line
 from rtp.datamodules.decoding import read_images
+from rtp.datamodules.published.downloading import downloading
 from rtp.datamodules.sampling import Split
 from rtp.errors import DataError
 
@@ -36,13 +37,9 @@ class TinyImageNet(ImageDataModule):
     def prepare_data(self) -> None:
         """Download the zip if there is neither zip nor folder; raise DataError if that fails."""
         if not ((self.data_root / FOLDER).is_dir() or (self.data_root / ZIP).is_file()):
-            try:
-                download_url(URL, self.data_root, ZIP, MD5)
-            except (OSError, RuntimeError) as error:
-                raise DataError(
-                    f"{self.name} cannot be downloaded from {URL} ({one_line(error)}): "
-                    f"put {ZIP}, or the folder {FOLDER} extracted from it, into {self.data_root} by hand."
-                ) from error
+            by_hand = f"{ZIP} from {URL}, or the folder {FOLDER} extracted from it,"
+            with downloading(self.name, self.data_root, (ZIP,), by_hand) as folder:
+                download_url(URL, folder, ZIP, MD5)
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:

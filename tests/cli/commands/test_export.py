@@ -249,7 +249,7 @@ def test_info_says_what_a_file_and_a_checkpoint_hold(plain: Path, capsys: pytest
     assert "model.unroll.num_steps: 2" in printed
     with pytest.raises(UserError, match=r"there is no checkpoint 'none.ckpt'"):
         info(["none.ckpt"])
-    with pytest.raises(UserError, match=r"there is no file 'none.safetensors'"):
+    with pytest.raises(UserError, match=r"'none.safetensors' is no file"):
         info(["none.safetensors"])
 
 

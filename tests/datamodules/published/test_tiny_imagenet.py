@@ -1,5 +1,6 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.error import URLError
 from zipfile import ZipFile
@@ -84,11 +85,15 @@ def test_setup(tree: Path) -> None:
 
 def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(tiny_imagenet, "download_url", lambda *arguments: asked.append(arguments))
+
+    def download(url: str, root: Path, name: str, md5: str) -> None:
+        asked.append((url, name, len(md5)))
+        (root / name).touch()
+
+    monkeypatch.setattr(tiny_imagenet, "download_url", download)
     TinyImageNet(root=str(tmp_path)).prepare_data()
-    ((url, root, name, md5),) = asked
-    assert url == "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-    assert (root, name, len(md5)) == (tmp_path, "tiny-imagenet-200.zip", 32)
+    assert asked == [("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "tiny-imagenet-200.zip", 32)]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-imagenet-200.zip"]
 
 
 def test_failed_download_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,8 +101,17 @@ def test_failed_download_says_what_to_put_where(tmp_path: Path, monkeypatch: pyt
         raise URLError("Name or service not known")
 
     monkeypatch.setattr(tiny_imagenet, "download_url", refuse)
-    with pytest.raises(DataError, match=rf"not known.*: put tiny-imagenet-200\.zip, or .* into {tmp_path} by hand"):
+    with pytest.raises(DataError, match=rf"not known.*: put tiny-imagenet-200\.zip from .*, or .* into {tmp_path} by"):
         TinyImageNet(root=str(tmp_path)).prepare_data()
+
+
+def test_a_download_onto_a_full_disk_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    monkeypatch.setattr(tiny_imagenet, "download_url", lambda url, root, name, md5: (root / name).write_bytes(bytes(9)))
+    with full_disk(5), pytest.raises(DataError, match=r"^[^\n]* \(.*File too large\): make room, or set root or RTP_"):
+        TinyImageNet(root=str(tmp_path)).prepare_data()
+    assert list(tmp_path.iterdir()) == []  # or else the next run would take the half for a damaged file
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_blocks_of_cifar_100_are_printed(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["similarity", "none.safetensors", "--out", "x"], "there is no file 'none.safetensors'"),
+        (["similarity", "none.safetensors", "--out", "x"], "'none.safetensors' is no file"),
         (["similarity", "theirs.safetensors", "--out", "x"], "the classes of a pixel memory share no bases"),
         (["similarity", "ours.safetensors", "--order", "size", "--out", "x"], "invalid choice: 'size'"),
         (["bases", "ours.safetensors"], "the following arguments are required: --out; `rtp plot bases --help`"),
