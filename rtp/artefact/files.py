@@ -97,7 +97,9 @@ def _content(path: Path) -> bytes:
 def _header(content: bytes) -> dict[str, Any]:
     """The header: its length in 8 bytes, little end first, then JSON."""
     if content.startswith(b"PK\3\4"):  # what torch.save writes
-        raise DataError("it is a checkpoint or .pt file: `rtp export CHECKPOINT MEMORY.safetensors` writes what is read")
+        raise DataError(
+            "it is a checkpoint or .pt file: `rtp export CHECKPOINT MEMORY.safetensors` writes what is read"
+        )
     length = int.from_bytes(content[:8], "little")
     if not 2 <= length <= len(content) - 8:
         raise DataError("it is truncated or no safetensors file")

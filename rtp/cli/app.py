@@ -47,7 +47,7 @@ from rtp.runs.folders import (
 )
 from rtp.runs.lightning_internals import command_help, command_parser, commands_action, setting
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
-from rtp.runs.trainer_options import check_trainer_options, interval_within
+from rtp.runs.trainer_options import check_callbacks, check_trainer_options, interval_within
 from rtp.version import __version__
 
 INTERRUPTED = 130
@@ -184,6 +184,7 @@ class RtpCLI(LightningCLI):
         settings.callbacks = [*own, *default_callbacks(best_folder, progress, streaming)]
         settings.plugins = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
+        check_callbacks(trainer.callbacks)  # type: ignore[attr-defined]
         if streaming:
             without_retraining(trainer)
         return trainer

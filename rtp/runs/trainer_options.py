@@ -1,6 +1,7 @@
 """The Trainer's options: values that Lightning takes without a word and that train nothing are refused."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rtp.errors import UserError
@@ -42,6 +43,23 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
         raise UserError(
             "trainer.enable_checkpointing is false, but best.ckpt is the result of a run: leave it out; "
             "--checkpoint.every_n_steps says how often last.ckpt is written"
+        )
+
+
+def check_callbacks(callbacks: Iterable[object]) -> None:
+    """Refuse two of one kind of rtp's own callbacks: networks would be retrained twice.
+
+    Lightning itself refuses those that keep a state, and no others.
+
+    Raises:
+        UserError: For the first kind.
+    """
+    own = [type(callback) for callback in callbacks if type(callback).__module__.startswith("rtp.")]
+    twice = next((kind.__name__ for kind, count in Counter(own).items() if count > 1), None)
+    if twice is not None:
+        raise UserError(
+            f"the run has {twice} twice: name it once in trainer.callbacks, and not where rtp adds it itself, with the "
+            "options of `evaluation`, `pictures` and `checkpoint`"
         )
 
 

@@ -369,6 +369,15 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(
         (["--config=latin1.yaml"], "^a file is not UTF-8 text"),
         (["--config=deep.yaml"], "^[^\\n]*$"),
         (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=no/such"], "^[^\\n]*no/such[^\\n]*$"),
+        (
+            ["--trainer.callbacks+=MemoryAverage"] * 2,
+            r"^[^\n]*more than one stateful callback of type `MemoryAverage`[^\n]*$",
+        ),
+        (
+            ["--trainer.callbacks+=TrainingSpeed"],
+            r"^the run has TrainingSpeed twice: [^\n]*not where rtp adds it itself",
+        ),
+        (["--trainer.callbacks+=RetrainingEvaluation"], r"^the run has RetrainingEvaluation twice"),
     ],
 )
 def test_a_mistake_is_one_line(options: list[str], message: str) -> None:
