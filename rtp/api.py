@@ -20,33 +20,23 @@ import rtp.datamodules
 import rtp.modules
 from rtp.artefact import DistilledMemory
 from rtp.artefact.from_checkpoint import from_state
-from rtp.callbacks import LastCheckpoint, MemoryPictures, RetrainingEvaluation
+from rtp.callbacks import LastCheckpoint, MemoryAverage, MemoryPictures, RetrainingEvaluation
 from rtp.callbacks.best_checkpoint import BestMemory
 from rtp.callbacks.defaults import default_callbacks
 from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
 from rtp.datamodules.decoding import ImageSize
 from rtp.errors import StoppedError, UserError, first_line
 from rtp.modules import AddressableMemory, Augmentation, ConvNet, InnerSGD, MemoryDistillation
+from rtp.modules.distillation.recipe import suitable_depth, suitable_downsampling, suitable_recipe
+from rtp.modules.memories.budget import StorageBudget
 from rtp.modules.networks import NetworkFactory
-from rtp.modules.networks.layers import grey_margin
-from rtp.modules.networks.training import TrainingProtocol, isolated_rng
-from rtp.modules.unroll.base import Unroll
-from rtp.modules.unroll.higher import HigherUnroll
-from rtp.modules.unroll.stepwise import StepwiseUnroll
+from rtp.modules.networks.training import isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.event_files import CurvesLogger
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.utils.checks import check_at_least
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
-INNER_LR_TIMES_STEPS = 1.5  # the paper's 150 steps of 0.01
-IMAGES_PER_INNER_STEP = 50  # recalled images of all classes together, as in configs/cpu/
-COMPILED_FROM = (
-    1e8  # pixels in the inner steps of a run; at half of it compiling repays its minute (MNIST, 55 outer steps)
-)
-KEPT_ACTIVATIONS = 1.0  # GB; 20 steps of 50 images of 32x32 take a quarter of it
-OUTER_LEARNING_RATE = 0.02  # of Adam; this and the protocol as in configs/cpu/mnist_ipc1.yaml
-PROTOCOL = TrainingProtocol(epochs=60, learning_rate=0.05)
 VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
 
 SIGTERM_CODE = 128 + 15  # a shell's exit code for it
@@ -60,7 +50,7 @@ ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
     "classes": (Sequence, NoneType),
     "classes_per_step": (Integral, NoneType),
     "steps": (Integral,),
-    "inner_steps": (Integral,),
+    "inner_steps": (Integral, NoneType),
     "validation": (Real,),
     "seed": (Integral,),
     "accelerator": (str,),
@@ -85,7 +75,7 @@ def distill(
     image_size: ImageSize | None = None,
     classes_per_step: int | None = None,
     steps: int = 1000,
-    inner_steps: int = 20,
+    inner_steps: int | None = None,
     validation: float = 0.1,
     seed: int = 0,
     accelerator: str = "auto",
@@ -115,7 +105,8 @@ def distill(
             `datasets.Dataset`: they are resized to cover it and cropped at the centre. By default they keep their size.
         classes_per_step: Classes in an outer step, for data sets of many classes; by default all.
         steps: Outer steps, at least 1.
-        inner_steps: Inner steps T, at least 1; the inner learning rate is 1.5 / T.
+        inner_steps: Inner steps T, at least 1; by default 20, and in long runs of images that take a ConvNet of several
+            blocks 60, of which a random window of 10 is differentiated.
         validation: Fraction of the images of each class kept for validation, in (0, 1).
         seed: Seed of all random numbers, at least 0; the program's own random generators are unaffected.
         accelerator: As Lightning's Trainer takes it: "auto", "cpu", "gpu", ...
@@ -132,7 +123,8 @@ def distill(
     """
     _check_types(locals())
     check_at_least("steps", steps, 1)
-    check_at_least("inner_steps", inner_steps, 1)
+    if inner_steps is not None:
+        check_at_least("inner_steps", inner_steps, 1)
     settings: dict[str, Any] = {
         "validation_fraction": validation,
         "classes_per_step": classes_per_step,
@@ -142,31 +134,39 @@ def distill(
     data = _data_module(dataset, class_names, classes, image_size, settings)
     if run_dir is not None and (Path(run_dir) / "best.ckpt").exists():
         raise UserError(f"the run folder {str(run_dir)!r} exists: choose another run_dir, or delete it")
+    downsampling = suitable_downsampling(data.image_shape)
+    budget = StorageBudget(images_per_class, data.num_classes, data.image_shape, downsampling)
+    num_bases = budget.balanced_bases() if num_bases is None else num_bases
+    num_images = budget.num_matrices(num_bases) * data.num_classes
+    recipe = suitable_recipe(network, math.prod(data.image_shape[1:]), num_images, steps, inner_steps)
     parts: dict[str, Any] = {
         "memory": partial(
             AddressableMemory,
             images_per_class=images_per_class,
             num_bases=num_bases,
-            downsampling=suitable_downsampling(data.image_shape),
+            downsampling=downsampling,
             init="data",
         ),
         "network": network or partial(ConvNet, width=WIDTH, depth=suitable_depth(data.image_shape)),
-        "unroll": suitable_unroll(network, inner_steps, steps * math.prod(data.image_shape[1:])),
-        "slots_per_class": max(1, IMAGES_PER_INNER_STEP // (classes_per_step or data.num_classes)),
-        "inner_optimizer": InnerSGD(learning_rate=INNER_LR_TIMES_STEPS / inner_steps),
+        "unroll": recipe.unroll,
+        "slots_per_class": max(1, recipe.images_per_inner_step // (classes_per_step or data.num_classes)),
+        "inner_optimizer": InnerSGD(learning_rate=recipe.inner_learning_rate),
         "augmentation": augmentation,
-        "optimizer": partial(torch.optim.Adam, lr=OUTER_LEARNING_RATE),
+        "optimizer": partial(torch.optim.Adam, lr=recipe.outer_learning_rate),
     }
-    evaluation = {"networks": TEST_NETWORKS, "validation_networks": VALIDATION_NETWORKS, "protocol": PROTOCOL}
+    protocol = recipe.protocol
+    evaluation = {"networks": TEST_NETWORKS, "validation_networks": VALIDATION_NETWORKS, "protocol": protocol}
     config = {
         "seed_everything": seed,
         "model": {"class_path": _path(MemoryDistillation), "init_args": {n: _record(p) for n, p in parts.items()}},
         "data": {"class_path": _path(TorchDataset), "init_args": settings},
-        "evaluation": evaluation | {"protocol": asdict(PROTOCOL)},
+        "evaluation": evaluation | {"protocol": asdict(protocol)},
     }
     folder = None if run_dir is None else Path(run_dir)
     best = BestMemory()
     callbacks = [RetrainingEvaluation(**evaluation, seed=seed), best, *default_callbacks(folder, progress)]
+    if recipe.average is not None:
+        callbacks.append(MemoryAverage(recipe.average))
     saving: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
     if folder is not None:
         callbacks += [MemoryPictures(), LastCheckpoint()]
@@ -256,38 +256,18 @@ def _data_module(
     return TorchDataset(dataset, class_names=class_names, classes=classes, **settings)
 
 
-def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:
-    """The paper's 2 if it divides height and width of the images (C, H, W), or else 1."""
-    return 1 if image_shape[1] % 2 or image_shape[2] % 2 else 2
-
-
-def suitable_unroll(network: NetworkFactory | None, inner_steps: int, pixels: int) -> Unroll:
-    """The compiled engine for long runs of a ConvNet; `pixels` are an image's, times the outer steps.
-
-    Others' networks may have layers that only `HigherUnroll` supports.
-    """
-    own = network is not None and getattr(network, "func", network) is not ConvNet
-    if own or pixels * inner_steps * IMAGES_PER_INNER_STEP < COMPILED_FROM:
-        return HigherUnroll(inner_steps)
-    return StepwiseUnroll(inner_steps, activation_cache_gb=KEPT_ACTIVATIONS)
-
-
-def suitable_depth(image_shape: tuple[int, int, int]) -> int:
-    """Depth of a ConvNet that leaves feature maps of about 4x4: 1 for 8 pixels, 3 for 28 and 32, 4 for 64."""
-    side = min(image_shape[1:]) + 2 * grey_margin(image_shape)
-    return max(1, (side // 4).bit_length() - 1)  # floor(log2(side / 4))
-
-
 def _record(part: Any) -> Any:
     """A part of the run as a configuration would name it."""
     if part is None or isinstance(part, (int, float, str)):
         return part
+    if isinstance(part, tuple):
+        return [_record(item) for item in part]
     if isinstance(part, partial):
         return {"class_path": _path(part.func), "init_args": part.keywords}
     if hasattr(part, "__qualname__"):  # a class, a function
         return {"class_path": _path(part)}
     names = inspect.signature(type(part)).parameters if is_dataclass(part) else ()
-    return {"class_path": _path(type(part)), "init_args": {name: getattr(part, name) for name in names}}
+    return {"class_path": _path(type(part)), "init_args": {name: _record(getattr(part, name)) for name in names}}
 
 
 def _path(named: Any) -> str:

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rtp
-from rtp.api import suitable_depth, suitable_downsampling, suitable_unroll
 from rtp.cli import main
 from rtp.errors import UserError
-from rtp.modules import MLP, ConvNet, FlipOrRotate, HigherUnroll, StepwiseUnroll, Unroll
-from rtp.modules.networks import NetworkFactory
+from rtp.modules import MLP, FlipOrRotate, StepwiseUnroll
+from rtp.modules.distillation.recipe import Recipe, suitable_recipe
 from rtp.modules.networks.training import TrainingProtocol
+from rtp.modules.unroll.window import RandomWindow
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -34,7 +35,10 @@ def digits() -> Dataset[Any]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rtp.api.PROTOCOL", TrainingProtocol(epochs=2))
+    def quick(*args: Any) -> Recipe:
+        return replace(suitable_recipe(*args), protocol=TrainingProtocol(epochs=2))
+
+    monkeypatch.setattr("rtp.api.suitable_recipe", quick)
 
 
 def distill(dataset: Any, **settings: Any) -> Any:
@@ -143,7 +147,7 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
         ({"steps": "10"}, "^steps is '10', a str: give an integer"),
         ({"steps": 1.5}, "^steps is 1.5, a float: give an integer"),
         ({"steps": True}, "^steps is True, a bool: give an integer"),
-        ({"inner_steps": None}, "^inner_steps is None, a NoneType: give an integer"),
+        ({"inner_steps": 2.5}, "^inner_steps is 2.5, a float: give an integer or None"),
         ({"seed": 0.5}, "^seed is 0.5"),
         ({"zca": "yes"}, "^zca is 'yes', a str: give a number or None"),
         ({"validation": [0.1]}, r"^validation is \[0.1\], a list: give a number"),
@@ -165,35 +169,17 @@ def test_unusable_arguments_are_named(digits: Dataset[Any], settings: dict[str, 
         distill(digits, **settings)
 
 
-@pytest.mark.parametrize(
-    ("shape", "depth"), [((1, 8, 8), 1), ((3, 32, 32), 3), ((1, 28, 28), 3), ((3, 64, 64), 4), ((1, 5, 9), 1)]
-)
-def test_depth_leaves_maps_of_about_four_pixels(shape: tuple[int, int, int], depth: int) -> None:
-    assert suitable_depth(shape) == depth
+def test_a_long_run_returns_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def long(*_: Any) -> Recipe:
+        unroll = StepwiseUnroll(4, RandomWindow(2), compile=False)
+        return Recipe(unroll, 10, 0.05, 0.1, average=0.5, protocol=TrainingProtocol(epochs=2))
 
-
-@pytest.mark.parametrize(
-    ("network", "steps", "pixels", "engine"),
-    [
-        (None, 500, 8 * 8, HigherUnroll),
-        (None, 1000, 28 * 28, StepwiseUnroll),
-        (None, 50, 28 * 28, HigherUnroll),
-        (partial(ConvNet, width=128), 1000, 28 * 28, StepwiseUnroll),
-        (ConvNet, 1000, 28 * 28, StepwiseUnroll),
-        (MLP, 1000, 28 * 28, HigherUnroll),
-    ],
-)
-def test_long_runs_of_convnets_are_compiled(
-    network: NetworkFactory | None, steps: int, pixels: int, engine: type[Unroll]
-) -> None:
-    unroll = suitable_unroll(network, 20, steps * pixels)
-    assert type(unroll) is engine
-    assert unroll.num_steps == 20
-
-
-def test_images_of_an_odd_size_are_not_downsampled() -> None:
-    assert suitable_downsampling((3, 32, 32)) == 2
-    assert suitable_downsampling((3, 32, 31)) == 1
+    monkeypatch.setattr("rtp.api.suitable_recipe", long)
+    memory = distill((torch.rand(60, 1, 8, 8), torch.arange(60) % 2), steps=20, run_dir=tmp_path / "run")
+    best = torch.load(tmp_path / "run" / "best.ckpt", weights_only=True)
+    averaged, trained = (best[name]["memory._bases"] for name in ("state_dict", "current_model_state"))
+    assert not torch.equal(averaged, trained)
+    assert torch.equal(memory.memory.state_dict()["_bases"], averaged)
 
 
 def test_importing_rtp_is_cheap() -> None:
