@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -177,14 +178,15 @@ class RtpCLI(LightningCLI):
             kwargs["logger"] = CurvesLogger(folder, "", version, default_hp_metric=False, purge_step=purge_step)
         kwargs.setdefault("default_root_dir", folder)
         ckpt_path, own = self._setting("ckpt_path"), settings.get("callbacks") or []
-        progress = settings.get("enable_progress_bar") is not False
-        progress = progress and not any(isinstance(callback, ProgressBar) for callback in own)
+        progress = settings.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in own)
         # outside of `fit` nothing is saved, but the state of BestCheckpoint in the checkpoint needs its folder
         best_folder = Path(folder if self.subcommand == "fit" or not ckpt_path else Path(ckpt_path).parent)
         settings.callbacks = [*own, *default_callbacks(best_folder, progress, streaming)]
         settings.plugins = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
         check_callbacks(trainer.callbacks)  # type: ignore[attr-defined]
+        if self.subcommand != "fit":  # the checkpoint's memory is whole without the average and rules of its training
+            warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided")
         if streaming:
             without_retraining(trainer)
         return trainer

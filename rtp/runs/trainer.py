@@ -41,8 +41,6 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-        # the average is the checkpoint's memory: tests and predictions need not average
-        warnings.filterwarnings("ignore", r".*Please add the following callbacks: \['MemoryAverage'\]")
         warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
         warnings.filterwarnings("ignore", ".torch.jit.script.* is deprecated")
         try:

@@ -61,6 +61,8 @@ def test_a_run_that_no_longer_improves_says_that_it_stops(capsys: pytest.Capture
     assert result.trainer.global_step == 2
     printed = capsys.readouterr().out
     assert "stopped after 2 steps: Monitored metric val/accuracy did not improve in the last 1 records" in printed
+    # a test needs no such rule: Lightning's warning would be an error here
+    main(["test", "--ckpt_path", "run/best.ckpt", "--evaluation.networks", "1"])
 
 
 def test_a_run_leaves_checkpoints_pictures_curves_and_its_configuration(finished: Path) -> None:
