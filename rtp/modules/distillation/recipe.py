@@ -45,8 +45,8 @@ def suitable_recipe(
 ) -> Recipe:
     """Whole loops for short runs, random windows of long loops in the compiled engine for long ones of a ConvNet.
 
-    The rate times T is the paper's 1.5 (150 steps of 0.01) in short loops; windows take 0.02, with which a gradient is
-    less noisy (docs/log.md).
+    The inner rate times T is the paper's 1.5 (150 steps of 0.01) in short loops, and 60 steps of 0.02 in long ones,
+    with which a gradient is less noisy than with 0.05 (docs/log.md).
 
     Args:
         network: Builds the networks; None is a ConvNet. Others may have layers that only `HigherUnroll` supports.
@@ -67,7 +67,7 @@ def suitable_recipe(
     epochs = max(LEAST_EPOCHS, round(RETRAINING_STEPS / batches))
     protocol = TrainingProtocol(epochs=epochs, batch_size=50, learning_rate=0.02, drop_after=0.75)
     unroll = StepwiseUnroll(num_steps, window, activation_cache_gb=KEPT_ACTIVATIONS)
-    return Recipe(unroll, 100, 0.02, 0.005, 0.98, protocol)
+    return Recipe(unroll, 100, 60 * 0.02 / num_steps, 0.005, 0.98, protocol)
 
 
 def suitable_downsampling(image_shape: tuple[int, int, int]) -> int:

@@ -38,8 +38,10 @@ def test_long_runs_of_convnets_are_compiled(
 
 @pytest.mark.parametrize(("inner_steps", "window"), [(10, None), (11, RandomWindow(10)), (None, RandomWindow(10))])
 def test_loops_as_short_as_the_window_are_whole(inner_steps: int | None, window: RandomWindow | None) -> None:
-    unroll = suitable_recipe(None, 28 * 28, 290, 2000, inner_steps).unroll
+    recipe = suitable_recipe(None, 28 * 28, 290, 2000, inner_steps)
+    unroll = recipe.unroll
     assert isinstance(unroll, StepwiseUnroll)
+    assert recipe.inner_learning_rate * unroll.num_steps == pytest.approx(1.2)
     assert (unroll.num_steps, unroll.window) == (inner_steps or 60, window)
 
 
