@@ -105,8 +105,8 @@ def distill(
             `datasets.Dataset`: they are resized to cover it and cropped at the centre. By default they keep their size.
         classes_per_step: Classes in an outer step, for data sets of many classes; by default all.
         steps: Outer steps, at least 1.
-        inner_steps: Inner steps T, at least 1; by default 20, and in long runs of images that take a ConvNet of several
-            blocks 60, of which a random window of 10 is differentiated.
+        inner_steps: Inner steps T, at least 1; by default 20, and in long runs of a ConvNet 60. Long runs differentiate
+            random windows of 10 steps, and average the memory over outer steps.
         validation: Fraction of the images of each class kept for validation, in (0, 1).
         seed: Seed of all random numbers, at least 0; the program's own random generators are unaffected.
         accelerator: As Lightning's Trainer takes it: "auto", "cpu", "gpu", ...

@@ -59,9 +59,9 @@ def suitable_recipe(
     images = 50  # as in configs/digits_ipc1.yaml
     if own or pixels * steps * (inner_steps or 20) * images < COMPILED_FROM:
         num_steps = inner_steps or 20
-        protocol = TrainingProtocol(epochs=60, learning_rate=0.05)
+        protocol = TrainingProtocol(epochs=60, learning_rate=0.05)  # more gain nothing (docs/log.md)
         return Recipe(HigherUnroll(num_steps), images, 1.5 / num_steps, 0.02, None, protocol)
-    num_steps = inner_steps or 60
+    num_steps = inner_steps or 60  # this and the rest as in configs/cpu/mnist_ipc1.yaml
     window = RandomWindow(WINDOW) if num_steps > WINDOW else None
     batches = -(-num_images // 50)
     epochs = max(LEAST_EPOCHS, round(RETRAINING_STEPS / batches))
