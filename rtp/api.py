@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from datetime import timedelta
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -34,10 +35,11 @@ from rtp.modules.networks.training import isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.event_files import CurvesLogger
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
-from rtp.utils.checks import check_at_least
+from rtp.utils.checks import check_at_least, check_in
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
 VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
+MINUTES = "(0, 1e6]"  # more than two years overflow Python's timedelta sooner or later
 
 SIGTERM_CODE = 128 + 15  # a shell's exit code for it
 
@@ -50,6 +52,7 @@ ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
     "classes": (Sequence, NoneType),
     "classes_per_step": (Integral, NoneType),
     "steps": (Integral,),
+    "minutes": (Real, NoneType),
     "inner_steps": (Integral, NoneType),
     "validation": (Real,),
     "seed": (Integral,),
@@ -75,6 +78,7 @@ def distill(
     image_size: ImageSize | None = None,
     classes_per_step: int | None = None,
     steps: int = 1000,
+    minutes: float | None = None,
     inner_steps: int | None = None,
     validation: float = 0.1,
     seed: int = 0,
@@ -105,6 +109,8 @@ def distill(
             `datasets.Dataset`: they are resized to cover it and cropped at the centre. By default they keep their size.
         classes_per_step: Classes in an outer step, for data sets of many classes; by default all.
         steps: Outer steps, at least 1.
+        minutes: Time, above 0, after which the training ends if the steps are not done; then the memory is validated.
+            By default all steps are done.
         inner_steps: Inner steps T, at least 1; by default 20, and in long runs of a ConvNet 60. Long runs differentiate
             random windows of 10 steps, and average the memory over outer steps.
         validation: Fraction of the images of each class kept for validation, in (0, 1).
@@ -123,6 +129,7 @@ def distill(
     """
     _check_types(locals())
     check_at_least("steps", steps, 1)
+    check_in("minutes", minutes, MINUTES)
     if inner_steps is not None:
         check_at_least("inner_steps", inner_steps, 1)
     settings: dict[str, Any] = {
@@ -178,6 +185,7 @@ def distill(
             **saving,
             accelerator=accelerator,
             max_steps=steps,
+            max_time=None if minutes is None else timedelta(minutes=float(minutes)),
             val_check_interval=max(1, steps // VALIDATIONS),
             gradient_clip_val=2,  # the authors' code
             default_root_dir=folder,

@@ -1,6 +1,7 @@
 """`rtp.distill`, and the lines of the README that show it."""
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -148,6 +149,9 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
         ({"steps": 1.5}, "^steps is 1.5, a float: give an integer"),
         ({"steps": True}, "^steps is True, a bool: give an integer"),
         ({"inner_steps": 2.5}, "^inner_steps is 2.5, a float: give an integer or None"),
+        ({"minutes": "5"}, "^minutes is '5', a str: give a number or None"),
+        ({"minutes": 0}, r"^minutes must lie in \(0, 1e6\], got 0"),
+        ({"minutes": math.inf}, r"^minutes must lie in \(0, 1e6\], got inf"),
         ({"seed": 0.5}, "^seed is 0.5"),
         ({"zca": "yes"}, "^zca is 'yes', a str: give a number or None"),
         ({"validation": [0.1]}, r"^validation is \[0.1\], a list: give a number"),
@@ -180,6 +184,12 @@ def test_a_long_run_returns_the_average(tmp_path: Path, monkeypatch: pytest.Monk
     averaged, trained = (best[name]["memory._bases"] for name in ("state_dict", "current_model_state"))
     assert not torch.equal(averaged, trained)
     assert torch.equal(memory.memory.state_dict()["_bases"], averaged)
+
+
+def test_minutes_end_a_run_with_a_validated_memory(digits: Dataset[Any]) -> None:
+    memory = distill(digits, steps=10**9, minutes=0.02)
+    assert [accuracy.split for accuracy in memory.accuracies] == ["validation"]
+    assert 0 < memory.description.steps < 10**6
 
 
 def test_importing_rtp_is_cheap() -> None:

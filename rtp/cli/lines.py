@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import lightning as L
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from rtp.callbacks import RetrainingEvaluation
@@ -30,7 +31,10 @@ def distilled_lines(trainer: L.Trainer, resumed_at: int | None) -> Iterator[str]
         trainer: Of the run.
         resumed_at: Outer steps of the checkpoint that it was resumed from, None for a new run.
     """
-    if trainer.global_step == resumed_at:
+    if _time_is_over(trainer):
+        did = "nothing to do" if trainer.global_step == resumed_at else f"stopped after {trainer.global_step} steps"
+        yield f"{did}: trainer.max_time is over; to go on, give --ckpt_path last and a longer one, or null"
+    elif trainer.global_step == resumed_at:
         yield f"nothing to do: the run has all {resumed_at} steps; raise --trainer.max_steps"
     for rule in trainer.early_stopping_callbacks:
         if rule.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
@@ -41,6 +45,13 @@ def distilled_lines(trainer: L.Trainer, resumed_at: int | None) -> Iterator[str]
         yield f"best validation accuracy {float(best.best_model_score or 0):.4f}"
         yield f"test it: rtp test --ckpt_path {relative(best.best_model_path)}"
         yield from where_to_look(trainer)
+
+
+def _time_is_over(trainer: L.Trainer) -> bool:
+    """Whether a run was stopped by its `max_time`, which counts the time before it was resumed, too."""
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    left = [seconds for timer in timers if (seconds := timer.time_remaining()) is not None]
+    return trainer.global_step != trainer.max_steps and min(left, default=1) <= 0
 
 
 def measured_table(trainer: L.Trainer) -> Iterator[str]:

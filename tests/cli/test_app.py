@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from rtp.cli import app as cli
 from rtp.cli import main
 from rtp.errors import DataError, DivergenceError, UserError
 from rtp.modules import HigherUnroll
+from rtp.runs.trainer import quiet_lightning
 
 CONF = Path(__file__).parents[1] / "conf"
 CONFIG = CONF / "addressable.yaml"
@@ -407,6 +409,21 @@ def test_a_finished_run_has_nothing_to_do(capsys: pytest.CaptureFixture[str]) ->
     fit("logs/addressable/demo-1")
     main(["fit", "--config", str(CONFIG), "--ckpt_path", "last"])
     assert "nothing to do: the run has all 4 steps; raise --trainer.max_steps" in capsys.readouterr().out
+
+
+def test_a_run_that_its_time_ended_says_so_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    limits = ["--trainer.max_steps", "1000000", "--trainer.max_time", "00:00:00:01"]
+    fit("run", *limits)
+    assert re.search(r"stopped after \d+ steps: trainer.max_time is over", capsys.readouterr().out)
+    main(["fit", "--config", str(CONFIG), "--ckpt_path", "run/last.ckpt", *limits])
+    assert "nothing to do: trainer.max_time is over; to go on, give --ckpt_path last" in capsys.readouterr().out
+    assert Path("run/best.ckpt").is_file()
+    steps = torch.load("run/last.ckpt", weights_only=True)["global_step"]
+    limits = ["--trainer.max_time", "null", "--trainer.max_steps", str(steps + 1)]
+    with quiet_lightning():  # as the program's entry does
+        main(["fit", "--config", str(CONFIG), "--ckpt_path", "run/last.ckpt", *limits])
+    assert "max_time" not in capsys.readouterr().out
+    assert torch.load("run/last.ckpt", weights_only=True)["global_step"] == steps + 1
 
 
 def test_a_file_may_not_ask_for_unbounded_work() -> None:
