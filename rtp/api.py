@@ -10,11 +10,12 @@ from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 
 import rtp.datamodules
@@ -22,7 +23,7 @@ import rtp.modules
 from rtp.artefact import DistilledMemory
 from rtp.artefact.from_checkpoint import from_state
 from rtp.callbacks import LastCheckpoint, MemoryAverage, MemoryPictures, RetrainingEvaluation
-from rtp.callbacks.best_checkpoint import BestMemory
+from rtp.callbacks.best_checkpoint import MONITOR, BestMemory
 from rtp.callbacks.defaults import default_callbacks
 from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchDataset
 from rtp.datamodules.decoding import ImageSize
@@ -38,7 +39,8 @@ from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.utils.checks import check_at_least, check_in
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
-VALIDATIONS, VALIDATION_NETWORKS, TEST_NETWORKS = 10, 2, 20  # the paper tests 20 networks (5.1)
+VALIDATION_NETWORKS, TEST_NETWORKS = 2, 20  # the paper tests 20 networks (5.1)
+LEAST_GAIN = 0.002  # in validation accuracy, as in configs/cpu/mnist_ipc1.yaml
 MINUTES = "(0, 1e6]"  # more than two years overflow Python's timedelta sooner or later
 
 SIGTERM_CODE = 128 + 15  # a shell's exit code for it
@@ -71,7 +73,7 @@ def distill(
     *,
     num_bases: int | None = None,
     network: NetworkFactory | None = None,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | Literal["auto"] | None = "auto",
     zca: float | None = None,
     class_names: Sequence[str] | None = None,
     classes: Sequence[int] | None = None,
@@ -89,9 +91,10 @@ def distill(
     """Distil a data set into a memory, and return what `rtp.load` would return for its file.
 
     The memory is an `AddressableMemory` that starts from training images (`init="data"`) and is learned with Adam
-    through inner loops of SGD with momentum. It is validated ten times, on images that it never learns from, and the
-    best one is returned. For anything else combine `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's
-    Trainer as this function does, or write a configuration for `rtp fit`.
+    through inner loops of SGD with momentum. It is validated along the way, on images that it never learns from, and
+    the best one is returned. Long runs of a ConvNet end when four validations in a row have gained nothing. For
+    anything else combine `rtp.datamodules`, `rtp.modules`, `rtp.callbacks` and Lightning's Trainer as this function
+    does, or write a configuration for `rtp fit`.
 
     Args:
         dataset: A torch data set of (image, label) pairs with a length; a tuple (images, labels) of tensors or arrays;
@@ -101,7 +104,8 @@ def distill(
         num_bases: Number of bases; by default `StorageBudget.balanced_bases`.
         network: Builds the networks to distil for from (image_shape, num_classes); by default a ConvNet of width 32
             and of a depth that suits the images.
-        augmentation: Applied to recalled and real images alike, such as `FlipOrRotate()`; by default none.
+        augmentation: Applied to recalled and real images alike, such as `FlipOrRotate()`; None for none. By default
+            images are shifted, stretched or turned by a little in long runs, and as they are in short ones.
         zca: Regularisation of ZCA whitening, positive; by default each channel is standardised.
         class_names: By default the data set's attribute `classes`, or else the labels as numbers.
         classes: Labels of the classes to distil, numbered anew in this order; by default all.
@@ -145,7 +149,8 @@ def distill(
     budget = StorageBudget(images_per_class, data.num_classes, data.image_shape, downsampling)
     num_bases = budget.balanced_bases() if num_bases is None else num_bases
     num_images = budget.num_matrices(num_bases) * data.num_classes
-    recipe = suitable_recipe(network, math.prod(data.image_shape[1:]), num_images, steps, inner_steps)
+    pixels = math.prod(data.image_shape[1:])
+    recipe = suitable_recipe(network, augmentation, pixels, num_images, steps, inner_steps)
     parts: dict[str, Any] = {
         "memory": partial(
             AddressableMemory,
@@ -158,7 +163,7 @@ def distill(
         "unroll": recipe.unroll,
         "slots_per_class": max(1, recipe.images_per_inner_step // (classes_per_step or data.num_classes)),
         "inner_optimizer": InnerSGD(learning_rate=recipe.inner_learning_rate),
-        "augmentation": augmentation,
+        "augmentation": recipe.augmentation,
         "optimizer": partial(torch.optim.Adam, lr=recipe.outer_learning_rate),
     }
     protocol = recipe.protocol
@@ -174,6 +179,8 @@ def distill(
     callbacks = [RetrainingEvaluation(**evaluation, seed=seed), best, *default_callbacks(folder, progress)]
     if recipe.average is not None:
         callbacks.append(MemoryAverage(recipe.average))
+    if recipe.patience is not None:
+        callbacks.append(EarlyStopping(MONITOR, min_delta=LEAST_GAIN, patience=recipe.patience, mode="max"))
     saving: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
     if folder is not None:
         callbacks += [MemoryPictures(), LastCheckpoint()]
@@ -186,7 +193,7 @@ def distill(
             accelerator=accelerator,
             max_steps=steps,
             max_time=None if minutes is None else timedelta(minutes=float(minutes)),
-            val_check_interval=max(1, steps // VALIDATIONS),
+            val_check_interval=recipe.validate_every,
             gradient_clip_val=2,  # the authors' code
             default_root_dir=folder,
             enable_progress_bar=progress,
@@ -227,8 +234,10 @@ def _check_types(given: dict[str, Any]) -> None:
     """
     for name, kinds in ARGUMENT_TYPES.items():
         value = given[name]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            wanted = " or ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
+        words = ("auto",) if name == "augmentation" else ()
+        usable = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+        if not usable and not (isinstance(value, str) and value in words):
+            wanted = " or ".join([NAMES.get(kind, kind.__name__) for kind in kinds] + [repr(word) for word in words])
             raise UserError(f"{name} is {value!r:.60}, a {type(value).__name__}: give {wanted}")
     for name, kind in (("class_names", str), ("classes", Integral)):
         values = given[name]

@@ -156,7 +156,7 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
         ({"zca": "yes"}, "^zca is 'yes', a str: give a number or None"),
         ({"validation": [0.1]}, r"^validation is \[0.1\], a list: give a number"),
         ({"num_bases": 4.0}, "^num_bases is 4.0, a float: give an integer or None"),
-        ({"augmentation": "flip"}, "^augmentation is 'flip', a str: give Augmentation or None"),
+        ({"augmentation": "flip"}, "^augmentation is 'flip', a str: give Augmentation or None or 'auto'"),
         ({"class_names": "abc"}, "^class_names is 'abc': give a list, each item a string"),
         ({"class_names": [1, 2]}, r"^class_names is \[1, 2\]: give a list, each item a string"),
         ({"classes": [1.5]}, r"^classes is \[1.5\]: give a list, each item an integer"),
@@ -176,7 +176,7 @@ def test_unusable_arguments_are_named(digits: Dataset[Any], settings: dict[str, 
 def test_a_long_run_returns_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def long(*_: Any) -> Recipe:
         unroll = StepwiseUnroll(4, RandomWindow(2), compile=False)
-        return Recipe(unroll, 10, 0.05, 0.1, average=0.5, protocol=TrainingProtocol(epochs=2))
+        return Recipe(unroll, 10, 0.05, 0.1, None, 0.5, TrainingProtocol(epochs=2), validate_every=2, patience=3)
 
     monkeypatch.setattr("rtp.api.suitable_recipe", long)
     memory = distill((torch.rand(60, 1, 8, 8), torch.arange(60) % 2), steps=20, run_dir=tmp_path / "run")
