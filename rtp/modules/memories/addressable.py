@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
-from rtp.modules.memories.data_start import ImagesOfClass, principal_bases, projected, sample_size, shrunk
+from rtp.modules.memories.data_start import ImagesOfClass, projected, sample_size, shrunk, starting_bases
 
 
 class SharedBases(Memory):
@@ -35,7 +35,7 @@ class SharedBases(Memory):
         """See `Memory.start_from`: bases reproduce a sample best, and each slot is one image of its class."""
         count = sample_size(self.query_dim, self.num_slots)
         images = [shrunk(images_of(label, count), self._bases.shape[2:]) for label in range(self.query_dim)]
-        bases = principal_bases(torch.cat(images), len(self._bases))
+        bases = starting_bases(torch.cat(images), len(self._bases))
         self._bases.copy_(bases)
         self.addressing.copy_(torch.stack([projected(of[: self.num_slots], bases) for of in images], 1))
 

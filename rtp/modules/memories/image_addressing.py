@@ -10,7 +10,7 @@ from rtp.errors import UserError
 from rtp.modules.memories.addressable import SharedBases, random_bases
 from rtp.modules.memories.base import Initialisation, StoredSizes
 from rtp.modules.memories.budget import StorageBudget
-from rtp.modules.memories.data_start import ImagesOfClass, principal_bases, projected, sample_size, shrunk
+from rtp.modules.memories.data_start import ImagesOfClass, projected, sample_size, shrunk, starting_bases
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
 
@@ -78,7 +78,7 @@ class ImageAddressedMemory(SharedBases):
         count = sample_size(self.num_classes, self.num_slots)
         images = [images_of(label, count) for label in range(self.num_classes)]
         small = [shrunk(of, self._bases.shape[2:]) for of in images]
-        bases = principal_bases(torch.cat(small), len(self._bases))
+        bases = starting_bases(torch.cat(small), len(self._bases))
         queries = torch.cat([self.query(of) for of in images]).double().cpu()  # (n, d_y)
         targets = [projected(of, bases) for of in small]  # each (count, K)
         self._bases.copy_(bases)

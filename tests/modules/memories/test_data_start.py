@@ -1,5 +1,8 @@
 """Starts from data: the best bases, and coefficients that reproduce real images."""
 
+import re
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,7 +11,7 @@ from torch.nn import functional as F
 from rtp.datamodules import Digits
 from rtp.errors import UserError
 from rtp.modules import AddressableMemory, ConvNet, ImageAddressedMemory, Memory, PixelMemory
-from rtp.modules.memories.data_start import principal_bases, projected
+from rtp.modules.memories.data_start import principal_bases, projected, reproduced_share
 from rtp.modules.memories.tasks import TaskMemories
 
 IMAGE_SHAPE = (1, 8, 8)
@@ -29,6 +32,36 @@ def test_principal_bases_reproduce_images_as_well_as_the_truncated_svd() -> None
     best = left[:, :5] * values[:5] @ right[:5]
     torch.testing.assert_close(projected(images, bases) @ bases.flatten(1), best)
     torch.testing.assert_close(bases.flatten(1).square().mean(1), torch.ones(5, dtype=torch.float64))
+
+
+def test_the_share_that_bases_reproduce() -> None:
+    image = torch.tensor([3.0, 4.0], dtype=torch.float64).view(1, 1, 1, 2)
+    first, second = torch.eye(2, dtype=torch.float64).view(2, 1, 1, 1, 2)
+    assert reproduced_share(image, 7 * first) == pytest.approx(9 / 25)
+    assert reproduced_share(image, torch.cat((first, second))) == pytest.approx(1)
+    assert reproduced_share(0 * image, first) == 1
+
+
+@pytest.mark.parametrize("zca", [None, 0.001])
+@pytest.mark.parametrize("kind", ["labels", "images"])
+def test_a_start_from_whitened_images_is_warned_of(
+    zca: float | None, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = Digits(zca=zca)
+    data.prepare_data()
+    data.setup("fit")
+    if kind == "labels":
+        memory: Memory = AddressableMemory(data.image_shape, 10, 1, num_bases=4, init="data")
+    else:
+        features = partial(ConvNet, width=4, depth=1)
+        memory = ImageAddressedMemory(
+            data.image_shape, 10, features, query_dim=4, num_bases=4, num_slots=4, init="data"
+        )
+    memory.start_from(data.images_of)
+    lines = [record.getMessage() for record in caplog.records if "worth little" in record.getMessage()]
+    assert len(lines) == (zca is not None)
+    if zca is not None:
+        assert re.search(r"4 bases reproduce [1-4]?\d % of the images; leave data.zca out", lines[0])
 
 
 def test_more_bases_than_pixels_or_images_are_finite_and_reproduce_all() -> None:
