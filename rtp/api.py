@@ -37,11 +37,12 @@ from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.event_files import CurvesLogger
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.utils.checks import check_at_least, check_in
+from rtp.utils.cores import kept_threads, use_free_cores
 
 WIDTH = 32  # of the ConvNet that images are distilled for, as in configs/digits_ipc1.yaml
 VALIDATION_NETWORKS, TEST_NETWORKS = 2, 20  # the paper tests 20 networks (5.1)
 LEAST_GAIN = 0.002  # in validation accuracy, as in configs/cpu/mnist_ipc1.yaml
-MINUTES = "(0, 1e6]"  # more than two years overflow Python's timedelta sooner or later
+MINUTES = "(0, 1e6]"  # two years, far below where timedelta overflows
 
 SIGTERM_CODE = 128 + 15  # a shell's exit code for it
 
@@ -199,7 +200,10 @@ def distill(
             enable_progress_bar=progress,
             callbacks=callbacks,
         )
-        trainer.fit(MemoryDistillation(data.image_shape, data.num_classes, **parts), datamodule=data)
+        with kept_threads():
+            if trainer.strategy.root_device.type == "cpu":
+                use_free_cores()
+            trainer.fit(MemoryDistillation(data.image_shape, data.num_classes, **parts), datamodule=data)
     memory = from_state(best.state, data, config, best.steps, best.score)
     if folder is not None:
         memory.save(folder / "memory.safetensors")

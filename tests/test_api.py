@@ -192,6 +192,21 @@ def test_minutes_end_a_run_with_a_validated_memory(digits: Dataset[Any]) -> None
     assert 0 < memory.description.steps < 10**6
 
 
+def test_busy_cores_are_left_to_others_and_the_threads_set_back(
+    digits: Dataset[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("rtp.utils.cores.core_usage", lambda: (1.0, 2))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        distill(digits)
+        assert "this one uses 1 of 2 threads" in caplog.text
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_importing_rtp_is_cheap() -> None:
     program = "import sys, rtp; print(sorted({'torch', 'lightning', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

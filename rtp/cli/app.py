@@ -20,14 +20,7 @@ from rtp.cli.commands.registry import COMMANDS, DESCRIPTION, OTHER_COMMANDS
 from rtp.cli.lines import distilled_lines, distilling_line, measured_table, where_to_look
 from rtp.cli.option_parser import OptionParser
 from rtp.cli.parse_errors import user_errors
-from rtp.cli.process import (
-    errors_in_a_line,
-    find_local_modules,
-    keep_compilations,
-    keep_freed_memory,
-    show_log,
-    use_free_cores,
-)
+from rtp.cli.process import errors_in_a_line, find_local_modules, keep_compilations, keep_freed_memory, show_log
 from rtp.cli.short_names import register_short_names
 from rtp.cli.stored_config import use_memory, with_stored_config
 from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
@@ -49,6 +42,7 @@ from rtp.runs.folders import (
 from rtp.runs.lightning_internals import command_help, command_parser, commands_action, setting
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.runs.trainer_options import check_callbacks, check_trainer_options, interval_within
+from rtp.utils.cores import use_free_cores
 from rtp.version import __version__
 
 INTERRUPTED = 130
