@@ -12,8 +12,6 @@ from pathlib import Path
 from rtp.errors import UserError
 from rtp.utils.files import DISK_FAULTS, cache_dir
 
-log = logging.getLogger(__name__)
-
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt(3)."""
 
