@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
-from rtp.modules.memories.data_start import ImagesOfClass, projected, sample_size, shrunk, starting_bases
+from rtp.modules.memories.data_start import ImagesOfClass, projection, sample_size, shrunk_classes, starting_bases
 
 
 class SharedBases(Memory):
@@ -34,10 +34,11 @@ class SharedBases(Memory):
     def start_from(self, images_of: ImagesOfClass) -> None:
         """See `Memory.start_from`: bases reproduce a sample best, and each slot is one image of its class."""
         count = sample_size(self.query_dim, self.num_slots)
-        images = [shrunk(images_of(label, count), self._bases.shape[2:]) for label in range(self.query_dim)]
-        bases = starting_bases(torch.cat(images), len(self._bases))
+        images = shrunk_classes(images_of, self.query_dim, count, self._bases.shape[1:])
+        bases = starting_bases(images.flatten(0, 1), len(self._bases))
         self._bases.copy_(bases)
-        self.addressing.copy_(torch.stack([projected(of[: self.num_slots], bases) for of in images], 1))
+        of_slots = images[:, : self.num_slots].flatten(2) @ projection(bases)  # (num_classes, r, K)
+        self.addressing.copy_(of_slots.transpose(0, 1))
 
     @property
     def bases(self) -> Tensor:

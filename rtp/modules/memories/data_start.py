@@ -34,6 +34,15 @@ def shrunk(images: Tensor, size: Sequence[int]) -> Tensor:
     return F.adaptive_avg_pool2d(images.double().cpu(), (size[0], size[1]))
 
 
+def shrunk_classes(images_of: ImagesOfClass, num_classes: int, count: int, shape: Sequence[int]) -> Tensor:
+    """`count` images of each class as `shrunk` makes them, (num_classes, count, C, h, w) of the shape of a basis."""
+    # filled in place: of a thousand classes' small tensors, what is freed would stay with the process
+    images = torch.empty(num_classes, count, *shape, dtype=torch.float64)
+    for label, of_class in enumerate(images):
+        of_class.copy_(shrunk(images_of(label, count), shape[1:]))
+    return images
+
+
 def principal_bases(images: Tensor, count: int) -> Tensor:
     """The bases that reproduce images best: the first right singular vectors of the matrix of all images.
 
@@ -54,10 +63,13 @@ def principal_bases(images: Tensor, count: int) -> Tensor:
     return bases[torch.arange(count) % len(bases)].unflatten(1, images.shape[1:])
 
 
-def projected(images: Tensor, bases: Tensor) -> Tensor:
-    """Coefficients (n, K) with which bases (K, C, h, w) reproduce images (n, C, h, w) best: least squares."""
-    solution = torch.linalg.lstsq(bases.flatten(1).T, images.flatten(1).T, driver="gelsd").solution
-    return solution.T
+def projection(bases: Tensor) -> Tensor:
+    """The pseudo-inverse (C h w, K) of bases (K, C, h, w).
+
+    Flattened images times it are the coefficients (n, K) with which the bases reproduce them best: least squares, the
+    smallest solution. Its singular value decomposition is computed once for all classes.
+    """
+    return torch.linalg.pinv(bases.flatten(1))
 
 
 def starting_bases(images: Tensor, count: int) -> Tensor:
@@ -77,5 +89,5 @@ def starting_bases(images: Tensor, count: int) -> Tensor:
 def reproduced_share(images: Tensor, bases: Tensor) -> float:
     """1 - ||x - x'||^2 / ||x||^2 of images x (n, C, h, w) and their best reproductions x' by bases (K, C, h, w)."""
     flat = images.flatten(1)
-    residual = flat - projected(images, bases) @ bases.flatten(1)
+    residual = flat - flat @ projection(bases) @ bases.flatten(1)
     return 1 - float(residual.square().sum() / flat.square().sum().clamp(min=torch.finfo(flat.dtype).tiny))

@@ -10,7 +10,7 @@ from rtp.errors import UserError
 from rtp.modules.memories.addressable import SharedBases, random_bases
 from rtp.modules.memories.base import Initialisation, StoredSizes
 from rtp.modules.memories.budget import StorageBudget
-from rtp.modules.memories.data_start import ImagesOfClass, projected, sample_size, shrunk, starting_bases
+from rtp.modules.memories.data_start import ImagesOfClass, projection, sample_size, shrunk_classes, starting_bases
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
 
@@ -76,15 +76,14 @@ class ImageAddressedMemory(SharedBases):
         to the coefficients of the images that follow, each i + 1 places later in its class.
         """
         count = sample_size(self.num_classes, self.num_slots)
-        images = [images_of(label, count) for label in range(self.num_classes)]
-        small = [shrunk(of, self._bases.shape[2:]) for of in images]
-        bases = starting_bases(torch.cat(small), len(self._bases))
-        queries = torch.cat([self.query(of) for of in images]).double().cpu()  # (n, d_y)
-        targets = [projected(of, bases) for of in small]  # each (count, K)
+        images = shrunk_classes(images_of, self.num_classes, count, self._bases.shape[1:])
+        bases = starting_bases(images.flatten(0, 1), len(self._bases))
+        queries = torch.cat([self.query(images_of(label, count)) for label in range(self.num_classes)])  # (n, d_y)
+        to_matrix = torch.linalg.pinv(queries.double().cpu())
+        targets = images.flatten(2) @ projection(bases)  # (num_classes, count, K)
         self._bases.copy_(bases)
         for slot, matrix in enumerate(self.addressing):
-            shifted = torch.cat([of.roll(-slot - 1, 0) for of in targets])
-            matrix.copy_(torch.linalg.lstsq(queries, shifted, driver="gelsd").solution)
+            matrix.copy_(to_matrix @ targets.roll(-slot - 1, 1).flatten(0, 1))
 
     def query(self, images: Tensor) -> Tensor:
         """Queries y = h(image), (n, query_dim), of preprocessed images (n, C, H, W)."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rtp.datamodules import Digits
 from rtp.errors import UserError
 from rtp.modules import AddressableMemory, ConvNet, ImageAddressedMemory, Memory, PixelMemory
-from rtp.modules.memories.data_start import principal_bases, projected, reproduced_share
+from rtp.modules.memories.data_start import principal_bases, projection, reproduced_share
 from rtp.modules.memories.tasks import TaskMemories
 
 IMAGE_SHAPE = (1, 8, 8)
@@ -30,7 +30,7 @@ def test_principal_bases_reproduce_images_as_well_as_the_truncated_svd() -> None
     bases = principal_bases(images, 5)
     left, values, right = torch.linalg.svd(images.flatten(1), full_matrices=False)
     best = left[:, :5] * values[:5] @ right[:5]
-    torch.testing.assert_close(projected(images, bases) @ bases.flatten(1), best)
+    torch.testing.assert_close(images.flatten(1) @ projection(bases) @ bases.flatten(1), best)
     torch.testing.assert_close(bases.flatten(1).square().mean(1), torch.ones(5, dtype=torch.float64))
 
 
@@ -68,7 +68,7 @@ def test_more_bases_than_pixels_or_images_are_finite_and_reproduce_all() -> None
     images = torch.randn(3, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     bases = principal_bases(images, 6)
     assert bases.shape == (6, 1, 2, 2)
-    torch.testing.assert_close(projected(images, bases) @ bases.flatten(1), images.flatten(1))
+    torch.testing.assert_close(images.flatten(1) @ projection(bases) @ bases.flatten(1), images.flatten(1))
 
 
 def addressable() -> Memory:
