@@ -15,6 +15,7 @@ from torch import Tensor
 from rtp.artefact.layout import Description, from_json, to_json
 from rtp.artefact.tensors import Specs, check_specs, memory_specs, normalisation_specs, specs_of
 from rtp.errors import DataError, UserError
+from rtp.modules.memories.number_formats import SCALE_TYPE
 from rtp.utils.files import new_file
 
 MAX_FILE = 2**30
@@ -23,7 +24,14 @@ MAX_HEADER = 2**24
 """Bytes of the header, which holds the class names and the configuration: 50 times 1,000 names of 300 letters."""
 KEY = "rtp"
 """Where the header's metadata hold the description."""
-TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I8": torch.int8}
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}
 """The types that occur, by safetensors' names."""
 
 
@@ -46,7 +54,10 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
         description = from_json(text)
         claimed = _claimed_specs(header)
         num_bases = claimed["bases"][1][:1] if "bases" in claimed else ()
-        specs = memory_specs(description, *(num_bases or (0,))) | normalisation_specs(description)
+        # files of before 2026-11-27 have scales in float32
+        scales = {dtype for name, (dtype, _) in claimed.items() if name.endswith(".scale")}
+        scale_type = torch.float32 if torch.float32 in scales else SCALE_TYPE
+        specs = memory_specs(description, (num_bases or (0,))[0], scale_type) | normalisation_specs(description)
         check_specs(specs, claimed)
         try:
             tensors = load_tensors(content)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rtp.artefact.kinds import identify_kind
-from rtp.artefact.layout import Accuracy, Description, Kind, Protocol
+from rtp.artefact.layout import Accuracy, Description, Kind, Protocol, trained_format
 from rtp.artefact.loaded import DistilledMemory, assemble
 from rtp.artefact.query_network import NETWORKS, QueryNetwork, as_call, default_arguments
 from rtp.datamodules.base import ImageDataModule
@@ -129,7 +129,7 @@ def _description(
         accuracies.append(Accuracy("test", *numbers, report["architecture"], tested))
     return Description(
         kind=kind,
-        stored_as="float32",
+        stored_as=trained_format(config),
         image_shape=data.image_shape,
         downsampling=data.image_shape[1] // stored.shape[2],
         class_names=tuple(data.class_names),

@@ -3,11 +3,12 @@
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from rtp.artefact.entries import read_record, shown
 from rtp.artefact.query_network import QueryNetwork
 from rtp.errors import DataError
+from rtp.modules.memories.number_formats import STORED_TYPES, StoredType
 
 FORMAT = "rtp.memory"
 FORMAT_VERSION = 1
@@ -19,8 +20,6 @@ MAX_SIDE = 2**14
 """Largest height and width of an image in pixels."""
 
 Kind = Literal["addressable", "pixel", "image", "tasks"]
-StoredType = Literal["float32", "float16", "int8"]
-STORED_TYPES: tuple[StoredType, ...] = get_args(StoredType)
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,14 @@ class Description:
         kind: "addressable" (bases and addressing matrices), "pixel" (one image a slot), "image" (bases, addressing
             matrices and the network that makes queries of images) or "tasks" (bases and matrices of each of several
             disjoint sets of classes).
-        stored_as: Type of the numbers in the file.
+        stored_as: Format of the numbers in the file.
         image_shape: (C, H, W) of a recalled image, C 1 or 3.
         downsampling: Factor by which stored images are smaller in height and width.
         class_names: Names of the classes, in the order of the labels; any text.
         num_slots: Images recalled for each class, or by each image.
         zca_reg: Regularisation of ZCA, None if each channel is standardised instead.
         steps: Outer steps that the memory was trained for.
-        accuracies: Measured on the memory in float32, before it was stored as `stored_as`.
+        accuracies: Measured on the memory as `trained_as`, before it was stored as `stored_as`.
         config: The seed, model, data and evaluation of the run, as in its `config.yaml`, without folders.
         rtp_version: Version of rtp that wrote the file.
         query: The network that makes queries; only of the kind "image".
@@ -118,6 +117,11 @@ class Description:
         channels, height, width = self.image_shape
         return channels, height // self.downsampling, width // self.downsampling
 
+    @property
+    def trained_as(self) -> StoredType:
+        """Format that the memory was trained and measured in."""
+        return trained_format(self.config)
+
     def __post_init__(self) -> None:
         """Raise DataError if a size is out of its range or two entries contradict each other."""
         channels, height, width = self.image_shape
@@ -138,6 +142,14 @@ class Description:
             every = sorted(label for task in self.tasks for label in task)
             if every != list(range(len(self.class_names))) or len(set(map(len, self.tasks))) != 1:
                 raise DataError(f"the tasks do not split {len(self.class_names)} classes into parts of one size")
+
+
+def trained_format(config: dict[str, Any]) -> StoredType:
+    """The format that a run's configuration trains a memory in; "float32" if it says nothing that is known."""
+    part: Any = config
+    for name in ("model", "init_args", "memory", "init_args", "stored_as"):
+        part = part.get(name) if isinstance(part, dict) else None
+    return next((known for known in STORED_TYPES if known == part), "float32")
 
 
 def to_json(description: Description) -> str:

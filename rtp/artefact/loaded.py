@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rtp.artefact import files, tensors
-from rtp.artefact.layout import Accuracy, Description, Protocol, StoredType
+from rtp.artefact.layout import Accuracy, Description, Protocol
 from rtp.datamodules.arrays import channels_first, of_channels, to_bytes, to_floats
 from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation, normalised
 from rtp.errors import UserError
 from rtp.modules.memories.base import Memory
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
+from rtp.modules.memories.number_formats import StoredType
 from rtp.utils.pictures import within_range
 
 
@@ -77,7 +78,7 @@ class DistilledMemory:
 
     @property
     def storage_bytes(self) -> int:
-        """Bytes of these numbers as stored, with the scales of 8-bit ones; without the normalisation."""
+        """Bytes of these numbers as stored, with the scales of integers; without the normalisation."""
         return tensors.num_bytes(tensors.memory_specs(self.description, len(self.memory.bases)))
 
     @property
@@ -92,7 +93,7 @@ class DistilledMemory:
 
     @property
     def accuracies(self) -> tuple[Accuracy, ...]:
-        """Accuracies of such networks, on the memory in float32."""
+        """Accuracies of such networks, on the memory in the format that it was trained in."""
         return self.description.accuracies
 
     @property
@@ -205,13 +206,13 @@ class DistilledMemory:
         return pixels.view_as(images)
 
     def stored_as(self, dtype: StoredType) -> "DistilledMemory":
-        """The memory as a file of this type would hold it: rounded, in float32 again.
+        """The memory as a file of this format would hold it: rounded, in float32 again.
 
         Raises:
             UserError: If a number is too large for float16.
         """
         description = replace(self.description, stored_as=dtype)
-        stored = tensors.stored_memory(self.memory, description)
+        stored = tensors.stored_tensors(self.memory.to_tensors(), dtype)
         return replace(self, description=description, memory=tensors.build_memory(description, stored))
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
@@ -220,7 +221,7 @@ class DistilledMemory:
         Raises:
             UserError: If there is a file already and no `overwrite`, or it cannot be written.
         """
-        stored = tensors.stored_memory(self.memory, self.description)
+        stored = tensors.stored_tensors(self.memory.to_tensors(), self.description.stored_as)
         stored |= tensors.stored_normalisation(self.normalisation)
         files.write(Path(path), self.description, stored, overwrite)
 
@@ -238,12 +239,12 @@ def load(path: str | Path) -> DistilledMemory:
         return DistilledMemory(description, memory, tensors.build_normalisation(description, stored))
 
 
-def assemble(description: Description, stored: dict[str, Tensor], normalisation: Normalisation) -> DistilledMemory:
+def assemble(description: Description, numbers: dict[str, Tensor], normalisation: Normalisation) -> DistilledMemory:
     """Assemble a memory from its parts, as it would come back from a file.
 
     Args:
-        description: Its description, `stored_as` "float32".
-        stored: The memory's tensors, by their names in a file.
+        description: Its description.
+        numbers: The memory's float32 tensors, by their names in a file; they are rounded to `stored_as`.
         normalisation: Standardisation or ZCA.
 
     Raises:
@@ -251,9 +252,11 @@ def assemble(description: Description, stored: dict[str, Tensor], normalisation:
         DataError: If a tensor has another shape than described, or values that no image can be recalled from.
     """
     scaled = tensors.stored_normalisation(normalisation)
-    wanted = tensors.memory_specs(description, len(stored.get("bases", ())))
-    tensors.check_specs(wanted, tensors.specs_of(stored))
-    memory = tensors.build_memory(description, stored)
+    unrounded = replace(description, stored_as="float32")
+    wanted = tensors.memory_specs(unrounded, len(numbers.get("bases", ())))
+    tensors.check_specs(wanted, tensors.specs_of(numbers))
+    tensors.build_memory(unrounded, numbers)  # refuses what no image can be recalled from
+    memory = tensors.build_memory(description, tensors.stored_tensors(numbers, description.stored_as))
     return DistilledMemory(description, memory, tensors.build_normalisation(description, scaled))
 
 

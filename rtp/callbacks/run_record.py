@@ -52,11 +52,13 @@ class RunRecord(SaveConfigCallback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the storage, which does not change during a run."""
         if isinstance(pl_module, Distillation) and trainer.logger is not None:
-            floats = pl_module.memory.storage_floats
-            percent = 100 * floats / trainer.datamodule.num_floats  # type: ignore[attr-defined]
-            trainer.logger.log_metrics(
-                {"memory/storage_floats": floats, "memory/storage_percent": percent}, trainer.global_step
-            )
+            memory, data = pl_module.memory, trainer.datamodule  # type: ignore[attr-defined]
+            storage = {
+                "memory/storage_floats": memory.storage_floats,
+                "memory/bits_per_class": 8 * pl_module.storage_bytes / data.num_classes,
+                "memory/storage_percent": 100 * pl_module.budget_floats / data.num_floats,
+            }
+            trainer.logger.log_metrics(storage, trainer.global_step)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, so that the file stands alone."""

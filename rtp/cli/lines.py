@@ -20,7 +20,8 @@ def distilling_line(module: Distillation, data: L.LightningDataModule, trainer: 
     recalled_by = "shot" if memory.queried_by == "images" else "class"
     return (
         f"distilling {data.name} into {bases}, {memory.num_slots} images a {recalled_by}, "
-        f"{memory.storage_floats:,} floats; on {device}; run folder {relative(run_folder(trainer))}"
+        f"{memory.storage_floats:,} numbers of {memory.stored_as}, {memory.storage_bytes:,} bytes; on {device}; "
+        f"run folder {relative(run_folder(trainer))}"
     )
 
 

@@ -43,6 +43,8 @@ MOST_WORK = {
     "chunk_size": 1_000_000,
     "num_bases": 10_000_000,
     "images_per_class": 1_000_000,
+    "total_bytes": 10_000_000_000,
+    "bits_per_class": 10_000_000_000,
     "tasks": 100_000,
     "max_images": 1_000,
     "max_classes": 1_000,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
@@ -93,20 +93,38 @@ class TrainingSource:
         protocol: How networks are trained on them.
         storage_floats: Numbers to store.
         storage_bytes: Bytes that they take.
+        budget_floats: Numbers in the unit of equation 4: those of 32 bits that take as much storage, or real pixels;
+            None for `storage_floats`.
     """
 
     name: str
     protocol: TrainingProtocol
     storage_floats: int
     storage_bytes: int
+    budget_floats: int | None = field(default=None, kw_only=True)
 
     def result(
-        self, data: ImageDataModule, architecture: str, accuracies: tuple[float, ...], images: int, prefix: str = ""
+        self,
+        data: ImageDataModule,
+        architecture: str,
+        accuracies: tuple[float, ...],
+        images: int,
+        seconds: float | None,
+        prefix: str = "",
+        ways: int | None = None,
     ) -> Result:
         """The result of networks of a class `architecture` that were trained on `images` of these images each.
 
-        The storage of `data` is 100 %; `prefix` is put before the name.
+        Args:
+            data: Its storage is 100 %.
+            architecture: The networks' class.
+            accuracies: One a network.
+            images: Training images of each network, of all its classes.
+            seconds: Of training one network, if measured.
+            prefix: Put before the name.
+            ways: Classes of each network; None for all classes of `data`.
         """
+        budget_floats = self.storage_floats if self.budget_floats is None else self.budget_floats
         return Result(
             training_set=f"{prefix}{self.name}",
             architecture=architecture,
@@ -115,7 +133,10 @@ class TrainingSource:
             images=images,
             storage_floats=self.storage_floats,
             storage_bytes=self.storage_bytes,
-            storage_percent=100 * self.storage_floats / data.num_floats,
+            storage_percent=100 * budget_floats / data.num_floats,
+            images_per_class=images / (ways or data.num_classes),
+            bits_per_class=8 * self.storage_bytes / data.num_classes,
+            seconds=seconds,
         )
 
 

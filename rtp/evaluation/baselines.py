@@ -35,7 +35,7 @@ class TrainingSet(TrainingSource):
 
 def baseline_sets(
     data: ImageDataModule,
-    storage_floats: int,
+    budget_floats: int,
     protocol: TrainingProtocol,
     real_protocol: TrainingProtocol,
     network: Callable[[], nn.Module],
@@ -52,7 +52,7 @@ def baseline_sets(
 
     Args:
         data: Set up; only its training split is read.
-        storage_floats: The memory's.
+        budget_floats: The memory's storage in the unit of equation 4, real pixels or numbers of 32 bits.
         protocol: How networks are trained on the sets of the memory's storage.
         real_protocol: How networks are trained on all real images.
         network: Makes the network of herding's features, drawing from the global generators.
@@ -67,7 +67,7 @@ def baseline_sets(
         UserError: If a class has fewer images than the memory's storage holds.
     """
     images, labels = data.train_set
-    per_class = images_of_equal_storage(storage_floats, data.num_classes, images[0].numel())
+    per_class = images_of_equal_storage(budget_floats, data.num_classes, images[0].numel())
     floats = per_class * data.num_classes * images[0].numel()
     centres = class_centres(images, labels, per_class, seed)
     network_seed = derived_seed(seed, 0, 0)
@@ -86,12 +86,12 @@ def baseline_sets(
     ]
 
 
-def images_of_equal_storage(storage_floats: int, num_classes: int, image_floats: int) -> int:
-    """Images of each class, at least 1, whose storage is nearest to `storage_floats`, a memory's.
+def images_of_equal_storage(budget_floats: int, num_classes: int, image_floats: int) -> int:
+    """Images of each class, at least 1, whose storage is nearest to `budget_floats`, a memory's.
 
     Equation 4 asks for "approximately" the same, and a memory stays just below a whole number of images.
     """
-    return max(1, round(storage_floats / (image_floats * num_classes)))
+    return max(1, round(budget_floats / (image_floats * num_classes)))
 
 
 def random_real_images(images: Tensor, labels: Tensor, images_per_class: int) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,10 @@ class ExtrapolationEvaluator(SynthesisEvaluator[TaskDistillation]):
         """See `Evaluator.results`."""
         settings, count = self.settings, self.num_networks(split)
         recalled, storage = module.recalled(), (module.memory.storage_floats, module.storage_bytes)
-        sources = [(TrainingSet("recalled", settings.protocol, *storage, lambda: recalled), count)]
+        memory = TrainingSet(
+            "recalled", settings.protocol, *storage, lambda: recalled, budget_floats=module.budget_floats
+        )
+        sources = [(memory, count)]
         if settings.baselines and split == "test":
             floats = data.train_set[0].numel()
             real = TrainingSet("all real", settings.real_protocol, floats, floats * PIXEL_BYTES, lambda: data.train_set)

@@ -102,7 +102,8 @@ class ImageRecallEvaluator(SynthesisEvaluator[ImageAddressedDistillation]):
         source = TrainingSource("nearest neighbour", self.settings.real_protocol, floats, floats * FLOAT_BYTES)
         accuracies = interleave(all_gather([accuracy_of(number) for number in shard_indices(self.settings.networks)]))
         images = tasks.ways * tasks.shots
-        return source.result(data, type(classifier).__name__, accuracies, images, f"{tasks.name} ")
+        name = type(classifier).__name__
+        return source.result(data, name, accuracies, images, None, f"{tasks.name} ", tasks.ways)
 
     def _classifier(self, module: ImageAddressedDistillation, data: ImageDataModule, on_epoch: OnEpoch) -> nn.Module:
         seed = derived_seed(self.settings.seed, 0)
@@ -157,7 +158,8 @@ def _image_addressing(module: ImageAddressedDistillation, protocol: TrainingProt
     def recall(shots: Tensor) -> Tensor:
         return memory.recall_images(shots.flatten(0, 1)).unflatten(0, shots.shape[:2]).flatten(1, 2)
 
-    return Method("image addressing", protocol, memory.storage_floats, module.storage_bytes, recall)
+    storage = memory.storage_floats, module.storage_bytes
+    return Method("image addressing", protocol, *storage, recall, budget_floats=module.budget_floats)
 
 
 def _classify_then_recall(classifier: nn.Module, labelled: DistilledMemory, device: torch.device) -> Method:

@@ -1,7 +1,7 @@
 """Results of an evaluation, as data, as a table for the terminal and as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -21,8 +21,14 @@ class Result:
         epochs: Epochs each network was trained for.
         images: Number of training images.
         storage_floats: Numbers stored for them: of a memory the bases, the addressing and all else that it learned.
-        storage_bytes: Bytes of these numbers: float32 for what is learned or averaged, 8 bits for a real pixel.
-        storage_percent: `storage_floats` as a percentage of the whole training set's.
+        storage_bytes: Bytes of these numbers: a memory's in its format with scales, float32 for means, 8 bits for a
+            real pixel.
+        storage_percent: Storage as a percentage of the whole training set's, where a learned number of 32 bits counts
+            as much as a real pixel (equation 4).
+        images_per_class: Training images of each class of a network.
+        bits_per_class: `storage_bytes` in bits, over the classes of the data set.
+        seconds: Wall-clock seconds of training one network, the mean; in evaluation tasks with the recall of its images
+            and its measurement. None if not measured; results are equal whatever it is.
     """
 
     training_set: str
@@ -33,6 +39,9 @@ class Result:
     storage_floats: int
     storage_bytes: int
     storage_percent: float
+    images_per_class: float
+    bits_per_class: float
+    seconds: float | None = field(default=None, compare=False)
 
     @property
     def mean(self) -> float:
@@ -59,9 +68,11 @@ def format_table(results: Sequence[Result]) -> str:
             "accuracy (%)": f"{100 * result.mean:.2f} +- {100 * result.std:.2f}",
             "networks": str(len(result.accuracies)),
             "epochs": str(result.epochs),
-            "images": f"{result.images:,}",
-            "floats": f"{result.storage_floats:,}",
+            "seconds": "" if result.seconds is None else f"{result.seconds:.2g}",
+            "images/class": f"{result.images_per_class:,.6g}",
+            "numbers": f"{result.storage_floats:,}",
             "bytes": f"{result.storage_bytes:,}",
+            "bits/class": f"{result.bits_per_class:,.0f}",
             "of the data": f"{result.storage_percent:.3g} %",
         }
         for result in results

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from functools import partial, singledispatch
 from itertools import product
+from statistics import fmean
+from time import perf_counter
 from typing import Any
 
 from torch import nn
@@ -34,7 +36,7 @@ class RetrainingEvaluator(Evaluator[Distillation]):
         batches = data.val_dataloader() if split == "val" else data.test_dataloader()
         training_sets, architectures = self._training_sets(module, data, split), self.architectures(module, split)
         rows = list(product(enumerate(training_sets), enumerate(architectures)))
-        found = []  # of each row: the class, training images and accuracy of each of this process's networks
+        found = []  # of each row: the class, training images, accuracy and seconds of each of this process's networks
         with progress(sum(training_set.protocol.epochs for (_, training_set), _ in rows) * len(mine)) as on_epoch:
             for (row, training_set), (column, architecture) in rows:
                 trainees = []
@@ -43,27 +45,29 @@ class RetrainingEvaluator(Evaluator[Distillation]):
                     with isolated_rng(seed):
                         images, labels = training_set.draw()
                         trainees.append(Trainee(module.fresh_network(architecture), images, labels, seed))
-                protocol, augmentation = training_set.protocol, self.augmentation(module)
+                protocol, augmentation, start = training_set.protocol, self.augmentation(module), perf_counter()
                 networks = train_networks(trainees, protocol, augmentation, settings.vmapped, on_epoch)
+                seconds = (perf_counter() - start) / max(1, len(trainees))
                 of_row = [
-                    (type(network).__name__, len(trainee.labels), _accuracy(network, batches))
+                    (type(network).__name__, len(trainee.labels), _accuracy(network, batches), seconds)
                     for trainee, network in zip(trainees, networks, strict=True)
                 ]
                 found.append(of_row)
         results = []
         for ((_, training_set), _), ranks in zip(rows, zip(*all_gather(found), strict=True), strict=True):
-            names, sizes, accuracies = zip(*interleave(ranks), strict=True)
-            results.append(training_set.result(data, names[0], accuracies, sizes[0]))
+            names, sizes, accuracies, seconds_of = zip(*interleave(ranks), strict=True)
+            results.append(training_set.result(data, names[0], accuracies, sizes[0], fmean(seconds_of)))
         return results
 
     def _training_sets(self, module: Distillation, data: ImageDataModule, split: EvaluatedSplit) -> list[TrainingSet]:
-        settings, recalled, storage = self.settings, module.recalled(), module.memory.storage_floats
-        protocol = at_learned_rate(settings.protocol, module.memory)
-        distilled = TrainingSet("distilled", protocol, storage, module.storage_bytes, lambda: recalled)
+        settings, recalled = self.settings, module.recalled()
+        protocol, budget = at_learned_rate(settings.protocol, module.memory), module.budget_floats
+        storage = module.memory.storage_floats, module.storage_bytes
+        distilled = TrainingSet("distilled", protocol, *storage, lambda: recalled, budget_floats=budget)
         if split == "val" or not settings.baselines:
             return [distilled]
         protocols, fresh = (settings.protocol, settings.real_protocol), partial(module.fresh_network, module.network)
-        return [distilled, *baseline_sets(data, storage, *protocols, fresh, self.augmentation(module), settings.seed)]
+        return [distilled, *baseline_sets(data, budget, *protocols, fresh, self.augmentation(module), settings.seed)]
 
 
 def at_learned_rate(protocol: TrainingProtocol, memory: Memory) -> TrainingProtocol:

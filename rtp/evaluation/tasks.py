@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from statistics import fmean
+from time import perf_counter
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -81,6 +83,7 @@ class SynthesisEvaluator(Evaluator[Synthesis]):
             tasks: What to train and measure on.
             on_epoch: Called after each epoch of each network.
         """
+        start = perf_counter()
         found = task_accuracies(
             (tasks.make(number) for number in shard_indices(tasks.count)),
             partial(module.fresh_network, architecture, tasks.ways),
@@ -90,8 +93,10 @@ class SynthesisEvaluator(Evaluator[Synthesis]):
             tasks.chunk_size,
             on_epoch,
         )
+        seconds = fmean(all_gather((perf_counter() - start) / max(1, len(found))))
         accuracies, images = interleave(all_gather(found)), len(tasks.make(0).labels)
-        return source.result(data, module.architecture_name(architecture), accuracies, images, f"{tasks.name} ")
+        name = module.architecture_name(architecture)
+        return source.result(data, name, accuracies, images, seconds, f"{tasks.name} ", tasks.ways)
 
 
 def task_accuracies(

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 import yaml
 
+from rtp.artefact.layout import trained_format
 from rtp.cli import RtpCLI, main
 from rtp.cli.commands.export import load_memory
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
+from rtp.modules.memories.number_formats import stored_bits
 from rtp.runs.checkpoints import BEST, LAST, PREVIOUS, checkpoint_config, load_checkpoint
 from rtp.studies.data import built_data
 from rtp.studies.plan import Run
@@ -149,7 +151,7 @@ def validation_row(run: Run) -> Row:
         accuracy_mean=float(next(states)["best_model_score"]),
         networks=config["evaluation"]["validation_networks"],
         storage_floats=sum(tensor.numel() for tensor in memory),
-        storage_bytes=sum(tensor.nbytes for tensor in memory),
+        storage_bytes=-(-sum(stored_bits(tensor.shape, trained_format(config)) for tensor in memory) // 8),
     )
 
 

@@ -203,7 +203,9 @@ def within_budget(plan: Plan, search: Search) -> Search:
     defaults = {name: value.default for name, value in signature(AddressableMemory).parameters.items()}
     memory = defaults | memory
     sizes = memory["images_per_class"], data.num_classes, data.image_shape, memory["downsampling"]
-    budget = StorageBudget(*sizes, scalars=int(memory["learned_rate"]))
+    budget = StorageBudget(
+        *sizes, int(memory["learned_rate"]), memory["total_bytes"], memory["bits_per_class"], memory["stored_as"]
+    )
     kept = []
     for value in search.values:
         try:

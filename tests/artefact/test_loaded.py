@@ -56,7 +56,7 @@ def test_a_memory_that_is_addressed_by_images_comes_back(tmp_path: Path, make_me
     # in 8 bits the vectors stay float32 (3 of the convolution, 4 of the linear layer), and rows have scales
     vectors, scales = 3 + 2 * 3 + 4, 5 + 2 + 3 + 4
     expected = {"float32": 4, "float16": 2}.get(dtype, 1) * loaded.storage_floats
-    assert loaded.storage_bytes == (expected if dtype != "int8" else expected + 3 * vectors + 4 * scales)
+    assert loaded.storage_bytes == (expected if dtype != "int8" else expected + 3 * vectors + 2 * scales)
     assert not any(parameter.requires_grad for parameter in loaded.memory.parameters())
 
 

@@ -10,7 +10,7 @@ from rtp.utils.files import write_json
 
 
 def result(*accuracies: float) -> Result:
-    return Result("distilled", "ConvNet", accuracies, 300, 1150, 30688, 122752, 0.0222)
+    return Result("distilled", "ConvNet", accuracies, 300, 1150, 30688, 122752, 0.0222, 115, 98201.6, 1.25)
 
 
 def test_mean_and_deviation_by_hand() -> None:
@@ -28,7 +28,7 @@ def test_the_table_has_a_line_a_result_with_accuracies_in_percent() -> None:
     assert len(lines) == 4
     assert lines[0].split()[:2] == ["training", "set"]
     assert "60.00 +- 10.00" in lines[2]
-    assert "30,688  122,752" in lines[2]
+    assert "1.2           115   30,688  122,752      98,202" in lines[2]
     assert "0.0222 %" in lines[2]
     assert "12.30 +- 0.00" in lines[3]
     assert len({line.index("60.00" if "60.00" in line else "12.30") + 5 for line in lines[2:]}) == 2

@@ -20,7 +20,7 @@ from rtp.studies.plan import Options, Plan, Run, make_run
 from rtp.studies.sweep import within_budget
 from rtp.studies.table import read_rows
 
-OURS = ("ingredients",)
+OURS = ("ingredients", "number_formats")
 """Studies of what is not the paper's."""
 
 RENAMED = ("continual",)
@@ -69,7 +69,7 @@ def build(plan: Plan, options: Options, folder: Path) -> None:
     # the studies are of one budget: nearly full
     images = cli.config.fit.model.init_args.memory.init_args.images_per_class
     budget = images * data.num_classes * math.prod(data.image_shape)
-    assert 0.85 * budget < cli.model.memory.storage_floats <= budget
+    assert 0.85 * budget < cli.model.budget_floats <= budget
     assert (
         cli.config.fit.trainer.max_steps % cli.config.fit.trainer.val_check_interval == 0
     )  # the last step is validated

@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path
 
 from rtp.artefact import DistilledMemory, load
-from rtp.artefact.layout import STORED_TYPES
 from rtp.artefact.rendering import CONTACT_SHEET, write_png, write_pt
 from rtp.cli.commands.info import SUFFIX, storage_line
 from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
+from rtp.modules.memories.number_formats import STORED_TYPES
 
 SUMMARY = "Write a checkpoint's memory as one file for any PyTorch program, or its recalled images as PNG or tensors"
 
@@ -19,14 +19,14 @@ def export(args: Sequence[str]) -> None:
     """Run `rtp export` with the arguments after `export`; UserError if one cannot be used."""
     options, data_options = _options(args)
     out = Path(options.out)
-    if options.dtype != "float32" and options.format != "safetensors":
+    if options.dtype is not None and options.format != "safetensors":
         raise UserError(f"--dtype {options.dtype} is how a .safetensors file stores a memory: leave out --format")
     suffix = {"safetensors": SUFFIX, "pt": ".pt", "png": out.suffix}[options.format]
     if out.suffix != suffix:
         raise UserError(f"{str(out)!r} is not a name of a {options.format} file: call it {out.stem}{suffix}")
     memory = load_memory(Path(options.source), data_options)
     if options.format == "safetensors":
-        memory = memory.stored_as(options.dtype)
+        memory = memory if options.dtype is None else memory.stored_as(options.dtype)
         memory.save(out, options.overwrite)
         print(f"wrote {out}, {out.stat().st_size:,} bytes")
     elif options.format == "png":
@@ -100,8 +100,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--dtype",
         choices=STORED_TYPES,
-        default="float32",
-        help="type of the numbers in a .safetensors file (default: %(default)s)",
+        help="format of the numbers in a .safetensors file (default: the one that the memory was trained in)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote")
     own: list[str] = []

@@ -33,7 +33,7 @@ def storage_line(memory: DistilledMemory) -> str:
     per = "by each image; " if memory.description.kind == "image" else "of each of "
     return (
         f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
-        f"{memory.storage_bytes / memory.num_classes:,.1f} bytes a class; "
+        f"{8 * memory.storage_bytes / memory.num_classes:,.0f} bits a class; "
         f"{memory.images_per_class} images {per}{memory.num_classes} classes"
     )
 
@@ -64,7 +64,8 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
         task = "" if accuracy.task is None else f" of {accuracy.task}"
         yield (
             f"{accuracy.split} accuracy{task}: {100 * accuracy.mean:.2f}{spread} % "
-            f"({accuracy.networks} x {accuracy.architecture}, {accuracy.epochs} epochs, memory in float32)"
+            f"({accuracy.networks} x {accuracy.architecture}, {accuracy.epochs} epochs, memory in "
+            f"{description.trained_as})"
         )
 
 

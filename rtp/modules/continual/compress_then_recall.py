@@ -98,6 +98,8 @@ class CompressThenRecall(ContinualLearner):
                 "init is data, but a stream shows each image once and a memory could not wait for them: use "
                 "kaiming_uniform for model.memory.init"
             )
+        if self.memory.stored_as != "float32":
+            raise UserError("a stream's budget counts numbers of 32 bits: leave memory.stored_as out")
         if self.memory.rate_factor is not None:
             raise UserError("a stream's networks are trained at one rate: leave memory.learned_rate out")
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)

@@ -17,6 +17,7 @@ from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.memories.base import Memory, MemoryFactory, QueriedBy
+from rtp.modules.memories.number_formats import SINGLE_BITS
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_positive
 from rtp.utils.distributed import mean_over_ranks
@@ -122,6 +123,11 @@ class Distillation(ResumableModule, ABC):
         """Bytes of the memory; of one from a file, those in the file."""
         return self.memory.storage_bytes if self.memory_source is None else self.memory_source.storage_bytes
 
+    @property
+    def budget_floats(self) -> int:
+        """The memory's storage in the unit of equation 4, numbers of 32 bits; rounded up."""
+        return -(-8 * self.storage_bytes // SINGLE_BITS)
+
     @torch.no_grad()
     def recalled(self) -> LabelledImages:
         """All images (num_classes * r, C, H, W) recalled by label, class by class, and their labels."""
@@ -138,6 +144,13 @@ class Distillation(ResumableModule, ABC):
                 "the memory has %s numbers and %s only %s: lower images_per_class to distil",
                 *(f"{self.memory.storage_floats:,}", data.name, f"{data.num_floats:,}"),
             )
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the step, and begin to round the memory's numbers after its `float_steps`."""
+        super().on_train_batch_start(batch, batch_idx)
+        for memory in self.memory.modules():  # that of each task, too
+            if isinstance(memory, Memory):
+                memory.rounds_in_training = self._steps_done >= memory.float_steps
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Compute the outer loss of a batch: real images (n, C, H, W) and labels (n,) of the sampled classes Y'.

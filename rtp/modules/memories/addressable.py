@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
 from rtp.modules.memories.data_start import ImagesOfClass, projection, sample_size, shrunk_classes, starting_bases
+from rtp.modules.memories.number_formats import StoredType
 
 
 class SharedBases(Memory):
@@ -42,23 +43,28 @@ class SharedBases(Memory):
 
     @property
     def bases(self) -> Tensor:
-        """The bases B, (K, C, h, w)."""
-        return self._bases
+        """The bases B as they are stored, (K, C, h, w)."""
+        return self._as_stored(self._bases)
+
+    @property
+    def stored_addressing(self) -> Tensor:
+        """The matrices A_i as they are stored, (r, d_y, K)."""
+        return self._as_stored(self.addressing)
 
     def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
         """See `Memory.recall_slots`: for one-hot queries y^T A_i is a gather, (m, K)."""
-        return self._combined(self.addressing[slots, labels])
+        return self._combined(self.stored_addressing[slots, labels])
 
     def recall_queries(self, queries: Tensor) -> Tensor:
         """See `Memory.recall_queries`."""
         self._check_width(queries)
         # n queries, d their width, r slots, k bases
-        coefficients = torch.einsum("nd,rdk->nrk", queries, self.addressing)
+        coefficients = torch.einsum("nd,rdk->nrk", queries, self.stored_addressing)
         return self._combined(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
 
     def coefficients(self) -> Tensor:
         """Coefficients v of every class and slot, (num_classes, r, K)."""
-        return self.addressing.transpose(0, 1)
+        return self.stored_addressing.transpose(0, 1)
 
     @classmethod
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
@@ -81,7 +87,7 @@ class SharedBases(Memory):
 
     def _combined(self, coefficients: Tensor) -> Tensor:
         # (m, K) @ (K, C * h * w) -> (m, C, H, W)
-        images = (coefficients @ self._bases.flatten(1)).unflatten(1, self._bases.shape[1:])
+        images = (coefficients @ self.bases.flatten(1)).unflatten(1, self._bases.shape[1:])
         return self._upsampled(images)
 
 
@@ -106,33 +112,54 @@ class AddressableMemory(SharedBases):
     Args:
         image_shape: (C, H, W) of the data set's images.
         num_classes: Number of classes, the width d_y of the one-hot queries.
-        images_per_class: Storage budget, in real images a class (equation 4).
+        images_per_class: Storage budget, in real images of 32-bit floats a class (equation 4), as in the paper; or
+            give `total_bytes` or `bits_per_class`.
         num_bases: Number of bases K; null takes what suits the budget, see `StorageBudget.balanced_bases`.
         downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2.
         init: Of bases and addressing matrices: Kaiming uniform is the paper's, Xavier uniform the authors' code's;
             "data" starts from training images, see `start_from`.
         learned_rate: Whether to learn a factor of the inner loop's learning rate, its logarithm a number of the budget;
             networks are retrained at the rate times the factor. A deviation from the paper.
+        stored_as: Format of the numbers; the loss is that of the rounded ones, its gradient goes straight through the
+            rounding. At equal storage int8 holds four times the numbers of float32. A deviation from the paper.
+        float_steps: Outer steps that learn unrounded numbers before, at least 0.
+        total_bytes: Storage budget in bytes.
+        bits_per_class: Storage budget in bits a class.
 
     Raises:
-        UserError: If no addressing matrix fits the budget or `downsampling` does not divide the image.
+        UserError: If not one budget is given, no addressing matrix fits it, `downsampling` does not divide the image,
+            or `float_steps` is set for float32.
     """
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         num_classes: int,
-        images_per_class: float,
+        images_per_class: float | None = None,
         num_bases: int | None = None,
         downsampling: int = 2,
         init: Initialisation = "kaiming_uniform",
         learned_rate: bool = False,
+        stored_as: StoredType = "float32",
+        float_steps: int = 0,
+        total_bytes: float | None = None,
+        bits_per_class: float | None = None,
     ) -> None:
-        budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling, scalars=int(learned_rate))
+        budget = StorageBudget(
+            images_per_class,
+            num_classes,
+            image_shape,
+            downsampling,
+            int(learned_rate),
+            total_bytes,
+            bits_per_class,
+            stored_as,
+        )
         num_bases = budget.balanced_bases() if num_bases is None else num_bases
         num_slots = budget.num_matrices(num_bases)
         super().__init__(image_shape, *random_bases(num_classes, num_slots, num_bases, budget.basis_shape, init))
         self.starts_from_data = init == "data"
+        self._store_as(stored_as, float_steps)
         self.log_rate = nn.Parameter(torch.zeros(())) if learned_rate else None
 
     @property

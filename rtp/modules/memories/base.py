@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from rtp.datamodules.class_sets import ClassSets
 from rtp.errors import UserError
 from rtp.modules.memories.data_start import ImagesOfClass
+from rtp.modules.memories.number_formats import StoredType, rounded, stored_bits
+from rtp.utils.checks import check_at_least
 
 QueriedBy = Literal["labels", "images"]
 Initialisation = Literal["kaiming_uniform", "xavier_uniform", "data"]
@@ -69,10 +71,16 @@ class Memory(nn.Module, ABC):
         num_slots: Images r that one query recalls.
         queried_by: What queries are made of.
         starts_from_data: Whether `start_from` is called before the first outer step.
+        stored_as: Format that the numbers are stored in; what is recalled is recalled from the rounded numbers.
+        float_steps: Outer steps that learn unrounded numbers first.
+        rounds_in_training: Whether these steps are over. Outside of training mode numbers are always rounded.
     """
 
     queried_by: QueriedBy = "labels"
     starts_from_data: bool = False
+    stored_as: StoredType = "float32"
+    float_steps: int = 0
+    rounds_in_training: bool = True
     image_shape: tuple[int, int, int]
     query_dim: int
     num_slots: int
@@ -148,9 +156,24 @@ class Memory(nn.Module, ABC):
         return sum(tensor.numel() for tensor in self.state_dict().values())
 
     @property
+    def storage_bits(self) -> int:
+        """Bits of these numbers as they are stored, with the scales of integers."""
+        return sum(stored_bits(tensor.shape, self.stored_as) for tensor in self.state_dict().values())
+
+    @property
     def storage_bytes(self) -> int:
-        """Bytes of these numbers in their current precision."""
-        return sum(tensor.nbytes for tensor in self.state_dict().values())
+        """`storage_bits` in bytes, rounded up."""
+        return -(-self.storage_bits // 8)
+
+    def _store_as(self, stored_as: StoredType, float_steps: int) -> None:
+        check_at_least("float_steps", float_steps, 0)
+        if float_steps and stored_as == "float32":
+            raise UserError(f"float_steps={float_steps} come before rounding: set stored_as, or leave float_steps out")
+        self.stored_as, self.float_steps = stored_as, float_steps
+
+    def _as_stored(self, tensor: Tensor) -> Tensor:
+        # the straight-through gradient reaches the unrounded numbers, which the outer optimizer moves
+        return tensor if self.training and not self.rounds_in_training else rounded(tensor, self.stored_as)
 
     def _check_width(self, queries: Tensor) -> None:
         if queries.dim() != 2 or queries.shape[1] != self.query_dim:

@@ -5,12 +5,14 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from rtp.errors import UserError
 from rtp.modules.memories.addressable import SharedBases, random_bases
 from rtp.modules.memories.base import Initialisation, StoredSizes
 from rtp.modules.memories.budget import StorageBudget
 from rtp.modules.memories.data_start import ImagesOfClass, projection, sample_size, shrunk_classes, starting_bases
+from rtp.modules.memories.number_formats import StoredType
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
 
@@ -35,9 +37,13 @@ class ImageAddressedMemory(SharedBases):
         num_slots: Addressing matrices r, the number of images a query recalls; the paper uses 16 (A.3).
         downsampling: Bases are smaller than images by this factor in height and width; the paper uses 2 (5.1).
         init: Initialisation of bases and addressing matrices, see `AddressableMemory`.
+        stored_as: Format of bases, addressing matrices and the weights of h, see `AddressableMemory`; beside integers,
+            biases and the scales of norms are stored in float32.
+        float_steps: See `AddressableMemory`.
 
     Raises:
-        UserError: If a size is below 1, `downsampling` does not divide the image, or h has another width.
+        UserError: If a size is below 1, `downsampling` does not divide the image, h has another width, or `float_steps`
+            is set for float32.
     """
 
     queried_by = "images"
@@ -52,6 +58,8 @@ class ImageAddressedMemory(SharedBases):
         num_slots: int = 16,
         downsampling: int = 2,
         init: Initialisation = "kaiming_uniform",
+        stored_as: StoredType = "float32",
+        float_steps: int = 0,
     ) -> None:
         for name, value in (("query_dim", query_dim), ("num_bases", num_bases), ("num_slots", num_slots)):
             check_at_least(name, value, 1)
@@ -59,6 +67,7 @@ class ImageAddressedMemory(SharedBases):
         super().__init__(image_shape, *random_bases(query_dim, num_slots, num_bases, basis_shape, init))
         self.num_classes = num_classes
         self.starts_from_data = init == "data"
+        self._store_as(stored_as, float_steps)
         self.feature_network: nn.Module = feature_network(image_shape, query_dim)
         with torch.no_grad():
             width = tuple(self.feature_network(torch.zeros(1, *image_shape)).shape[1:])
@@ -87,7 +96,8 @@ class ImageAddressedMemory(SharedBases):
 
     def query(self, images: Tensor) -> Tensor:
         """Queries y = h(image), (n, query_dim), of preprocessed images (n, C, H, W)."""
-        return self.feature_network(images)
+        weights = {name: self._as_stored(weight) for name, weight in self.feature_network.named_parameters()}
+        return functional_call(self.feature_network, weights, (images,))
 
     def recall_images(self, images: Tensor) -> Tensor:
         """Recall (n, num_slots, C, H, W) by preprocessed images (n, C, H, W); differentiable in all parameters."""
@@ -100,7 +110,7 @@ class ImageAddressedMemory(SharedBases):
         It shares the bases and has no gradients.
         """
         # detached, or requires_grad_ would stop the training of this memory's own bases
-        labelled = SharedBases(self.image_shape, self.bases.detach(), self.query(images) @ self.addressing)
+        labelled = SharedBases(self.image_shape, self.bases.detach(), self.query(images) @ self.stored_addressing)
         return labelled.requires_grad_(False)
 
     @classmethod

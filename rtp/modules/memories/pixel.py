@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rtp.modules.memories.base import Memory, PixelInitialisation, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
 from rtp.modules.memories.data_start import ImagesOfClass, shrunk
+from rtp.modules.memories.number_formats import StoredType
 
 
 class PixelMemory(Memory):
@@ -20,30 +21,43 @@ class PixelMemory(Memory):
     Args:
         image_shape: (C, H, W) of the data set's images.
         num_classes: Number of classes.
-        images_per_class: Storage budget, in real images per class; downsampling by ds allows ds^2 times as many slots.
+        images_per_class: Storage budget, in real images of 32-bit floats per class, or `total_bytes` or
+            `bits_per_class`; downsampling by ds allows ds^2 times as many slots.
         downsampling: Stored images are smaller than the data set's by this factor in height and width.
         init: See `AddressableMemory`; standard normal is that of DC (Zhao et al., ICLR 2021, code).
+        stored_as: See `AddressableMemory`.
+        float_steps: See `AddressableMemory`.
+        total_bytes: Storage budget in bytes.
+        bits_per_class: Storage budget in bits a class.
 
     Raises:
-        UserError: If no image per class fits or `downsampling` does not divide the image.
+        UserError: If not one budget is given, no image per class fits it, `downsampling` does not divide the image, or
+            `float_steps` is set for float32.
     """
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         num_classes: int,
-        images_per_class: float,
+        images_per_class: float | None = None,
         downsampling: int = 1,
         init: PixelInitialisation = "kaiming_uniform",
+        stored_as: StoredType = "float32",
+        float_steps: int = 0,
+        total_bytes: float | None = None,
+        bits_per_class: float | None = None,
     ) -> None:
         super().__init__()
-        budget = StorageBudget(images_per_class, num_classes, image_shape, downsampling)
+        budget = StorageBudget(
+            images_per_class, num_classes, image_shape, downsampling, 0, total_bytes, bits_per_class, stored_as
+        )
         self.image_shape = image_shape
         self.query_dim = num_classes
         self.num_slots = budget.num_images()
         num_images = num_classes * self.num_slots
         self.images = nn.Parameter(initial((num_images, *budget.basis_shape), budget.basis_size, num_images, init))
         self.starts_from_data = init == "data"
+        self._store_as(stored_as, float_steps)
 
     @torch.no_grad()
     def start_from(self, images_of: ImagesOfClass) -> None:
@@ -54,17 +68,17 @@ class PixelMemory(Memory):
 
     @property
     def bases(self) -> Tensor:
-        """The stored images, (N', C, h, w), class by class."""
-        return self.images
+        """The images as they are stored, (N', C, h, w), class by class."""
+        return self._as_stored(self.images)
 
     def recall_slots(self, labels: Tensor, slots: Tensor) -> Tensor:
         """See `Memory.recall_slots`."""
-        return self._upsampled(self.images[labels * self.num_slots + slots])
+        return self._upsampled(self.bases[labels * self.num_slots + slots])
 
     def recall_queries(self, queries: Tensor) -> Tensor:
         """See `Memory.recall_queries`: y mixes the classes' images slot by slot."""
         self._check_width(queries)
-        by_class = self.images.unflatten(0, (self.query_dim, self.num_slots))
+        by_class = self.bases.unflatten(0, (self.query_dim, self.num_slots))
         mixed = torch.einsum("nd,drchw->nrchw", queries, by_class)
         return self._upsampled(mixed.flatten(0, 1)).unflatten(0, mixed.shape[:2])
 

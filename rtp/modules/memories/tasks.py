@@ -40,6 +40,7 @@ class TaskMemories(Memory):
         self.num_slots = self.of_task(0).num_slots
         self.queried_by = self.of_task(0).queried_by
         self.starts_from_data = self.of_task(0).starts_from_data
+        self.stored_as = self.of_task(0).stored_as
         order = torch.tensor(tasks).flatten().argsort()  # position of each label, task by task
         # given by the configuration, so not part of the state; (num_classes,) each
         self.register_buffer("task_of", order // len(tasks[0]), persistent=False)

@@ -72,7 +72,7 @@ def test_a_file_says_what_the_run_was(plain: Path, capsys: pytest.CaptureFixture
     assert torch.equal(memory.memory.bases, state["memory._bases"])
     printed = capsys.readouterr().out
     assert f"wrote memory.safetensors, {Path('memory.safetensors').stat().st_size:,} bytes" in printed
-    assert "608 numbers as float32, 2,432 bytes, 243.2 bytes a class; 6 images of each of 10 classes" in printed
+    assert "608 numbers as float32, 2,432 bytes, 1,946 bits a class; 6 images of each of 10 classes" in printed
 
 
 @pytest.mark.parametrize("fixture", ["plain", "whitened"])
@@ -102,10 +102,10 @@ def test_a_file_tests_as_its_checkpoint(fixture: str, request: pytest.FixtureReq
 
 def test_what_quantisation_costs_is_measured_on_the_file(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = exported(plain, "--dtype", "int8")
-    assert "608 numbers as int8, 664 bytes, 66.4 bytes a class" in capsys.readouterr().out
+    assert "608 numbers as int8, 636 bytes, 509 bits a class" in capsys.readouterr().out
     main(["test", "--memory", str(path), "--run_dir", "tested", "--evaluation.networks", "1"])
     report = json.loads(Path("tested/test.json").read_text())
-    assert (report["storage_floats"], report["storage_bytes"], report["networks"]) == (608, 664, 1)
+    assert (report["storage_floats"], report["storage_bytes"], report["networks"]) == (608, 636, 1)
 
 
 def test_an_export_can_be_exported_again(plain: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_test_of_another_checkpoint_is_not_this_ones(plain: Path, tmp_path: Pa
         (["out.txt"], "'out.txt' is not a name of a safetensors file: call it out.safetensors"),
         (["out.safetensors", "--format", "pt"], "is not a name of a pt file: call it out.pt"),
         (["out", "--format", "png", "--dtype", "int8"], "--dtype int8 is how a .safetensors file stores"),
-        (["out.safetensors", "--dtype", "int4"], "invalid choice: 'int4'"),
+        (["out.safetensors", "--dtype", "int2"], "invalid choice: 'int2'"),
         (["out.safetensors", "--frmat", "png"], "unrecognized arguments: --frmat png; `rtp export --help`"),
         (["out.safetensors", "--data.rot", "x"], "'rot'|'data.rot'"),
         (["out.safetensors", "--data.zca", "-1"], "zca must be positive, got -1.0"),

@@ -1,11 +1,17 @@
 """Equation 4, against cases computed by hand."""
 
+import random
 import re
+from typing import Any
 
 import pytest
 
 from rtp.errors import UserError
+from rtp.modules.memories.addressable import AddressableMemory
+from rtp.modules.memories.base import Memory
 from rtp.modules.memories.budget import StorageBudget
+from rtp.modules.memories.number_formats import STORED_TYPES, StoredType
+from rtp.modules.memories.pixel import PixelMemory
 
 CIFAR10 = (3, 32, 32)
 
@@ -37,7 +43,7 @@ def test_number_of_matrices_is_the_integer_lower_bound(
     assert budget.num_matrices(num_bases) == matrices
 
     stored = num_bases * budget.basis_size + matrices * num_classes * num_bases
-    assert stored <= budget.floats < stored + num_classes * num_bases
+    assert 32 * stored <= budget.bits < 32 * (stored + num_classes * num_bases)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +108,88 @@ def test_impossible_budgets_are_refused(arguments: tuple[float, int, tuple[int, 
 def test_fewer_than_one_basis_is_refused() -> None:
     with pytest.raises(UserError, match="num_bases must be at least 1, got 0"):
         StorageBudget(1, 10, CIFAR10, 2).num_matrices(0)
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "num_bases", "matrices"),
+    [
+        ("float16", 32, 115),  # (61440 - 32*768) / 320 = 115.2 of 16 bits
+        ("int8", 64, 114),  # 983040 bits; a basis 768*8 + 16, a matrix 640*8 + 16: (983040 - 64*6160) / 5136 = 114.6
+        ("int4", 128, 114),  # a basis 768*4 + 16, a matrix 1280*4 + 16: (983040 - 128*3088) / 5136 = 114.4
+    ],
+)
+def test_cifar10_with_one_image_a_class_in_fewer_bits(stored_as: StoredType, num_bases: int, matrices: int) -> None:
+    assert StorageBudget(1, 10, CIFAR10, 2, stored_as=stored_as).num_matrices(num_bases) == matrices
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        StorageBudget(1, 10, CIFAR10, 2),
+        StorageBudget(None, 10, CIFAR10, 2, total_bytes=4 * 30720),
+        StorageBudget(None, 10, CIFAR10, 2, bits_per_class=98304),  # 32 * 3072
+    ],
+)
+def test_the_units_of_a_budget(budget: StorageBudget) -> None:
+    assert budget.bits == 983040
+    assert (budget.num_matrices(16), budget.num_images(), budget.balanced_bases()) == (115, 4, 16)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "the budget is not given: give one of images_per_class, total_bytes, bits_per_class"),
+        ({"images_per_class": 1, "total_bytes": 9}, "the budget is images_per_class and total_bytes: give one"),
+        ({"bits_per_class": -1}, "bits_per_class must be positive, got -1"),
+    ],
+)
+@pytest.mark.parametrize("memory", [AddressableMemory, PixelMemory])
+def test_exactly_one_positive_budget(memory: type[Memory], given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        memory(CIFAR10, 10, **given)
+
+
+@pytest.mark.parametrize("stored_as", STORED_TYPES)
+@pytest.mark.parametrize("unit", ["total_bytes", "bits_per_class"])
+def test_what_a_message_proposes_fits(stored_as: StoredType, unit: str) -> None:
+    def budget(amount: float) -> StorageBudget:
+        return StorageBudget(None, 7, (3, 6, 10), 2, stored_as=stored_as, **{unit: amount})  # type: ignore[arg-type]
+
+    with pytest.raises(UserError) as caught:
+        budget(400).num_matrices(90)
+    proposed = re.search(rf"use (?:num_bases <= (\d+) or )?{unit} >= (\d+)", str(caught.value))
+    assert proposed is not None
+    assert budget(int(proposed[2])).num_matrices(90) == 1
+    with pytest.raises(UserError):
+        budget(int(proposed[2]) - 1).num_matrices(90)
+    if proposed[1]:
+        assert budget(400).num_matrices(int(proposed[1])) >= 1
+        with pytest.raises(UserError):
+            budget(400).num_matrices(int(proposed[1]) + 1)
+
+
+@pytest.mark.parametrize("stored_as", STORED_TYPES)
+def test_no_memory_of_any_format_exceeds_its_budget_or_leaves_room_for_another_matrix(stored_as: StoredType) -> None:
+    draw, built = random.Random(0), 0
+    for _ in range(200):
+        classes, side, channels = draw.randint(2, 13), 2 * draw.randint(1, 7), draw.choice([1, 3])
+        shape, ds = (channels, side, side), draw.choice([1, 2])
+        sizes = [("images_per_class", 3), ("total_bytes", 9000), ("bits_per_class", 8000)]
+        unit, most = draw.choice(sizes)
+        given: dict[str, Any] = {unit: draw.uniform(0.01, most), "downsampling": ds, "stored_as": stored_as}
+        learned = draw.random() < 0.3
+        budget = StorageBudget(**({"images_per_class": None, "num_classes": classes, "image_shape": shape} | given))
+        try:
+            num_bases = draw.choice([None, draw.randint(1, 40)])
+            memory: Memory = AddressableMemory(shape, classes, num_bases=num_bases, learned_rate=learned, **given)
+        except UserError:
+            continue
+        built += 1
+        assert memory.storage_bits <= budget.bits
+        assert memory.storage_bits + budget.matrix_bits(len(memory.bases)) > budget.bits
+        try:
+            memory = PixelMemory(shape, classes, **given)
+        except UserError:
+            continue
+        assert memory.storage_bits <= budget.bits < memory.storage_bits + classes * budget.basis_bits
+    assert built > 60
