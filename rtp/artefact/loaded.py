@@ -18,6 +18,7 @@ from rtp.modules.memories.base import Memory
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.modules.memories.number_formats import StoredType
 from rtp.utils.pictures import within_range
+from rtp.utils.shipped import find
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,12 +228,16 @@ class DistilledMemory:
 
 
 def load(path: str | Path) -> DistilledMemory:
-    """Open a `.safetensors` file that `rtp export` wrote. Nothing in it can run, whoever made it.
+    """Open a `.safetensors` file that `rtp export` wrote, or a memory that rtp ships. Nothing in it can run.
+
+    Args:
+        path: A file, whoever made it; or a name of `rtp list memories`.
 
     Raises:
         DataError: If the file is missing, damaged, not from rtp or of another version; a `UserError`, in one line.
+        UserError: If it is a bare name of no file and no memory.
     """
-    path = Path(path)
+    path = find("memories", path)
     description, stored = files.read(path)
     with files.naming(path):
         memory = tensors.build_memory(description, stored)

@@ -22,7 +22,7 @@ from rtp.cli.option_parser import OptionParser
 from rtp.cli.parse_errors import user_errors
 from rtp.cli.process import errors_in_a_line, find_local_modules, keep_compilations, keep_freed_memory, show_log
 from rtp.cli.short_names import register_short_names
-from rtp.cli.stored_config import use_memory, with_stored_config
+from rtp.cli.stored_config import use_memory, with_shipped_configs, with_stored_config
 from rtp.cli.streams import is_stream, learned_lines, learning_line, link_streams, tested_lines, without_retraining
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner, Distillation
@@ -77,7 +77,7 @@ class RtpCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, with the configuration of the checkpoint or memory if no configuration file is given."""
         given = ["--help" if a == "--help=all" else a for a in (sys.argv[1:] if args is None else args)]
-        completed, self.memory = with_stored_config(given)
+        completed, self.memory = with_stored_config(with_shipped_configs(given))
         self.config = parser.parse_args(completed)  # super() warns where a program passes arguments
         config = self.config[self.config.subcommand]
         if self.config.subcommand != "fit" or not config.get("ckpt_path"):

@@ -1,4 +1,4 @@
-"""The memory or checkpoint that a command is given: its configuration, and `rtp test --memory`."""
+"""The files that a command is given: shipped configurations by name, and what a memory or checkpoint says of itself."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,6 +14,23 @@ from rtp.datamodules.base import ImageDataModule
 from rtp.errors import UserError
 from rtp.modules.distillation.base import Distillation, MemorySource
 from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
+from rtp.utils.shipped import find
+
+
+def with_shipped_configs(args: Sequence[str]) -> list[str]:
+    """Replace the names of shipped configurations after `--config` by their paths; see `find`.
+
+    Raises:
+        UserError: If a name is none of theirs.
+    """
+    found = list(args)
+    for number, argument in enumerate(args):
+        option, equals, value = argument.partition("=")
+        if option in ("--config", "-c") and equals:
+            found[number] = f"{option}={find('configs', value)}"
+        elif option in ("--config", "-c") and number + 1 < len(args):
+            found[number + 1] = str(find("configs", args[number + 1]))
+    return found
 
 
 def with_stored_config(args: Sequence[str]) -> tuple[list[str], DistilledMemory | None]:

@@ -15,6 +15,7 @@ from rtp.studies.plan import Run, make_run
 from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows, validation_row
 from rtp.studies.summary import accuracy_text, summarise
 from rtp.studies.table import Row, append_rows, read_rows
+from rtp.utils.shipped import find
 
 SUMMARY = "Redo one of the paper's studies: fit and test several settings with several seeds"
 
@@ -38,7 +39,7 @@ def study(args: Sequence[str]) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="seeds (default: those of the study)")
     parser.add_argument("--only", nargs="+", metavar="SETTING", help="run these settings alone")
     options = parser.parse_args(list(args))
-    plan = read_study(Path(options.file), options.size)
+    plan = read_study(find("configs", options.file, "studies"), options.size)
     if plan.search:
         raise UserError(f"{options.file} searches for {plan.search.option}: run it with `rtp sweep`")
     if unknown := [name for name in options.only or [] if name not in plan.settings]:
@@ -70,7 +71,7 @@ def study(args: Sequence[str]) -> None:
 def study_parser(command: str, description: str, epilog: str) -> Parser:
     """A parser with the options that `rtp study` and `rtp sweep` share."""
     parser = Parser(prog=command, description=description, epilog=epilog)
-    parser.add_argument("file", metavar="FILE", help="study file, such as configs/studies/momentum.yaml")
+    parser.add_argument("file", metavar="FILE", help="study file, or the name of a shipped one, such as momentum")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--size", metavar="NAME", help="one of the file's sizes")
     size.add_argument(

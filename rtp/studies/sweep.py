@@ -20,6 +20,7 @@ from rtp.studies.runs import claimed, diverged_row, fit, validation_row
 from rtp.studies.study import Finished, accuracy_line, conclude, finish, results_file, study_parser
 from rtp.studies.summary import accuracy_text
 from rtp.studies.table import append_rows, lines_of, read_rows, rows_of
+from rtp.utils.shipped import find
 
 if TYPE_CHECKING:
     import optuna
@@ -57,7 +58,7 @@ def sweep(args: Sequence[str]) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="trials of tpe in all (default: as many as values)")
     parser.add_argument("--storage", metavar="URL", help="Optuna's storage (default: a file of SQLite in the folder)")
     options = parser.parse_args(list(args))
-    plan = read_study(Path(options.file), options.size)
+    plan = read_study(find("configs", options.file, "studies"), options.size)
     if plan.search is None:
         raise UserError(f"{options.file} compares settings and searches for nothing: run it with `rtp study`")
     if options.trials is not None and (options.sampler == "grid" or options.trials < 1):

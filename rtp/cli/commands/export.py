@@ -11,6 +11,7 @@ from rtp.cli.commands.info import SUFFIX, storage_line
 from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
 from rtp.modules.memories.number_formats import STORED_TYPES
+from rtp.utils.shipped import find
 
 SUMMARY = "Write a checkpoint's memory as one file for any PyTorch program, or its recalled images as PNG or tensors"
 
@@ -24,7 +25,7 @@ def export(args: Sequence[str]) -> None:
     suffix = {"safetensors": SUFFIX, "pt": ".pt", "png": out.suffix}[options.format]
     if out.suffix != suffix:
         raise UserError(f"{str(out)!r} is not a name of a {options.format} file: call it {out.stem}{suffix}")
-    memory = load_memory(Path(options.source), data_options)
+    memory = load_memory(find("memories", options.source), data_options)
     if options.format == "safetensors":
         memory = memory if options.dtype is None else memory.stored_as(options.dtype)
         memory.save(out, options.overwrite)
@@ -88,7 +89,7 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         epilog="Options --data.NAME VALUE change the data set of the checkpoint, which its normalisation (or ZCA) is "
         "read from, such as --data.root; `rtp fit --help` lists them.",
     )
-    parser.add_argument("source", metavar="CKPT", help="checkpoint of a run, or an earlier .safetensors export")
+    parser.add_argument("source", metavar="SOURCE", help="checkpoint, memory file, or name in `rtp list memories`")
     parser.add_argument("out", metavar="OUT", help="file (.safetensors, .pt) or folder (png) to write")
     parser.add_argument(
         "--format",

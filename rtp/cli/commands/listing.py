@@ -1,15 +1,20 @@
-"""`rtp list`: the classes that a configuration can name, with a line on each."""
+"""`rtp list`: the classes that a configuration can name, and what rtp ships, with a line on each."""
 
+import csv
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import takewhile
 from pkgutil import resolve_name
 from types import ModuleType
 
 from rtp.cli.commands import own_classes
 from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
+from rtp.utils.shipped import PACKAGE, shipped
+from rtp.utils.tables import text_table
 
 KINDS = {
     "data sets (--data)": "rtp.datamodules:ImageDataModule",
@@ -24,6 +29,17 @@ KINDS = {
     "callbacks (rtp's are part of every run, others come by --trainer.callbacks)": "lightning:Callback",
 }
 """Each kind with the option that takes it, and its base class."""
+SHOWN = {
+    "memory": "name",
+    "data set": "data",
+    "numbers": "stored_as",
+    "bytes": "bytes",
+    "bits/class": "bits_per_class",
+    "images/class": "images_per_class",
+    "accuracy (%)": "accuracy",
+    "ResNet-18 (%)": "resnet18",
+}
+"""Headings of `rtp list memories`, and columns of the table that it shows."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +60,38 @@ def show(args: Sequence[str]) -> None:
     parser = Parser(
         prog="rtp list",
         description="Show the data sets, memories, networks, ... that a configuration can name: rtp's own by their "
-        "class names, others by module.Class.",
+        "class names, others by module.Class. `rtp list configs` shows the configurations that rtp ships, `rtp list "
+        "memories` its memories.",
     )
-    what = "a module of yours whose classes are shown as well, such as my_data"
-    parser.add_argument("modules", metavar="MODULE", nargs="*", help=what)
-    print(format_parts(available(parser.parse_args(args).modules)))
+    what = "configs, memories, or modules of yours whose classes are shown as well, such as my_data"
+    parser.add_argument("modules", metavar="WHAT", nargs="*", help=what)
+    modules = parser.parse_args(args).modules
+    if modules == ["configs"]:
+        print(format_parts({"configurations (rtp fit --config NAME; studies: rtp study NAME)": configurations()}))
+    elif modules == ["memories"]:
+        print(memory_table())
+    else:
+        print(format_parts(available(modules)))
+
+
+def configurations() -> list[Part]:
+    """The shipped configurations, with the first sentences of their headers."""
+    parts = []
+    for name, path in shipped("configs").items():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        header = " ".join(
+            line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)
+        )
+        sentence = re.split(r"(?<=[.?]) (?=[A-Z])", header)[0]
+        parts.append(Part(name, sentence.removesuffix(".")))
+    return parts
+
+
+def memory_table() -> str:
+    """The shipped memories with what they take and reach, from the table beside them."""
+    with (PACKAGE / "memories" / "memories.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return text_table(list(SHOWN), [[row[column] for column in SHOWN.values()] for row in rows], words=2)
 
 
 def available(modules: Sequence[str] = ()) -> dict[str, list[Part]]:

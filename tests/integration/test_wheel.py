@@ -1,0 +1,67 @@
+"""The built wheel holds what the README shows: the package, its configurations and memories."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("rtp", "configs", "memories", "pyproject.toml", "README.md", "LICENSE")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # a build leaves files in its folder
+    source.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
+        else:
+            shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    subprocess.run([*pip, *build], check=True, timeout=300)
+    return next(folder.glob("rtp-*.whl"))
+
+
+def test_configurations_and_memories_are_in_the_wheel(wheel: Path) -> None:
+    names = set(ZipFile(wheel).namelist())
+    for folder, suffix in (("configs", ".yaml"), ("memories", ".safetensors"), ("memories", ".csv")):
+        files = list((ROOT / folder).rglob(f"*{suffix}"))
+        assert files
+        assert {f"rtp/{path.relative_to(ROOT).as_posix()}" for path in files} <= names
+    assert {"rtp/py.typed", "rtp/__init__.pyi"} <= names
+    assert not any(name.startswith("tests") for name in names)
+
+
+def test_an_installed_wheel_finds_them_outside_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    site, work = tmp_path / "site", tmp_path / "work"
+    work.mkdir()
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, timeout=300)
+    program = "import rtp; print(rtp.__file__); print(rtp.load('digits_ipc1').num_classes)"
+    options = ["--config", "digits_ipc1", "--trainer.max_steps", "2", "--evaluation.protocol.epochs", "2"]
+    commands = [
+        [sys.executable, "-c", program],
+        [sys.executable, "-m", "rtp", "list", "configs"],
+        [sys.executable, "-m", "rtp", "list", "memories"],
+        [sys.executable, "-m", "rtp", "info", "digits_ipc1"],
+        [sys.executable, "-m", "rtp", "fit", *options, "--trainer.enable_progress_bar", "false"],
+    ]
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    said = [
+        subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=True, timeout=300)
+        for command in commands
+    ]
+    assert said[0].stdout.splitlines() == [str(site / "rtp" / "__init__.py"), "10"]
+    assert "svhn_ipc10" in said[1].stdout
+    assert "digits_ipc1" in said[2].stdout
+    assert "addressable memory of digits" in said[3].stdout
+    assert (work / "logs" / "digits_ipc1" / "0" / "best.ckpt").is_file()
