@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from rtp.artefact import files, tensors
+from rtp.artefact import files, hub, tensors
+from rtp.artefact.card import Storage, card
 from rtp.artefact.layout import Accuracy, Description, Protocol
+from rtp.artefact.parquet import fill_parquet
+from rtp.artefact.recalled import RecalledImages
 from rtp.datamodules.arrays import channels_first, of_channels, to_bytes, to_floats
 from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation, normalised
 from rtp.errors import UserError
@@ -18,21 +21,6 @@ from rtp.modules.memories.base import Memory
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.modules.memories.number_formats import StoredType
 from rtp.utils.pictures import within_range
-from rtp.utils.shipped import find
-
-
-@dataclass(frozen=True, eq=False)
-class RecalledImages(Dataset[tuple[Tensor, int]]):
-    """Recalled images, (n, C, H, W) float32, and their labels, (n,) int64, class by class, as a torch data set."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.images[index], int(self.labels[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,18 +214,53 @@ class DistilledMemory:
         stored |= tensors.stored_normalisation(self.normalisation)
         files.write(Path(path), self.description, stored, overwrite)
 
+    def push_to_hub(
+        self, repository: str, *, licence: str | None = None, private: bool = False, token: Any = None
+    ) -> str:
+        """Upload the memory to the Hugging Face Hub: its file, a card, and the recalled images as parquet.
+
+        `rtp.load("hf://user/name")` opens the memory, `datasets.load_dataset("user/name")` the recalled images.
+
+        Args:
+            repository: "user/name" of a data-set repository, which is created if it is missing.
+            licence: The Hub's name for the licence of the source data; by default as the makers of a known data set
+                state it, or else "unknown".
+            private: Whether a new repository is private.
+            token: As `huggingface_hub` takes it; by default that of `hf auth login`.
+
+        Returns:
+            The address of the upload's commit.
+
+        Raises:
+            UserError: If the libraries of `pip install rtp[hf]` are missing, the memory is addressed by images, or the
+                Hub refuses.
+        """
+        recalled = self.dataset()
+        sizes = tuple(self.memory.bases.shape), self.storage_floats, self.storage_bytes, self.normalisation_bytes
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / hub.IMAGES).parent.mkdir()
+            self.save(folder / hub.FILE)
+            with (folder / hub.IMAGES).open("wb") as file:
+                fill_parquet(self.to_pixels(recalled.images), recalled.labels, self.class_names, file)
+            text = card(self.description, Storage(*sizes), repository, licence)
+            (folder / hub.CARD).write_text(text, encoding="utf-8")
+            message = f"Memory of {self.description.dataset}, rtp {self.rtp_version}"
+            return hub.upload(folder, repository, message, private, token)
+
 
 def load(path: str | Path) -> DistilledMemory:
-    """Open a `.safetensors` file that `rtp export` wrote, or a memory that rtp ships. Nothing in it can run.
+    """Open a `.safetensors` file that `rtp export` wrote, or a memory that somebody shares. Nothing in it can run.
 
     Args:
-        path: A file, whoever made it; or a name of `rtp list memories`.
+        path: A file, whoever made it; a name of `rtp list memories`; or "hf://user/name" on the Hugging Face Hub, with
+            "@revision" if wanted.
 
     Raises:
         DataError: If the file is missing, damaged, not from rtp or of another version; a `UserError`, in one line.
-        UserError: If it is a bare name of no file and no memory.
+        UserError: If it is a bare name of no file and no memory, or the Hub has no such memory.
     """
-    path = find("memories", path)
+    path = hub.memory_path(path)
     description, stored = files.read(path)
     with files.naming(path):
         memory = tensors.build_memory(description, stored)

@@ -64,7 +64,7 @@ def test_a_run_goes_on_without_pictures_and_all_else_is_a_line(
             with pytest.raises(UserError, match=rf"^'{name}' cannot be written \(File too large\): make room") as error:
                 main([*command, "--trainer.enable_progress_bar", "false"])
             assert "\n" not in str(error.value)
-        for name, options in (("m.safetensors", []), ("m.pt", ["--format", "pt"]), ("m", ["--format", "png"])):
+        for name, options in (("m.safetensors", []), ("m.pt", ["--format", "pt"]), ("m", ["--format", "folder"])):
             with pytest.raises(UserError, match=rf"^'{name}' cannot be written \(File too large\): make room"):
                 export(["run/best.ckpt", name, *options])
         with pytest.raises(UserError, match=r"^'new/config.yaml' cannot be written \(File too large\): make room"):
@@ -132,7 +132,7 @@ def run_on_disks(tmp_path: Path) -> Callable[[list[Job]], None]:
 
 
 def test_real_disks_that_fill_anywhere(run_on_disks: Callable[[list[Job]], None], tmp_path: Path) -> None:
-    exports = [["export", "run/best.ckpt", out, f"--format={out}", "--overwrite"] for out in ("m.pt", "png")]
+    exports = [["export", "run/best.ckpt", out, f"--format={out}", "--overwrite"] for out in ("m.pt", "folder")]
     exports[0][3] = "--format=pt"
     jobs: list[Job] = [(f"fit-{free}", None, free, FIT) for free in (4, 24, 48)]
     seed = None
@@ -146,7 +146,7 @@ def test_real_disks_that_fill_anywhere(run_on_disks: Callable[[list[Job]], None]
     run_on_disks(jobs)
     assert "curves are lost until there is room" in (tmp_path / "fit-4.txt").read_text()
     before = contents(tmp_path / str(seed))
-    assert {"run/test.json", "m.pt", "png/export.json"} <= set(before)
+    assert {"run/test.json", "m.pt", "folder/export.json"} <= set(before)
     for name, _, free, _ in jobs:
         code, said = int((tmp_path / f"{name}.code").read_text()), (tmp_path / f"{name}.txt").read_text()
         after = contents(tmp_path / f"{name}-after")

@@ -6,14 +6,18 @@ from itertools import islice
 from pathlib import Path
 
 from rtp.artefact import DistilledMemory, load
-from rtp.artefact.rendering import CONTACT_SHEET, write_png, write_pt
+from rtp.artefact.hub import memory_path
+from rtp.artefact.rendering import CONTACT_SHEET, write_ddranking, write_folders, write_parquet, write_pt
 from rtp.cli.commands.info import SUFFIX, storage_line
 from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
 from rtp.modules.memories.number_formats import STORED_TYPES
-from rtp.utils.shipped import find
 
-SUMMARY = "Write a checkpoint's memory as one file for any PyTorch program, or its recalled images as PNG or tensors"
+WRITERS = {"folder": write_folders, "parquet": write_parquet, "pt": write_pt, "ddranking": write_ddranking}
+"""Of each format but safetensors."""
+SUFFIXES = {"safetensors": SUFFIX, "parquet": ".parquet", "pt": ".pt"}
+"""Of the formats that are files."""
+SUMMARY = "Write a checkpoint's memory as one file for any PyTorch program, or its recalled images as files"
 
 
 def export(args: Sequence[str]) -> None:
@@ -22,19 +26,19 @@ def export(args: Sequence[str]) -> None:
     out = Path(options.out)
     if options.dtype is not None and options.format != "safetensors":
         raise UserError(f"--dtype {options.dtype} is how a .safetensors file stores a memory: leave out --format")
-    suffix = {"safetensors": SUFFIX, "pt": ".pt", "png": out.suffix}[options.format]
+    suffix = SUFFIXES.get(options.format, out.suffix)
     if out.suffix != suffix:
         raise UserError(f"{str(out)!r} is not a name of a {options.format} file: call it {out.stem}{suffix}")
-    memory = load_memory(find("memories", options.source), data_options)
+    memory = load_memory(memory_path(options.source), data_options)
     if options.format == "safetensors":
         memory = memory if options.dtype is None else memory.stored_as(options.dtype)
         memory.save(out, options.overwrite)
-        print(f"wrote {out}, {out.stat().st_size:,} bytes")
-    elif options.format == "png":
-        write_png(memory, out, options.overwrite)
-        print(f"wrote {memory.num_classes * memory.images_per_class:,} images; all classes: {out / CONTACT_SHEET}")
     else:
-        write_pt(memory, out, options.overwrite)
+        WRITERS[options.format](memory, out, options.overwrite)
+    if out.is_dir():
+        sheet = f"; all classes: {out / CONTACT_SHEET}" if options.format == "folder" else ""
+        print(f"wrote {memory.num_classes * memory.images_per_class:,} images into {out}{sheet}")
+    else:
         print(f"wrote {out}, {out.stat().st_size:,} bytes")
     print(storage_line(memory))
 
@@ -90,13 +94,14 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         "read from, such as --data.root; `rtp fit --help` lists them.",
     )
     parser.add_argument("source", metavar="SOURCE", help="checkpoint, memory file, or name in `rtp list memories`")
-    parser.add_argument("out", metavar="OUT", help="file (.safetensors, .pt) or folder (png) to write")
+    parser.add_argument("out", metavar="OUT", help="file (.safetensors, .parquet, .pt) or folder to write")
     parser.add_argument(
         "--format",
-        choices=("safetensors", "png", "pt"),
+        choices=("safetensors", *WRITERS),
         default="safetensors",
-        help="safetensors: everything in one file, for rtp.load; png: a folder of images for each class; "
-        "pt: a dict of images and labels, for torch.load (default: %(default)s)",
+        help="safetensors: everything in one file, for rtp.load; folder: PNG files by class, for torchvision's "
+        "ImageFolder; parquet: for datasets.load_dataset; pt: a dict of images and labels, for torch.load; "
+        "ddranking: a folder that DD-Ranking scores (default: %(default)s)",
     )
     parser.add_argument(
         "--dtype",

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rtp.artefact import DistilledMemory, load
+from rtp.artefact.hub import memory_path
 from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
 from rtp.runs.checkpoints import BEST, LAST, checkpoint_config, flat_settings, load_checkpoint
-from rtp.utils.shipped import find
 from rtp.utils.tables import printable
 
 SUFFIX = ".safetensors"
@@ -19,7 +19,7 @@ def info(args: Sequence[str]) -> None:
     """Run `rtp info` with the arguments after `info`; UserError if the file is missing, damaged or neither."""
     parser = Parser(prog="rtp info", description="Describe a memory's file or a checkpoint.")
     parser.add_argument("file", metavar="FILE", help=f"{SUFFIX} file, name of `rtp list memories`, or checkpoint")
-    path = find("memories", parser.parse_args(args).file)
+    path = memory_path(parser.parse_args(args).file)
     if path.is_dir():  # of a run
         path = next((path / name for name in (BEST, LAST) if (path / name).is_file()), path)
         if path.is_dir():

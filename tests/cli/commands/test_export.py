@@ -112,7 +112,7 @@ def test_an_export_can_be_exported_again(plain: Path) -> None:
     path = exported(plain)
     export([str(path), "images.pt", "--format", "pt"])
     export([str(path), "small.safetensors", "--dtype", "float16"])
-    export([str(path), "png", "--format", "png"])
+    export([str(path), "png", "--format", "folder"])
     assert torch.equal(torch.load("images.pt", weights_only=True)["images"], rtp.load(path).dataset().images)
     assert rtp.load("small.safetensors").storage_bytes == 2 * 608
     assert len(list(Path("png").glob("*/*.png"))) == 60
@@ -136,9 +136,9 @@ def test_a_test_of_another_checkpoint_is_not_this_ones(plain: Path, tmp_path: Pa
     [
         (["out.txt"], "'out.txt' is not a name of a safetensors file: call it out.safetensors"),
         (["out.safetensors", "--format", "pt"], "is not a name of a pt file: call it out.pt"),
-        (["out", "--format", "png", "--dtype", "int8"], "--dtype int8 is how a .safetensors file stores"),
+        (["out", "--format", "folder", "--dtype", "int8"], "--dtype int8 is how a .safetensors file stores"),
         (["out.safetensors", "--dtype", "int2"], "invalid choice: 'int2'"),
-        (["out.safetensors", "--frmat", "png"], "unrecognized arguments: --frmat png; `rtp export --help`"),
+        (["out.safetensors", "--frmat", "folder"], "unrecognized arguments: --frmat folder; `rtp export --help`"),
         (["out.safetensors", "--data.rot", "x"], "'rot'|'data.rot'"),
         (["out.safetensors", "--data.zca", "-1"], "zca must be positive, got -1.0"),
         (["out.safetensors", "--data=ImageFolder", "--data.folder", "none"], "There is no folder with images"),

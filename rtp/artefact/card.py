@@ -1,0 +1,105 @@
+"""The card of a memory on the Hugging Face Hub."""
+
+import json
+from dataclasses import dataclass
+
+from rtp.artefact.hub import IMAGES, PREFIX
+from rtp.artefact.layout import Description
+
+LICENCES = {
+    "digits": ("cc-by-4.0", "UCI, Optical Recognition of Handwritten Digits"),
+    "mnist": ("cc-by-sa-3.0", "LeCun and Cortes"),
+    "fashion_mnist": ("mit", "Zalando"),
+    "svhn": ("other", "Netzer et al., for non-commercial use"),
+    "cifar10": ("unknown", "Krizhevsky 2009 states none"),
+    "cifar100": ("unknown", "Krizhevsky 2009 states none"),
+    "tiny_imagenet": ("other", "ImageNet's terms, for non-commercial research"),
+}
+"""Of the source data, by the Hub's names, with whose they are: as their makers state them."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a memory stores.
+
+    Attributes:
+        bases: (K, C, h, w), the shape of the stored images.
+        numbers: Of bases, addressing matrices and all else.
+        num_bytes: Of these numbers with their scales.
+        normalisation_bytes: Of the normalisation beside them.
+    """
+
+    bases: tuple[int, ...]
+    numbers: int
+    num_bytes: int
+    normalisation_bytes: int
+
+
+def card(description: Description, storage: Storage, repository: str, licence: str | None = None) -> str:
+    """The README.md of a repository: what was distilled into how many bits, how good it is, and how to train on it."""
+    import yaml  # which opening a memory does not need
+
+    protocol, num_classes = description.protocol, description.num_classes
+    known, owner = LICENCES.get(description.dataset, ("unknown", "ask the owner of the data"))
+    front = {
+        "license": licence or known,
+        "task_categories": ["image-classification"],
+        "tags": ["dataset-distillation", "rtp"],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": IMAGES}]}],
+    }
+    bits = 8 * storage.num_bytes / num_classes
+    shape, basis = ("x".join(map(str, sizes)) for sizes in (description.image_shape, storage.bases[1:]))
+    accuracies = [
+        f"| {a.split}{'' if a.task is None else f', {a.task}'} | {100 * a.mean:.2f}"
+        f"{'' if a.std is None else f' ± {100 * a.std:.2f}'} | {a.networks} {a.architecture}, {a.epochs} epochs |"
+        for a in description.accuracies
+    ]
+    drop = "" if protocol.drop_after == 1 else f", a tenth of it after {100 * protocol.drop_after:g} % of the epochs"
+    settings = json.dumps(description.config, indent=1, ensure_ascii=True)
+    return f"""---
+{yaml.safe_dump(front, sort_keys=False).strip()}
+---
+
+# {description.dataset}, distilled into {storage.num_bytes:,} bytes
+
+A memory from which networks are trained in place of {description.dataset}: {storage.bases[0]} stored images of {basis}
+recall {description.num_slots} images of {shape} for each of {num_classes} classes. It was distilled in
+{description.steps:,} outer steps with rtp {description.rtp_version}, which implements Deng and Russakovsky,
+"Remember the Past" (NeurIPS 2022).
+
+| storage | |
+| --- | --- |
+| numbers | {storage.numbers:,} of {description.stored_as} |
+| bytes | {storage.num_bytes:,}, and {storage.normalisation_bytes:,} of the normalisation |
+| bits a class | {bits:,.0f} |
+| images recalled a class | {description.num_slots} |
+
+| accuracy (%) | mean ± deviation over networks | of |
+| --- | --- | --- |
+{chr(10).join(accuracies) or "| not measured | | |"}
+
+Each network is new: {protocol.architecture}, SGD with learning rate {protocol.learning_rate:g}{drop}, momentum
+{protocol.momentum:g}, minibatches of {protocol.batch_size}, augmentation {protocol.augmentation or "none"}.
+
+## Train on it
+
+```python
+import rtp
+
+memory = rtp.load("{PREFIX}{repository}")
+train = memory.dataset()  # recalled images, normalised, and labels: a torch data set
+inputs = memory.preprocess(images)  # what a network must see of real images
+```
+
+`datasets.load_dataset("{repository}")` opens the recalled images as pictures of 8 bits, which lose a little.
+
+## Licence of the source data
+
+{licence or known}: {owner}.
+
+## Settings
+
+```json
+{settings}
+```
+"""
