@@ -1,4 +1,4 @@
-"""The command line: `rtp fit | validate | test | predict | export | info | study | sweep | list | plot`.
+"""The command line: `rtp fit | validate | test | predict | export | info | report | study | sweep | list | plot`.
 
 Names are imported when they are used: `entry_point` answers help and typing errors without the imports of `app`.
 """

@@ -109,6 +109,12 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="format of the numbers in a .safetensors file (default: the one that the memory was trained in)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote")
+    own, data = split_data_options(args)
+    return parser.parse_args(own), data
+
+
+def split_data_options(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command's own arguments, and those of the data set, `--data` and `--data.NAME` with their values."""
     own: list[str] = []
     data: list[str] = []
     words = iter(args)
@@ -117,4 +123,4 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             own.append(word)
         else:  # with its value, the next word unless given by "="
             data += [word] if "=" in word else [word, *islice(words, 1)]
-    return parser.parse_args(own), data
+    return own, data

@@ -37,6 +37,9 @@ OTHER_COMMANDS = {
         "Write a checkpoint's memory as one file, or its recalled images as PNG", "rtp.cli.commands.export:export"
     ),
     "info": Command("Describe a memory's file or a checkpoint", "rtp.cli.commands.info:info"),
+    "report": Command(
+        "Write one HTML page about a run, to look at or to send", "rtp.cli.commands.report.command:report"
+    ),
     "study": Command("Redo one of the paper's studies: several settings and seeds", "rtp.studies.study:study"),
     "sweep": Command("Choose the number of bases on the validation split", "rtp.studies.sweep:sweep"),
     "list": Command(
