@@ -53,6 +53,7 @@ def test_an_installed_wheel_finds_them_outside_of_the_checkout(wheel: Path, tmp_
         [sys.executable, "-m", "rtp", "list", "configs"],
         [sys.executable, "-m", "rtp", "list", "memories"],
         [sys.executable, "-m", "rtp", "info", "digits_ipc1"],
+        [sys.executable, "-m", "rtp", "report", "digits_ipc1"],
         [sys.executable, "-m", "rtp", "fit", *options, "--trainer.enable_progress_bar", "false"],
     ]
     environment = os.environ | {"PYTHONPATH": str(site)}
