@@ -7,16 +7,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import timedelta
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping
-from torch import nn
 
 import rtp.datamodules
 import rtp.modules
@@ -29,8 +26,10 @@ from rtp.datamodules import HuggingFace, ImageDataModule, ImageFolder, TorchData
 from rtp.datamodules.decoding import ImageSize
 from rtp.errors import StoppedError, UserError, first_line
 from rtp.modules import AddressableMemory, Augmentation, ConvNet, InnerSGD, MemoryDistillation
+from rtp.modules.distillation.distill_arguments import check_arguments
 from rtp.modules.distillation.recipe import suitable_depth, suitable_downsampling, suitable_recipe
 from rtp.modules.memories.budget import StorageBudget
+from rtp.modules.memories.number_formats import StoredType
 from rtp.modules.networks import NetworkFactory
 from rtp.modules.networks.training import isolated_rng
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
@@ -46,33 +45,13 @@ MINUTES = "(0, 1e6]"  # two years, far below where timedelta overflows
 
 SIGTERM_CODE = 128 + 15  # a shell's exit code for it
 
-ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
-    "images_per_class": (Real,),
-    "num_bases": (Integral, NoneType),
-    "augmentation": (Augmentation, NoneType),
-    "zca": (Real, NoneType),
-    "class_names": (Sequence, NoneType),
-    "classes": (Sequence, NoneType),
-    "classes_per_step": (Integral, NoneType),
-    "steps": (Integral,),
-    "minutes": (Real, NoneType),
-    "inner_steps": (Integral, NoneType),
-    "validation": (Real,),
-    "seed": (Integral,),
-    "accelerator": (str,),
-    "run_dir": (str, Path, NoneType),
-    "progress": (bool,),
-}
-"""Types of those arguments of `distill` that have a simple one; NumPy's numbers are Integral and Real, too."""
-NAMES = {Real: "a number", Integral: "an integer", NoneType: "None", Sequence: "a list", str: "a string"}
-"""What messages call these types; others by their name."""
-
 
 def distill(
     dataset: Any,
     images_per_class: float,
     *,
     num_bases: int | None = None,
+    stored_as: StoredType = "float32",
     network: NetworkFactory | None = None,
     augmentation: Augmentation | Literal["auto"] | None = "auto",
     zca: float | None = None,
@@ -101,7 +80,9 @@ def distill(
         dataset: A torch data set of (image, label) pairs with a length; a tuple (images, labels) of tensors or arrays;
             a `datasets.Dataset`; or the path of a folder as `ImageFolder` reads it. Images are PIL images, tensors
             (C, H, W) or arrays (H, W, C), uint8 or floats in [0, 1]; labels are integers from 0. It is read once.
-        images_per_class: Storage budget, in real images per class (equation 4); above 0.
+        images_per_class: Storage budget, in real images of 32-bit floats per class (equation 4); above 0.
+        stored_as: Format of the numbers that are learned and stored. In the same storage "int8" holds four times as
+            many as "float32", and "int4" eight times.
         num_bases: Number of bases; by default `StorageBudget.balanced_bases`.
         network: Builds the networks to distil for from (image_shape, num_classes); by default a ConvNet of width 32
             and of a depth that suits the images.
@@ -132,7 +113,7 @@ def distill(
         DivergenceError: If the outer loss is NaN or infinite.
         StoppedError: If SIGTERM or SIGHUP stopped the training.
     """
-    _check_types(locals())
+    check_arguments(locals())
     check_at_least("steps", steps, 1)
     check_in("minutes", minutes, MINUTES)
     if inner_steps is not None:
@@ -147,7 +128,8 @@ def distill(
     if run_dir is not None and (Path(run_dir) / "best.ckpt").exists():
         raise UserError(f"the run folder {str(run_dir)!r} exists: choose another run_dir, or delete it")
     downsampling = suitable_downsampling(data.image_shape)
-    budget = StorageBudget(images_per_class, data.num_classes, data.image_shape, downsampling)
+    sizes = images_per_class, data.num_classes, data.image_shape, downsampling
+    budget = StorageBudget(*sizes, stored_as=stored_as)
     num_bases = budget.balanced_bases() if num_bases is None else num_bases
     num_images = budget.num_matrices(num_bases) * data.num_classes
     pixels = math.prod(data.image_shape[1:])
@@ -159,6 +141,7 @@ def distill(
             num_bases=num_bases,
             downsampling=downsampling,
             init="data",
+            stored_as=stored_as,
         ),
         "network": network or partial(ConvNet, width=WIDTH, depth=suitable_depth(data.image_shape)),
         "unroll": recipe.unroll,
@@ -228,33 +211,6 @@ def _stops(folder: Path | None) -> Iterator[None]:
             raise error.__context__ from None
         code = error.code if isinstance(error.code, int) else SIGTERM_CODE
         raise StoppedError(f"the distillation was stopped by a signal; {kept}", code) from error
-
-
-def _check_types(given: dict[str, Any]) -> None:
-    """Refuse arguments of `distill` of another type than its signature has, before anything is read.
-
-    Raises:
-        UserError: For the first one.
-    """
-    for name, kinds in ARGUMENT_TYPES.items():
-        value = given[name]
-        words = ("auto",) if name == "augmentation" else ()
-        usable = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-        if not usable and not (isinstance(value, str) and value in words):
-            wanted = " or ".join([NAMES.get(kind, kind.__name__) for kind in kinds] + [repr(word) for word in words])
-            raise UserError(f"{name} is {value!r:.60}, a {type(value).__name__}: give {wanted}")
-    for name, kind in (("class_names", str), ("classes", Integral)):
-        values = given[name]
-        if isinstance(values, str) or not all(isinstance(value, kind) for value in values or ()):
-            raise UserError(f"{name} is {values!r:.60}: give a list, each item {NAMES[kind]}")
-    network, size = given["network"], given["image_size"]
-    if isinstance(network, nn.Module) or not (network is None or callable(network)):
-        raise UserError(
-            f"network is a {type(network).__name__}: give what builds one from (image_shape, num_classes), such as the "
-            "class or functools.partial(ConvNet, width=64), as each evaluation trains fresh ones"
-        )
-    if not (size is None or isinstance(size, int) or (isinstance(size, tuple) and len(size) == 2)):
-        raise UserError(f"image_size is {size!r}: give one number or (height, width)")
 
 
 def _data_module(

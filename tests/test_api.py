@@ -68,6 +68,15 @@ def test_what_comes_back_is_what_load_opens(digits: Dataset[Any], tmp_path: Path
     assert any(name.startswith("events.out.tfevents") for name in left)
 
 
+def test_a_memory_of_integers_comes_back_as_it_is_stored(digits: Dataset[Any], tmp_path: Path) -> None:
+    memory = distill(digits, stored_as="int8", run_dir=tmp_path / "run")
+    assert memory.description.stored_as == "int8"
+    assert 2560 - 642 < memory.storage_bytes <= 2560  # less than one matrix of 10 x 32 numbers is left
+    assert memory.storage_floats > 3.5 * 608
+    loaded = rtp.load(tmp_path / "run" / "memory.safetensors")
+    assert torch.equal(loaded.recall(torch.arange(10)), memory.recall(torch.arange(10)))
+
+
 def test_its_file_is_tested_on_a_data_set_with_a_name(
     digits: Dataset[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +152,8 @@ def test_a_run_folder_that_exists_is_kept(digits: Dataset[Any], tmp_path: Path) 
         ({"validation": 0.0}, r"validation_fraction must lie in \(0, 1\), got 0.0"),
         ({"zca": 0.0}, "zca must be positive, got 0.0"),
         ({"classes_per_step": 0}, "classes_per_step must be at least 1, got 0"),
+        ({"stored_as": "int9"}, "^stored_as is 'int9': give one of float32, float16, int8, int4"),
+        ({"stored_as": 8}, "^stored_as is 8, a int: give a string"),
         ({"network": MLP((1, 8, 8), 10)}, r"^network is a MLP: give what builds one from \(image_shape, num_classes\)"),
         ({"network": "ConvNet"}, "^network is a str: give what builds one"),
         ({"steps": "10"}, "^steps is '10', a str: give an integer"),
