@@ -121,7 +121,7 @@ def finish(run: Run, table: Path) -> Finished | None:
 def accuracy_line(rows: Sequence[Row]) -> str:
     """One line for a run: the accuracy of its memory, the first row, with storage, steps and time."""
     row = rows[0]
-    took = f"{row.storage_floats:,} floats, {row.steps:,} steps, {row.seconds:,.0f} s"
+    took = f"{row.storage_floats:,} numbers, {row.storage_bytes:,} bytes, {row.steps:,} steps, {row.seconds:,.0f} s"
     where = "test set" if row.split == "test" else f"{row.split} split"
     return f"{accuracy_text([row.accuracy_mean])} % on the {where} ({took})" if row.networks else "diverged"
 

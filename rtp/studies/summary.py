@@ -7,7 +7,10 @@ from statistics import fmean, stdev
 from rtp.studies.table import Row, grouped
 from rtp.utils.tables import text_table
 
-COLUMNS = ("setting", "training set", "architecture", "split", "accuracy (%)", "seeds", "floats", "steps", "seconds")
+COLUMNS = (
+    *("setting", "training set", "architecture", "split", "accuracy (%)", "seeds"),
+    *("numbers", "bytes", "steps", "seconds"),
+)
 INTERFERENCE = "BTI (%)"
 """Additional last column for continual learners."""
 
@@ -34,12 +37,14 @@ def accuracy_text(accuracies: Sequence[float]) -> str:
 
 
 def _numbers(rows: Sequence[Row]) -> tuple[str, ...]:
-    floats = sorted({row.storage_floats for row in rows if row.networks})
+    floats, stored = (
+        sorted({getattr(row, name) for row in rows if row.networks}) for name in ("storage_floats", "storage_bytes")
+    )
     interferences = [row.interference for row in rows if not math.isnan(row.interference)]
     return (
         accuracy_text([row.accuracy_mean for row in rows]),
         str(len(rows)),
-        " to ".join(f"{number:,}" for number in floats[:: max(1, len(floats) - 1)]),
+        *(" to ".join(f"{number:,}" for number in found[:: max(1, len(found) - 1)]) for found in (floats, stored)),
         f"{max(row.steps for row in rows):,}",
         f"{fmean(row.seconds for row in rows):,.0f}",
         accuracy_text(interferences) or "n/a",

@@ -48,10 +48,11 @@ def test_each_setting_has_a_line() -> None:
         "7.07",
         "2",
         "640",
+        "2,560",
         "1,000",
         "12",
     ]
-    assert lines[3].split() == ["full", "distilled", "ConvNet", "test", "70.00", "1", "608", "1,000", "12"]
+    assert lines[3].split() == ["full", "distilled", "ConvNet", "test", "70.00", "1", "608", "2,432", "1,000", "12"]
 
 
 def test_what_a_learner_forgets_has_a_column() -> None:

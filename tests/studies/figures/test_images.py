@@ -70,8 +70,13 @@ def test_recalled_images_have_a_row_a_class_and_a_panel_a_memory(make_memory: Ma
     long_name = "a $long$ name of a memory of pixels"
     figure = recalled_figure(memories, ["ours", long_name], ["hen", "cat"], images=10)
     first, second = figure.axes
-    assert first.get_title() == "ours\n600 numbers, 2,400 bytes\ntest accuracy 50.0 ± 1.0 %"
-    assert second.get_title() == f"{long_name[:31]}…\n1,536 numbers, 6,144 bytes"
+    assert first.get_title() == (
+        "ours\n600 numbers of float32, 2,400 bytes\n3 images and 4,800 bits a class\ntest accuracy 50.0 ± 1.0 %"
+    )
+    assert (
+        second.get_title()
+        == f"{long_name[:31]}…\n1,536 numbers of float32, 6,144 bytes\n2 images and 12,288 bits a class"
+    )
     assert [label.get_text() for label in first.get_yticklabels()] == ["hen", "cat"]
     grid = picture(first)
     assert grid.shape == (3, 2 * (STEP + 2) + 12, 3 * STEP + 2)  # three images: no memory has more
