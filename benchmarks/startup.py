@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
@@ -42,12 +43,13 @@ def seconds(checkout: Path, arguments: list[str], folder: Path) -> float:
 
 
 def main() -> None:
-    """Print the median of three, a line a command; needs a memory's file `digits.safetensors` in this folder."""
-    checkout, folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT).resolve(), Path.cwd()
-    memory = str(folder / "digits.safetensors")
-    for name, arguments in COMMANDS.items():
-        given = [memory if argument == "FILE" else argument for argument in arguments]
-        print(f"{sorted(seconds(checkout, given, folder) for _ in range(3))[1]:6.2f} s  {name}", flush=True)
+    """Print the median of three, a line a command."""
+    checkout = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT).resolve()
+    memory = str(ROOT / "memories" / "digits_ipc1.safetensors")
+    with TemporaryDirectory() as folder:  # for what the commands write before they are ended
+        for name, arguments in COMMANDS.items():
+            given = [memory if argument == "FILE" else argument for argument in arguments]
+            print(f"{sorted(seconds(checkout, given, Path(folder)) for _ in range(3))[1]:6.2f} s  {name}", flush=True)
 
 
 if __name__ == "__main__":
