@@ -83,6 +83,7 @@ def assert_same_curves(one: Path, other: Path, missing: int) -> None:
         ("pixel", ["--trainer.accumulate_grad_batches", "2"]),
         ("stepwise", ["--trainer.limit_train_batches", "3"]),
         ("average", []),
+        ("average", ["--model.memory.stored_as=int4", "--model.memory.float_steps=2"]),
     ],
 )
 def test_from_every_checkpoint_that_is_written(

@@ -1,11 +1,14 @@
 """Number formats, against cases worked out by hand."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
+from rtp.modules.memories.addressable import AddressableMemory
+from rtp.modules.memories.base import Memory
 from rtp.modules.memories.number_formats import (
     FORMATS,
     SCALE_TYPE,
@@ -18,6 +21,8 @@ from rtp.modules.memories.number_formats import (
     stored_bits,
     unpacked,
 )
+from rtp.modules.memories.pixel import PixelMemory
+from rtp.modules.memories.tasks import TaskMemories
 
 INTEGERS: tuple[StoredType, ...] = ("int8", "int4")
 
@@ -112,3 +117,46 @@ def test_bits_are_those_of_the_tensors_in_a_file(stored_as: StoredType, shape: t
         return [tensor if whole else tensor.to(FORMATS[stored_as].dtype)]
 
     assert stored_bits(shape, stored_as) == 8 * sum(tensor.nbytes for tensor in in_file(torch.rand(shape)))
+
+
+def pixels(stored_as: StoredType) -> Memory:
+    return PixelMemory((1, 4, 6), 3, 1, downsampling=2, stored_as=stored_as)
+
+
+def addressable(stored_as: StoredType) -> Memory:
+    return AddressableMemory((1, 4, 6), 3, 2, num_bases=3, stored_as=stored_as)
+
+
+def tasks(stored_as: StoredType) -> Memory:
+    return TaskMemories((1, 4, 6), ((0, 2), (1, 3)), lambda: AddressableMemory((1, 4, 6), 2, 2, 2, stored_as=stored_as))
+
+
+@pytest.mark.parametrize("make", [pixels, addressable, tasks])
+@pytest.mark.parametrize("stored_as", ["float16", *INTEGERS])
+def test_a_memory_s_gradient_is_that_at_the_rounded_numbers(
+    make: Callable[[StoredType], Memory], stored_as: StoredType
+) -> None:
+    torch.manual_seed(0)
+    learned, plain = make(stored_as), make("float32")
+    # a memory of the same sizes that holds what the other one stores
+    for name, parameter in learned.named_parameters():
+        owner, _, attribute = name.rpartition(".")
+        setattr(plain.get_submodule(owner), attribute, torch.nn.Parameter(rounded(parameter.detach(), stored_as)))
+    for module in plain.modules():
+        if isinstance(module, Memory):
+            module.num_slots = learned.num_slots
+    labels = torch.arange(learned.query_dim)
+    for memory in (learned, plain):
+        (
+            memory.recall(labels).sin().sum() + memory.recall_queries(torch.ones(2, len(labels))).square().sum()
+        ).backward()
+    assert torch.equal(learned.recall(labels), plain.recall(labels))
+    assert torch.equal(learned.coefficients(), plain.coefficients())
+    assert torch.equal(learned.bases, plain.bases)
+    theirs = dict(plain.named_parameters())
+    for name, parameter in learned.named_parameters():
+        expected = theirs[name].grad
+        assert parameter.grad is not None
+        assert expected is not None
+        assert torch.equal(parameter.grad, expected)
+        assert not torch.equal(parameter, theirs[name])
