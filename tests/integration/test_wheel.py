@@ -66,3 +66,25 @@ def test_an_installed_wheel_finds_them_outside_of_the_checkout(wheel: Path, tmp_
     assert "digits_ipc1" in said[2].stdout
     assert "addressable memory of digits" in said[3].stdout
     assert (work / "logs" / "digits_ipc1" / "0" / "best.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_an_empty_environment_with_the_wheel_alone_does_what_the_readme_shows(wheel: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    run(sys.executable, "-m", "venv", "venv")
+    run("venv/bin/python", "-m", "pip", "install", "--quiet", str(wheel))
+    quick = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "20", "--evaluation.networks", "2"]
+    run("venv/bin/rtp", "fit", "--config", "digits_ipc1", *quick, "--trainer.enable_progress_bar", "false")
+    assert "distilled" in run("venv/bin/rtp", "test", "--ckpt_path", "logs/digits_ipc1/0/best.ckpt")
+    run("venv/bin/rtp", "export", "logs/digits_ipc1/0/best.ckpt", "digits.safetensors")
+    assert "608 numbers" in run("venv/bin/rtp", "info", "digits.safetensors")
+    run("venv/bin/rtp", "report", "logs/digits_ipc1/0")
+    assert "digits_ipc1" in run("venv/bin/rtp", "list", "memories")
+    program = (ROOT / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    run("venv/bin/python", "-c", program.replace("steps=500", "steps=20"))

@@ -106,7 +106,7 @@ class StorageBudget:
             most_bases -= 1
         fewer = f"num_bases <= {most_bases} or " if most_bases else ""
         raise UserError(
-            f"num_bases={num_bases} does not fit a budget of {getattr(self, self.unit):g} {_UNITS[self.unit]} "
+            f"num_bases={num_bases} does not fit a budget of {getattr(self, self.unit):.10g} {_UNITS[self.unit]} "
             f"({self.bits // 8:,} bytes): with one addressing matrix it takes {-(-least // 8):,}; "
             f"use {fewer}{self._at_least(least)}"
         )
@@ -134,7 +134,7 @@ class StorageBudget:
         images = self.bits // (self.num_classes * self.basis_bits)
         if images < 1:
             raise UserError(
-                f"{self.unit}={getattr(self, self.unit):g} holds no image of {self.basis_shape} a class: "
+                f"{self.unit}={getattr(self, self.unit):.10g} holds no image of {self.basis_shape} a class: "
                 f"use {self._at_least(self.num_classes * self.basis_bits)} or a larger downsampling than "
                 f"{self.downsampling}"
             )
@@ -149,7 +149,7 @@ class StorageBudget:
         # of images, two digits after the point
         steps = 100 if self.unit == "images_per_class" else 1
         least = math.ceil(steps * (bits + SINGLE_BITS * self.scalars) / self._bits_of_one) / steps
-        return f"{self.unit} >= {least:g}"
+        return f"{self.unit} >= {least:.10g}"
 
 
 _UNITS = {"images_per_class": "images a class", "total_bytes": "bytes", "bits_per_class": "bits a class"}

@@ -153,19 +153,19 @@ def test_exactly_one_positive_budget(memory: type[Memory], given: dict[str, Any]
 @pytest.mark.parametrize("unit", ["total_bytes", "bits_per_class"])
 def test_what_a_message_proposes_fits(stored_as: StoredType, unit: str) -> None:
     def budget(amount: float) -> StorageBudget:
-        return StorageBudget(None, 7, (3, 6, 10), 2, stored_as=stored_as, **{unit: amount})  # type: ignore[arg-type]
+        return StorageBudget(None, 7, (3, 60, 100), 2, stored_as=stored_as, **{unit: amount})  # type: ignore[arg-type]
 
     with pytest.raises(UserError) as caught:
-        budget(400).num_matrices(90)
+        budget(30_000).num_matrices(1890)  # it takes millions of bytes
     proposed = re.search(rf"use (?:num_bases <= (\d+) or )?{unit} >= (\d+)", str(caught.value))
     assert proposed is not None
-    assert budget(int(proposed[2])).num_matrices(90) == 1
+    assert budget(int(proposed[2])).num_matrices(1890) == 1
     with pytest.raises(UserError):
-        budget(int(proposed[2]) - 1).num_matrices(90)
+        budget(int(proposed[2]) - 1).num_matrices(1890)
     if proposed[1]:
-        assert budget(400).num_matrices(int(proposed[1])) >= 1
+        assert budget(30_000).num_matrices(int(proposed[1])) >= 1
         with pytest.raises(UserError):
-            budget(400).num_matrices(int(proposed[1]) + 1)
+            budget(30_000).num_matrices(int(proposed[1]) + 1)
 
 
 @pytest.mark.parametrize("stored_as", STORED_TYPES)
