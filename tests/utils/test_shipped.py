@@ -1,6 +1,9 @@
 """Names of what rtp ships; a user's own file of the same name wins."""
 
 import csv
+import json
+import math
+import os
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,29 @@ def test_the_table_of_memories_is_of_the_files(capsys: pytest.CaptureFixture[str
         assert row["accuracy"] in listed
         tested = next(accuracy for accuracy in memory.accuracies if accuracy.split == "validation")
         assert tested.mean > 0.1
+
+
+def reproduced(name: str, folder: Path) -> None:
+    """`rtp test --memory NAME` has the table's accuracy, within two standard errors of each."""
+    with (MEMORIES / "memories.csv").open(newline="") as file:
+        row = next(row for row in csv.DictReader(file) if row["name"] == name)
+    main(["test", "--memory", name, "--run_dir", str(folder), "--trainer.enable_progress_bar", "false"])
+    result = json.loads((folder / "test.json").read_text())["results"][0]
+    mean, std = (float(part) for part in row["accuracy"].split(" +- "))
+    error = math.sqrt((std**2 + (100 * result["accuracy_std"]) ** 2) / int(row["networks"]))
+    assert result["networks"] == int(row["networks"]) == 20
+    assert abs(100 * result["accuracy_mean"] - mean) <= 2 * error
+
+
+def test_the_memory_of_digits_is_as_good_as_the_table_says(tmp_path: Path) -> None:
+    reproduced("digits_ipc1", tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("RTP_DATA_DIR" not in os.environ, reason="needs the data sets in RTP_DATA_DIR")
+@pytest.mark.parametrize("name", sorted(set(shipped("memories")) - {"digits_ipc1"}))
+def test_other_memories_are_as_good_as_the_table_says(name: str, tmp_path: Path) -> None:
+    reproduced(name, tmp_path / "run")
 
 
 def test_configurations_are_listed_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

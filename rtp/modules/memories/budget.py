@@ -7,8 +7,9 @@ from rtp.errors import UserError
 from rtp.modules.memories.number_formats import SINGLE_BITS, StoredType, stored_bits
 from rtp.utils.checks import check_at_least, check_positive
 
-# the authors' CIFAR10 command: 16 bases of 3x16x16 in the storage of 10 images of 3x32x32; sweeps agree (docs/log.md)
-BASES_SHARE = 0.4
+# the authors' CIFAR10 command: 16 bases of 3x16x16 in the storage of 10 images of 3x32x32; sweeps agree (docs/log.md).
+# Where shorter numbers leave room for more, more images a class are worth more than more bases (docs/log.md).
+BASES_SHARE: dict[StoredType, float] = {"float32": 0.4, "float16": 0.4, "int8": 0.3, "int4": 0.2}
 MIN_SLOTS = 6  # images a class: with fewer, memories of Digits saturated (docs/log.md)
 
 
@@ -119,7 +120,7 @@ class StorageBudget:
         of the budget buys images a class. This gives the 16 and 160 bases of the shipped configurations for 10 classes
         and 1 and 10 images a class, and the 8 of Digits.
         """
-        by_share = round(BASES_SHARE * self.bits / self.basis_bits)
+        by_share = round(BASES_SHARE[self.stored_as] * self.bits / self.basis_bits)
         # K bases and MIN_SLOTS matrices of num_classes * K numbers
         columns = self.matrix_bits(3) - self.matrix_bits(1)  # two: half a byte has no column of its own
         with_room = 2 * self.bits // (2 * self.basis_bits + MIN_SLOTS * columns)

@@ -62,6 +62,12 @@ def test_balanced_bases(images_per_class: float, shape: tuple[int, int, int], nu
     assert StorageBudget(images_per_class, 10, shape, downsampling=2).balanced_bases() == num_bases
 
 
+@pytest.mark.parametrize(("stored_as", "num_bases"), [("float16", 32), ("int8", 48), ("int4", 64)])
+def test_balanced_bases_of_shorter_numbers(stored_as: StoredType, num_bases: int) -> None:
+    # 0.4 * 983040 / (768 * 16) = 32; 0.3 * 983040 / (768 * 8 + 16) = 47.9; 0.2 * 983040 / (768 * 4 + 16) = 63.7
+    assert StorageBudget(1, 10, CIFAR10, 2, stored_as=stored_as).balanced_bases() == num_bases
+
+
 def test_downsampled_pixels_buy_ds_squared_images() -> None:
     assert StorageBudget(1, 10, CIFAR10, downsampling=1).num_images() == 1
     assert StorageBudget(1, 10, CIFAR10, downsampling=2).num_images() == 4
