@@ -11,6 +11,7 @@ from safetensors import safe_open
 from rtp.artefact import load
 from rtp.cli import main
 from rtp.cli.commands.export import export, load_memory
+from rtp.cli.commands.info import info
 from rtp.errors import UserError
 from rtp.modules import Distillation
 from rtp.modules.memories.addressable import AddressableMemory
@@ -60,6 +61,17 @@ def test_what_is_validated_and_exported_is_what_is_stored(kind: str, stored_as: 
     export([str(path), str(again)])
     with safe_open(again, "pt") as content:
         assert all(torch.equal(content.get_tensor(name), tensor) for name, tensor in stored.items())
+
+
+def test_a_checkpoint_is_described_in_its_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    option = "--model.memory.stored_as=int8"
+    main(["fit", "--config", str(CONF / "addressable.yaml"), "--run_dir", str(run), option, *QUIET])
+    assert "distilling digits into 8 bases of 1x4x4, 29 images a class, 2,448 numbers of int8, 2,522 bytes" in (
+        capsys.readouterr().out
+    )
+    info([str(run)])
+    assert "memory: 2,448 numbers, 2,522 bytes in int8: memory._bases 8x1x4x4" in capsys.readouterr().out
 
 
 def test_a_test_measures_the_stored_numbers_whether_by_checkpoint_or_by_file(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from rtp.artefact import DistilledMemory, load
 from rtp.artefact.hub import memory_path
+from rtp.artefact.layout import trained_format
 from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
+from rtp.modules.memories.number_formats import stored_bits
 from rtp.runs.checkpoints import BEST, LAST, checkpoint_config, flat_settings, load_checkpoint
 from rtp.utils.tables import printable
 
@@ -77,6 +79,8 @@ def _of_checkpoint(path: Path) -> Iterator[str]:
     yield f"checkpoint of rtp fit, step {checkpoint['global_step']:,}"
     numbers = sum(tensor.numel() for tensor in tensors.values())
     shapes = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in tensors.items())
-    yield f"memory: {numbers:,} numbers, {4 * numbers:,} bytes in float32: {shapes}"
+    stored_as = trained_format(config)
+    stored = -(-sum(stored_bits(tensor.shape, stored_as) for tensor in tensors.values()) // 8)
+    yield f"memory: {numbers:,} numbers, {stored:,} bytes in {stored_as}: {shapes}"
     for name, value in flat_settings(config).items():
         yield f"{name}: {value}"
