@@ -233,7 +233,7 @@ def test_the_readme_s_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shorter, count = re.subn(r"steps=\d+", "steps=2, inner_steps=2, progress=False", block[1])
     assert count == 1
     exec(compile(shorter, "README.md", "exec"), {})  # as a program of its own
-    assert rtp.load(tmp_path / "digits.safetensors").images_per_class == 6
+    assert rtp.load(tmp_path / "my-digits.safetensors").images_per_class == 6
 
 
 NOISE = torch.randint(256, (20, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
