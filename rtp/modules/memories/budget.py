@@ -107,7 +107,7 @@ class StorageBudget:
             most_bases -= 1
         fewer = f"num_bases <= {most_bases} or " if most_bases else ""
         raise UserError(
-            f"num_bases={num_bases} does not fit a budget of {getattr(self, self.unit):.10g} {_UNITS[self.unit]} "
+            f"num_bases={num_bases} does not fit a budget of {self._given} {_UNITS[self.unit]} "
             f"({self.bits // 8:,} bytes): with one addressing matrix it takes {-(-least // 8):,}; "
             f"use {fewer}{self._at_least(least)}"
         )
@@ -135,7 +135,7 @@ class StorageBudget:
         images = self.bits // (self.num_classes * self.basis_bits)
         if images < 1:
             raise UserError(
-                f"{self.unit}={getattr(self, self.unit):.10g} holds no image of {self.basis_shape} a class: "
+                f"{self.unit}={self._given} holds no image of {self.basis_shape} a class: "
                 f"use {self._at_least(self.num_classes * self.basis_bits)} or a larger downsampling than "
                 f"{self.downsampling}"
             )
@@ -145,6 +145,11 @@ class StorageBudget:
     def _bits_of_one(self) -> int:
         of_image = SINGLE_BITS * math.prod(self.image_shape) * self.num_classes
         return {"images_per_class": of_image, "total_bytes": 8, "bits_per_class": self.num_classes}[self.unit]
+
+    @property
+    def _given(self) -> str:
+        value = getattr(self, self.unit)
+        return f"{value:g}" if self.unit == "images_per_class" else f"{value:.10g}"
 
     def _at_least(self, bits: int) -> str:
         # of images, two digits after the point
