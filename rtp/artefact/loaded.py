@@ -71,6 +71,11 @@ class DistilledMemory:
         return tensors.num_bytes(tensors.memory_specs(self.description, len(self.memory.bases)))
 
     @property
+    def bits_per_class(self) -> float:
+        """`storage_bytes` in bits, over the classes."""
+        return 8 * self.storage_bytes / self.num_classes
+
+    @property
     def normalisation_bytes(self) -> int:
         """Bytes of the normalisation in the file; for ZCA 4 (C H W)^2 and a little more."""
         return tensors.num_bytes(tensors.normalisation_specs(self.description))

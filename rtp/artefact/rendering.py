@@ -17,8 +17,6 @@ from rtp.utils.pictures import image_grid
 CONTACT_SHEET = "contact_sheet.png"
 SHEET_IMAGES = 10
 """Images of each class on the contact sheet, the default of MemoryPictures."""
-
-
 DD_RANKING_NAMES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "tiny_imagenet": "TinyImageNet"}
 """What DD-Ranking 0.2 calls the data sets that it knows, ImageNet's parts aside."""
 DD_RANKING_PROGRAM = """\

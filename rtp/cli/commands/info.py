@@ -36,7 +36,7 @@ def storage_line(memory: DistilledMemory) -> str:
     per = "by each image; " if memory.description.kind == "image" else "of each of "
     return (
         f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
-        f"{8 * memory.storage_bytes / memory.num_classes:,.0f} bits a class; "
+        f"{memory.bits_per_class:,.0f} bits a class; "
         f"{memory.images_per_class} images {per}{memory.num_classes} classes"
     )
 

@@ -74,10 +74,9 @@ def recalled_figure(
 
 def facts(memory: DistilledMemory) -> list[str]:
     """Lines above a panel: storage, and accuracy on the test set, or else on the validation split."""
-    bits = 8 * memory.storage_bytes / memory.num_classes
     lines = [
         f"{memory.storage_floats:,} numbers of {memory.description.stored_as}, {memory.storage_bytes:,} bytes",
-        f"{memory.images_per_class:,} images and {bits:,.0f} bits a class",
+        f"{memory.images_per_class:,} images and {memory.bits_per_class:,.0f} bits a class",
     ]
     if best := min(memory.accuracies, key=lambda accuracy: accuracy.split != "test", default=None):
         spread = "" if best.std is None else f" ± {100 * best.std:.1f}"

@@ -118,7 +118,7 @@ def _facts(memory: DistilledMemory) -> dict[str, str]:
     return {
         "classes": f"{memory.num_classes:,}",
         "stored": f"{memory.storage_floats:,} numbers of {description.stored_as}, {memory.storage_bytes:,} bytes",
-        "bits a class": f"{8 * memory.storage_bytes / memory.num_classes:,.0f}",
+        "bits a class": f"{memory.bits_per_class:,.0f}",
         "bases": f"{len(bases):,} of {sizes[0]}",
         "recalled": f"{memory.images_per_class:,} images of {sizes[1]} for each {per}",
         "preprocessing": "each channel standardised" if whitening is None else f"ZCA, regularisation {whitening:g}",
