@@ -4,15 +4,9 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
 
+from rtp.utils.averages import moving_average
 from rtp.utils.checks import check_in
-
-WARM_UP = 10
-"""The decay is at most n / (n + `WARM_UP`) after n averages, so that the start is soon forgotten.
-
-TensorFlow's ExponentialMovingAverage has (1 + n) / (10 + n).
-"""
 
 
 class MemoryAverage(WeightAveraging):
@@ -33,13 +27,8 @@ class MemoryAverage(WeightAveraging):
 
     def __init__(self, decay: float = 0.98) -> None:
         check_in("decay", decay, "[0, 1)")
-
-        def average(averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:
-            n = int(number)
-            return averaged.lerp(current, 1 - min(decay, n / (n + WARM_UP)))
-
         # buffers: the tables of classes of `TaskMemories`
-        super().__init__(use_buffers=False, avg_fn=average)
+        super().__init__(use_buffers=False, avg_fn=moving_average(decay))
         self.decay = decay
         self._in_place = False
 

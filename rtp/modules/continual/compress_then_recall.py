@@ -9,6 +9,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD
+from torch.optim.swa_utils import AveragedModel
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
@@ -20,7 +21,8 @@ from rtp.modules.memories.base import Memory
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
-from rtp.utils.checks import check_at_least, check_positive
+from rtp.utils.averages import moving_average
+from rtp.utils.checks import check_at_least, check_in, check_positive
 from rtp.utils.seeds import derived_seed
 
 TaskMemoryFactory = Callable[[tuple[int, int, int], int, float], Memory]
@@ -42,6 +44,10 @@ class CompressThenRecall(ContinualLearner):
 
     The number of inner steps and of samples drawn from the reservoir is not published.
 
+    Deviations from the paper, both off by default. With `init: data` a memory starts from the first samples of its
+    task, see `Memory.add_to_start`: each minibatch is added to the memory itself, so that they need no other storage.
+    With `average` the memory that is stored is an average over the outer steps of its task.
+
     Args:
         memory: A task's memory, whose budget is 1/T of `memory_images`, which is
             memory_images / (num_tasks * num_classes) images a class.
@@ -52,6 +58,10 @@ class CompressThenRecall(ContinualLearner):
         augmentation: Applied with one choice and one parameter to recalled and real images of an outer step
             (siamese), and image by image when networks are trained from recalled images.
         optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.2).
+        start_samples: Samples of a task that its memory starts from before the first outer step, with `init: data` at
+            least 1, otherwise 0.
+        average: Decay d in (0, 1) of an average phi_bar <- d phi_bar + (1 - d) phi of the memory after each outer step,
+            with n / (n + 10) for d in step n as long as it is smaller; null stores the last memory.
         gradient_clip: Largest norm of the outer gradient, positive; null for any.
         networks: Networks trained on a task's recalled images to measure it, at least 1.
         protocol: How they are trained; "the same setups as the inner loop optimization" (A.2).
@@ -69,6 +79,7 @@ class CompressThenRecall(ContinualLearner):
     """
 
     keeps_changing = False
+    held: Tensor
 
     def __init__(
         self,
@@ -79,6 +90,8 @@ class CompressThenRecall(ContinualLearner):
         inner_optimizer: InnerOptimizer = InnerSGD(),  # noqa: B008  # frozen
         augmentation: Augmentation | None = None,
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
+        start_samples: int = 0,
+        average: float | None = None,
         gradient_clip: float | None = None,
         networks: int = 1,
         protocol: TrainingProtocol = TrainingProtocol(),  # noqa: B008  # frozen
@@ -89,14 +102,17 @@ class CompressThenRecall(ContinualLearner):
         check_at_least("slots_per_class", slots_per_class, 1)
         check_at_least("reservoir_samples", reservoir_samples, 0)
         check_at_least("networks", networks, 1)
+        check_at_least("start_samples", start_samples, 0)
+        check_in("average", average, "(0, 1)")
         check_positive("gradient_clip", gradient_clip)
         self.fresh_network(self.num_classes)  # refuses one that does not suit the images before the first step
         self.make_memory = memory
         self.memory = self._fresh_memory()
-        if self.memory.starts_from_data:
+        if self.memory.starts_from_data != bool(start_samples):
             raise UserError(
-                "init is data, but a stream shows each image once and a memory could not wait for them: use "
-                "kaiming_uniform for model.memory.init"
+                "init is data, but start_samples is 0: set model.start_samples, the samples of a task to start from"
+                if self.memory.starts_from_data
+                else f"start_samples={start_samples} are for a start from data: set model.memory.init to data"
             )
         if self.memory.stored_as != "float32":
             raise UserError("a stream's budget counts numbers of 32 bits: leave memory.stored_as out")
@@ -104,12 +120,18 @@ class CompressThenRecall(ContinualLearner):
             raise UserError("a stream's networks are trained at one rate: leave memory.learned_rate out")
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)
         self.reservoir = Reservoir(self.memory_images, self.image_shape)
+        if start_samples:
+            self.register_buffer("held", torch.zeros(self.num_classes, dtype=torch.int64))
+        self.averaged = None
+        if average is not None:
+            self.averaged = AveragedModel(self.memory, avg_fn=moving_average(average)).requires_grad_(False)
         self.unroll = unroll
         self.slots_per_class = slots_per_class
         self.reservoir_samples = reservoir_samples
         self.inner_optimizer = inner_optimizer
         self.augmentation = augmentation
         self.make_optimizer = optimizer
+        self.start_samples = start_samples
         self.gradient_clip = gradient_clip
         self.networks = networks
         self.protocol = protocol
@@ -123,11 +145,19 @@ class CompressThenRecall(ContinualLearner):
     # Learning ----------------------------------------------------------------------------------------------------
 
     def learn(self, batch: StreamBatch) -> None:
-        """Take one outer step; see `ContinualLearner.learn`.
+        """Take one outer step, or add to the start of the memory; see `ContinualLearner.learn`.
 
         Raises:
             DivergenceError: If the loss or the norm of its gradient is not finite.
         """
+        if self.reservoir.seen >= self.start_samples:
+            self._outer_step(batch)
+        elif batch.replay == 0:
+            self.held = self.memory.add_to_start(batch.images, batch.labels, self.held)
+        if batch.replay == 0:
+            self.reservoir.add(batch.images, batch.labels, batch.task)
+
+    def _outer_step(self, batch: StreamBatch) -> None:
         optimizer = self._optimizer()
         loss = self.outer_loss(batch)
         self.check_finite("the outer loss", loss)
@@ -140,8 +170,8 @@ class CompressThenRecall(ContinualLearner):
         optimizer.step()
         self.log("train/outer_loss", loss.detach(), prog_bar=True, batch_size=len(batch.labels))
         self.log("train/gradient_norm", norm, batch_size=len(batch.labels))
-        if batch.replay == 0:
-            self.reservoir.add(batch.images, batch.labels, batch.task)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.memory)
 
     def outer_loss(self, batch: StreamBatch) -> Tensor:
         """The meta-loss J (equation 3) on a minibatch and a draw from the reservoir, a differentiable scalar."""
@@ -153,9 +183,15 @@ class CompressThenRecall(ContinualLearner):
         return self.unroll.meta_loss(self.fresh_network(self.num_classes), self.inner_optimizer, episode)
 
     def end_task(self, task: int) -> None:
-        """Store the memory, drop the raw samples, and start afresh."""
-        self.stored[task].load_state_dict(self.memory.state_dict())
+        """Store the memory or its average, drop the raw samples, and start afresh."""
+        memory: nn.Module = self.memory
+        if self.averaged is not None and self.averaged.n_averaged > 0:  # a task may end before its first outer step
+            memory = self.averaged.module
+            self.averaged.n_averaged.zero_()
+        self.stored[task].load_state_dict(memory.state_dict())
         self.memory.load_state_dict(self._fresh_memory().state_dict())
+        if self.start_samples:
+            self.held.zero_()
         self._optimizer().state.clear()
         self.reservoir.clear()
         left = self.budget_floats - (task + 1) * self.memory.storage_floats

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from rtp.modules.memories.base import Initialisation, Memory, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
-from rtp.modules.memories.data_start import ImagesOfClass, projection, sample_size, shrunk_classes, starting_bases
+from rtp.modules.memories.data_start import (
+    ImagesOfClass,
+    extended_bases,
+    filled_slots,
+    projection,
+    sample_size,
+    shrunk,
+    shrunk_classes,
+    starting_bases,
+)
 from rtp.modules.memories.number_formats import StoredType
 
 
@@ -40,6 +49,20 @@ class SharedBases(Memory):
         self._bases.copy_(bases)
         of_slots = images[:, : self.num_slots].flatten(2) @ projection(bases)  # (num_classes, r, K)
         self.addressing.copy_(of_slots.transpose(0, 1))
+
+    @torch.no_grad()
+    def add_to_start(self, images: Tensor, labels: Tensor, held: Tensor) -> Tensor:
+        """See `Memory.add_to_start`: bases as in `extended_bases`, and each slot reproduces one image of its class."""
+        kept = torch.arange(self.num_slots, device=held.device) < held[:, None]  # (d_y, r)
+        old, small = self.addressing.transpose(0, 1)[kept].double().cpu(), shrunk(images, self._bases.shape[2:])
+        bases = extended_bases(self._bases.double().cpu(), old, small)
+        known = old @ self._bases.double().cpu().flatten(1)
+        coefficients = torch.cat([known, small.flatten(1)]) @ projection(bases)
+        classes = torch.arange(self.query_dim, device=held.device)[:, None].expand_as(kept)[kept]
+        slots, now_held = filled_slots(torch.cat([classes, labels]), self.query_dim, self.num_slots)
+        self._bases.copy_(bases)
+        self.addressing.copy_(coefficients[slots.cpu()].transpose(0, 1))
+        return now_held
 
     @property
     def bases(self) -> Tensor:

@@ -122,6 +122,25 @@ class Memory(nn.Module, ABC):
         """
         raise UserError(f"{type(self).__name__} has no start from data: define its start_from, or choose another init")
 
+    def add_to_start(self, images: Tensor, labels: Tensor, held: Tensor) -> Tensor:
+        """Add images of a stream to a start from data, which the memory itself holds: nothing else is stored.
+
+        Args:
+            images: Normalised images (n, C, H, W).
+            labels: (n,) in [0, query_dim).
+            held: (query_dim,) int64, slots of each class that hold an image of it; zeros for a memory without any.
+
+        Returns:
+            `held` after that, at most `num_slots`. The first images of a class take its slots; the other slots repeat
+            them, and those of a class without images repeat images of all classes.
+
+        Raises:
+            UserError: If the memory has no such start.
+        """
+        raise UserError(
+            f"{type(self).__name__} has no start from a stream: define its add_to_start, or choose another init"
+        )
+
     def recall(self, labels: Tensor) -> Tensor:
         """Recall all images (n, num_slots, C, H, W) of labels (n,), integers in [0, query_dim)."""
         slots = torch.arange(self.num_slots, device=labels.device)

@@ -63,6 +63,40 @@ def principal_bases(images: Tensor, count: int) -> Tensor:
     return bases[torch.arange(count) % len(bases)].unflatten(1, images.shape[1:])
 
 
+def extended_bases(bases: Tensor, coefficients: Tensor, images: Tensor) -> Tensor:
+    """The `principal_bases` of images that bases reproduce and of new ones: an incremental decomposition.
+
+    As all lie in the span of the bases and the new images, the decomposition is one of few numbers a image. Without a
+    new mean, as in Ross et al., "Incremental Learning for Robust Visual Tracking", IJCV 2008, section 3.1.
+
+    Args:
+        bases: (K, C, h, w) float64.
+        coefficients: (n, K) of the reproduced images.
+        images: (m, C, h, w) float64.
+    """
+    flat = images.flatten(1)
+    spanning = torch.linalg.qr(torch.cat([bases.flatten(1), flat]).T).Q.T  # (at most K + m, d), orthonormal
+    points = torch.cat([coefficients @ (bases.flatten(1) @ spanning.T), flat @ spanning.T])
+    found = principal_bases(points[..., None, None], min(len(bases), len(spanning))).flatten(1) @ spanning
+    # `principal_bases` scales to the root mean square of what it is given
+    found = found * (flat.shape[1] / len(spanning)) ** 0.5
+    return found[torch.arange(len(bases)) % len(found)].unflatten(1, images.shape[1:])
+
+
+def filled_slots(labels: Tensor, num_classes: int, num_slots: int) -> tuple[Tensor, Tensor]:
+    """Which of images with labels (n,) each slot takes, (num_classes, num_slots), and slots held, (num_classes,).
+
+    The first images of a class, repeated in turn; for a class without images those of all classes.
+    """
+    held, rows = [], []
+    for label in range(num_classes):
+        own = torch.nonzero(labels == label).flatten()[:num_slots]
+        held.append(len(own))
+        source = own if len(own) else torch.arange(len(labels), device=labels.device)
+        rows.append(source[torch.arange(num_slots, device=labels.device) % len(source)])
+    return torch.stack(rows), torch.tensor(held, device=labels.device)
+
+
 def projection(bases: Tensor) -> Tensor:
     """The pseudo-inverse (C h w, K) of bases (K, C, h, w).
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rtp.modules.memories.base import Memory, PixelInitialisation, StoredSizes, initial
 from rtp.modules.memories.budget import StorageBudget
-from rtp.modules.memories.data_start import ImagesOfClass, shrunk
+from rtp.modules.memories.data_start import ImagesOfClass, filled_slots, shrunk
 from rtp.modules.memories.number_formats import StoredType
 
 
@@ -65,6 +65,17 @@ class PixelMemory(Memory):
         size = self.images.shape[2:]
         images = [shrunk(images_of(label, self.num_slots), size) for label in range(self.query_dim)]
         self.images.copy_(torch.cat(images))
+
+    @torch.no_grad()
+    def add_to_start(self, images: Tensor, labels: Tensor, held: Tensor) -> Tensor:
+        """See `Memory.add_to_start`: each stored image is an image of its class."""
+        kept = torch.arange(self.num_slots, device=held.device) < held[:, None]  # (classes, r)
+        known = self.images.unflatten(0, kept.shape)[kept].double().cpu()
+        together = torch.cat([known, shrunk(images, self.images.shape[2:])])
+        classes = torch.arange(self.query_dim, device=held.device)[:, None].expand_as(kept)[kept]
+        slots, now_held = filled_slots(torch.cat([classes, labels]), self.query_dim, self.num_slots)
+        self.images.copy_(together[slots.flatten().cpu()])
+        return now_held
 
     @property
     def bases(self) -> Tensor:

@@ -227,6 +227,8 @@ def test_a_budget_without_room_for_a_matrix_is_one_error_that_says_what_fits() -
     [
         ("slots_per_class", 0, "slots_per_class must be at least 1, got 0"),
         ("reservoir_samples", -1, "reservoir_samples must be at least 0, got -1"),
+        ("start_samples", -1, "start_samples must be at least 0, got -1"),
+        ("average", 1.0, r"average must lie in \(0, 1\), got 1.0"),
         ("networks", 0, "networks must be at least 1, got 0"),
         ("gradient_clip", 0.0, "gradient_clip must be positive, got 0.0"),
     ],
@@ -236,13 +238,61 @@ def test_arguments_out_of_range_are_refused(argument: str, value: float, message
         learner(**{argument: value})
 
 
+def from_data(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+    return AddressableMemory(image_shape, num_classes, images_per_class, num_bases=4, downsampling=1, init="data")
+
+
+def test_a_memory_starts_from_the_first_samples_of_each_task_before_any_outer_step() -> None:
+    module = learner(from_data, start_samples=8)
+    learn_tasks(module, range(1))
+    for task in (0, 1):
+        expected = module._fresh_memory()
+        held = torch.zeros(CLASSES, dtype=torch.int64)
+        for number in range(2):
+            for replay in range(2):
+                incoming = batch(task, number, replay)
+                module.learn(incoming)
+                if replay == 0:
+                    held = expected.add_to_start(incoming.images, incoming.labels, held)
+                if number == 0 or replay == 0:  # 10 of 8 samples are there with the second minibatch
+                    torch.testing.assert_close(module.memory.recall(torch.arange(3)), expected.recall(torch.arange(3)))
+                else:
+                    assert not torch.allclose(module.memory.bases, expected.bases)
+        assert len(module.reservoir) == 10
+        module.end_task(task)
+
+
+def test_the_average_over_a_tasks_outer_steps_is_stored() -> None:
+    module = learner(average=0.1, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.5))
+    for task in (0, 1):
+        average = module.memory.bases.detach().clone()
+        for number in range(5):
+            module.learn(batch(task, number))
+            bases = module.memory.bases.detach().clone()
+            decay = min(0.1, number / (number + 10))
+            average = bases if number == 0 else decay * average + (1 - decay) * bases
+        assert not torch.allclose(bases, average)
+        module.end_task(task)
+        torch.testing.assert_close(stored(module, task).bases, average)
+
+
+def test_a_task_shorter_than_its_start_stores_the_start() -> None:
+    module = learner(from_data, start_samples=100, average=0.5)
+    module.learn(batch(0, 0))
+    bases = module.memory.bases.detach().clone()
+    module.end_task(0)
+    assert torch.equal(stored(module, 0).bases, bases)
+
+
 @pytest.mark.parametrize("kind", [AddressableMemory, PixelMemory])
-def test_a_start_from_data_is_refused(kind: type[AddressableMemory] | type[PixelMemory]) -> None:
+def test_a_start_from_data_needs_its_number_of_samples(kind: type[AddressableMemory] | type[PixelMemory]) -> None:
     def memory(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
         return kind(image_shape, num_classes, images_per_class, init="data")
 
-    with pytest.raises(UserError, match="init is data, but a stream shows each image once"):
+    with pytest.raises(UserError, match=r"init is data, but start_samples is 0: set model.start_samples"):
         learner(memory)
+    with pytest.raises(UserError, match=r"start_samples=8 are for a start from data: set model.memory.init to data"):
+        learner(start_samples=8)
 
 
 def test_a_network_that_does_not_suit_the_images_is_reported_at_once() -> None:
