@@ -64,7 +64,9 @@ def test_plain_values() -> None:
     assert values["test_accuracies"] == TEST
     assert values["accuracy_matrix"] == MATRIX
     values = json.loads(json.dumps(Retention(TEST, MATRIX, interferes=False).as_dict()))
-    assert [values[name] for name in ("backward_transfer_interference", "backward_transfer", "forgetting")] == [None] * 3
+    assert [values[name] for name in ("backward_transfer_interference", "backward_transfer", "forgetting")] == [
+        None
+    ] * 3
 
 
 def test_the_table_has_a_line_for_each_task() -> None:

@@ -70,6 +70,23 @@ class ContinualLearner(ResumableModule, ABC):
         self.register_buffer("finished_tasks", torch.tensor(0))
 
     @property
+    def needs_task(self) -> bool:
+        """Whether classification depends on being told an image's task; a learner that does not need it overrides it.
+
+        `predict` is told the task, so by default True.
+        """
+        return True
+
+    @property
+    def scenario(self) -> str:
+        """Name the scenario: "task-incremental" if the learner needs the task at test time, else "domain-incremental".
+
+        van de Ven et al., "Three types of incremental learning", Nature Machine Intelligence 2022. The third type,
+        class-incremental, in which the task is to be inferred, is not measured: each task is tested on its own classes.
+        """
+        return "task-incremental" if self.needs_task else "domain-incremental"
+
+    @property
     def budget_floats(self) -> int:
         """The storage budget: memory_images * C * H * W."""
         return self.memory_images * math.prod(self.image_shape)
