@@ -82,7 +82,7 @@ def tested_lines(trainer: L.Trainer) -> str:
     told = "is told" if learner.needs_task else "does not need"
     seconds = {"learned": callback.learning_seconds, "evaluated": callback.evaluation_seconds}
     took = ", ".join(f"{did} in {value:,.1f} s" for did, value in seconds.items() if value is not None)
-    lines = [callback.retention.table(), f"{learner.scenario}: the learner {told} an image's task; {took}"]
+    lines = [callback.retention.table(), f"{learner.scenario}: at test time the learner {told} an image's task; {took}"]
     return "\n" + "\n".join([*lines, "", f"results: {relative(run_folder(trainer) / 'test.json')}"])
 
 

@@ -91,6 +91,37 @@ def trained_on(images: Tensor, labels: Tensor, task: int) -> list[Classifier]:
     return [*train_networks(trainees, PROTOCOL)]
 
 
+def online(heads: int = 1) -> Online:
+    torch.manual_seed(0)
+    return Online(
+        image_shape=(1, 8, 8),
+        num_classes=10,
+        total_classes=10 * heads,
+        num_tasks=TASKS,
+        network=network,
+        learning_rate=0.1,
+    )
+
+
+def compress_then_recall(heads: int = 1) -> CompressThenRecall:
+    def memory(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+        return AddressableMemory(image_shape, num_classes, images_per_class, num_bases=4, downsampling=1)
+
+    return CompressThenRecall(
+        memory,
+        HigherUnroll(1),
+        slots_per_class=1,
+        reservoir_samples=5,
+        protocol=PROTOCOL,
+        image_shape=(1, 8, 8),
+        num_classes=10,
+        total_classes=10 * heads,
+        num_tasks=TASKS,
+        network=network,
+        memory_images=TASKS * SAMPLES,
+    )
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., tuple[RetainedAccuracy, TaskStream, L.Trainer]]:
     """Learn three tasks and test."""
@@ -124,6 +155,29 @@ def run(tmp_path: Path) -> Callable[..., tuple[RetainedAccuracy, TaskStream, L.T
 
 def share(stream: TaskStream, task: int, split: Any, label: int) -> float:
     return float((stream.task_set(task, split)[1] == label).double().mean())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands at its only item until a test moves it."""
+    now = [0.0]
+    monkeypatch.setattr("rtp.utils.stopwatch.time.perf_counter", lambda: now[0])
+    return now
+
+
+class Slow(Constant):
+    """Takes a second for a minibatch and, with `clock`, a hundred to classify one."""
+
+    def __init__(self, clock: list[float]) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def learn(self, batch: StreamBatch) -> None:
+        self.clock[0] += 1
+
+    def predict(self, images: Tensor, task: int) -> Tensor:
+        self.clock[0] += 100
+        return super().predict(images, task)
 
 
 def test_the_accuracies_after_each_task(run: Any, tmp_path: Path) -> None:
@@ -183,29 +237,6 @@ def test_no_validation_no_heat_map(run: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "accuracy_matrix.png").exists()
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands at its only item until a test moves it."""
-    now = [0.0]
-    monkeypatch.setattr("rtp.utils.stopwatch.time.perf_counter", lambda: now[0])
-    return now
-
-
-class Slow(Constant):
-    """Takes a second for a minibatch and, with `clock`, a hundred to classify one."""
-
-    def __init__(self, clock: list[float]) -> None:
-        super().__init__()
-        self.clock = clock
-
-    def learn(self, batch: StreamBatch) -> None:
-        self.clock[0] += 1
-
-    def predict(self, images: Tensor, task: int) -> Tensor:
-        self.clock[0] += 100
-        return super().predict(images, task)
-
-
 def test_seconds_of_learning_are_those_without_validation(run: Any, clock: list[float], tmp_path: Path) -> None:
     evaluation, stream, _ = run(Slow(clock))
     minibatches = sum(len(stream.pass_over(task)) for task in range(TASKS))
@@ -248,37 +279,6 @@ def test_the_scenario_tells_whether_the_task_is_known(
     learner: type[ContinualLearner], heads: int, scenario: str
 ) -> None:
     assert (online if learner is Online else compress_then_recall)(heads).scenario == scenario
-
-
-def online(heads: int = 1) -> Online:
-    torch.manual_seed(0)
-    return Online(
-        image_shape=(1, 8, 8),
-        num_classes=10,
-        total_classes=10 * heads,
-        num_tasks=TASKS,
-        network=network,
-        learning_rate=0.1,
-    )
-
-
-def compress_then_recall(heads: int = 1) -> CompressThenRecall:
-    def memory(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
-        return AddressableMemory(image_shape, num_classes, images_per_class, num_bases=4, downsampling=1)
-
-    return CompressThenRecall(
-        memory,
-        HigherUnroll(1),
-        slots_per_class=1,
-        reservoir_samples=5,
-        protocol=PROTOCOL,
-        image_shape=(1, 8, 8),
-        num_classes=10,
-        total_classes=10 * heads,
-        num_tasks=TASKS,
-        network=network,
-        memory_images=TASKS * SAMPLES,
-    )
 
 
 def test_validations_within_a_task_leave_the_row_of_the_one_before(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

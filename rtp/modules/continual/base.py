@@ -40,7 +40,8 @@ class ContinualLearner(ResumableModule, ABC):
 
     Attributes:
         finished_tasks: Tasks whose last minibatch has been learned; int64 scalar, part of the state.
-        keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI measures.
+        keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI, backward
+            transfer and forgetting measure.
 
     Raises:
         UserError: If `memory_images` is negative.
