@@ -75,10 +75,15 @@ def learned_lines(trainer: L.Trainer) -> str:
 
 
 def tested_lines(trainer: L.Trainer) -> str:
-    """The table of a test's results and where their file is."""
-    retention = _retained(trainer).retention
-    assert retention is not None  # the test is over
-    return f"\n{retention.table()}\n\nresults: {relative(run_folder(trainer) / 'test.json')}"
+    """The table of a test's results, what the learner was told and took, and where their file is."""
+    callback, learner = _retained(trainer), trainer.lightning_module
+    assert callback.retention is not None  # the test is over
+    assert isinstance(learner, ContinualLearner)
+    told = "is told" if learner.needs_task else "does not need"
+    seconds = {"learned": callback.learning_seconds, "evaluated": callback.evaluation_seconds}
+    took = ", ".join(f"{did} in {value:,.1f} s" for did, value in seconds.items() if value is not None)
+    lines = [callback.retention.table(), f"{learner.scenario}: at test time the learner {told} an image's task; {took}"]
+    return "\n" + "\n".join([*lines, "", f"results: {relative(run_folder(trainer) / 'test.json')}"])
 
 
 def _retained(trainer: L.Trainer) -> RetainedAccuracy:

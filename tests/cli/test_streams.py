@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -57,16 +58,22 @@ def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert [step for step, _ in retained] == [7, 15, 23]
     assert [value for _, value in retained] == pytest.approx([sum(row) / len(row) for row in history(checkpoint)])
     assert [event.step for event in curves.Scalars("val/accuracy_task_01")] == [15, 23]
+    assert len(curves.Images("val/accuracy_matrix")) == 1
+    assert Path("run/accuracy_matrix.png").is_file()
     stored = [event.value for event in curves.Scalars("memory/storage_floats")]
     assert (len(stored), max(stored) <= 1920) == (24, True)
 
     main(["test", "--ckpt_path", "run/last.ckpt"])
     said = capsys.readouterr().out
-    assert "backward transfer and interference n/a" in said
+    assert "backward transfer and interference n/a, backward transfer n/a, forgetting n/a" in said
+    assert "task-incremental: at test time the learner is told an image's task; learned in " in said
     assert "results: run/test.json" in said
     result = json.loads(Path("run/test.json").read_text())
     assert [len(row) for row in result["test_accuracies"]] == [2, 2, 2]
-    assert result["validation_accuracies"] == history(checkpoint)
+    assert result["accuracy_matrix"] == history(checkpoint)
+    assert result["scenario"] == "task-incremental"
+    assert 0 < result["learning_seconds"] == checkpoint["callbacks"]["RetainedAccuracy"]["learning_seconds"]
+    assert result["evaluation_seconds"] > 0
     assert result["retained_accuracy"] == pytest.approx(sum(sum(row) for row in result["test_accuracies"]) / 6)
     assert (result["learner"], result["dataset"]) == ("CompressThenRecall", "permuted_digits")
     assert (result["budget_floats"], result["finished_tasks"], result["steps"]) == (1920, 3, 24)
@@ -136,7 +143,20 @@ def test_ctrl_c_lets_the_step_end(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("minibatch", [8, 10, 11])  # the last of a task, a validation follows, none does
-def test_a_continued_run_keeps_the_accuracies_right_after_a_task(minibatch: int) -> None:
+def test_a_continued_run_keeps_the_accuracies_right_after_a_task_and_the_seconds(
+    minibatch: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def learn(self: Online, batch: StreamBatch) -> None:
+        now[0] += 1
+        original(self, batch)
+
+    def seconds(checkpoint: dict[str, Any]) -> float:
+        return float(checkpoint["callbacks"]["RetainedAccuracy"]["learning_seconds"])
+
+    now = [0.0]
+    original = Online.learn
+    monkeypatch.setattr(Online, "learn", learn)
+    monkeypatch.setattr("rtp.utils.stopwatch.time", SimpleNamespace(perf_counter=lambda: now[0]))
     options = ["--model", "Online", "--model.network", "MLP", "--model.learning_rate", "0.1"]
     fit("once", *options)
     options += ["--trainer.val_check_interval", "0.25"]
@@ -144,8 +164,13 @@ def test_a_continued_run_keeps_the_accuracies_right_after_a_task(minibatch: int)
     kept = torch.load("run/last.ckpt", weights_only=True)
     fit("run", *options, "--ckpt_path", "last")
     whole = torch.load("once/last.ckpt", weights_only=True)
+    continued = torch.load("run/last.ckpt", weights_only=True)
     assert history(kept) == history(whole)[:1]
-    assert history(torch.load("run/last.ckpt", weights_only=True)) == history(whole)
+    assert history(continued) == history(whole)
+    assert (seconds(kept), seconds(continued), seconds(whole)) == (minibatch, 24, 24)
+    main(["test", "--ckpt_path", "run/last.ckpt"])
+    said = capsys.readouterr().out
+    assert "domain-incremental: at test time the learner does not need an image's task; learned in 24.0 s" in said
 
 
 def test_validate_measures_the_finished_tasks(capsys: pytest.CaptureFixture[str]) -> None:

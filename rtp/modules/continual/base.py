@@ -40,7 +40,8 @@ class ContinualLearner(ResumableModule, ABC):
 
     Attributes:
         finished_tasks: Tasks whose last minibatch has been learned; int64 scalar, part of the state.
-        keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI measures.
+        keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI, backward
+            transfer and forgetting measure.
 
     Raises:
         UserError: If `memory_images` is negative.
@@ -68,6 +69,23 @@ class ContinualLearner(ResumableModule, ABC):
         self.network = network
         self.memory_images = memory_images
         self.register_buffer("finished_tasks", torch.tensor(0))
+
+    @property
+    def needs_task(self) -> bool:
+        """Whether classification depends on being told an image's task; a learner that does not need it overrides it.
+
+        `predict` is told the task, so by default True.
+        """
+        return True
+
+    @property
+    def scenario(self) -> str:
+        """Name the scenario: "task-incremental" if the learner needs the task at test time, else "domain-incremental".
+
+        van de Ven et al., "Three types of incremental learning", Nature Machine Intelligence 2022. The third type,
+        class-incremental, in which the task is to be inferred, is not measured: each task is tested on its own classes.
+        """
+        return "task-incremental" if self.needs_task else "domain-incremental"
 
     @property
     def budget_floats(self) -> int:

@@ -138,6 +138,11 @@ class CompressThenRecall(ContinualLearner):
         self.seed = seed
 
     @property
+    def needs_task(self) -> bool:
+        """True on every stream, those with a shared head too: an image's task picks the memory and the networks."""
+        return True
+
+    @property
     def storage_floats(self) -> int:
         """Floats of the memories of finished tasks and the raw samples of the present one."""
         return int(self.finished_tasks) * self.memory.storage_floats + self.reservoir.floats

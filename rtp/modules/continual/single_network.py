@@ -38,6 +38,11 @@ class SingleNetworkLearner(ContinualLearner):
         """The network's parameters."""
         return list(self.net.parameters())
 
+    @property
+    def needs_task(self) -> bool:
+        """Whether each task has outputs of its own, which the task's number picks; a shared head needs no number."""
+        return self.total_classes > self.num_classes
+
     def predict(self, images: Tensor, task: int) -> Tensor:
         """See `ContinualLearner.predict`."""
         return self.task_columns(self.net(images), task)
