@@ -1,10 +1,10 @@
-"""The card of a memory on the Hugging Face Hub."""
+"""What a memory is, in words: its card on the Hugging Face Hub, and the summary that a console shows."""
 
 import json
 from dataclasses import dataclass
 
 from rtp.artefact.hub import IMAGES, PREFIX
-from rtp.artefact.layout import Description
+from rtp.artefact.layout import Description, task_name
 
 LICENCES = {
     "digits": ("cc-by-4.0", "UCI, Optical Recognition of Handwritten Digits"),
@@ -40,7 +40,8 @@ def card(description: Description, storage: Storage, repository: str, licence: s
     import yaml  # which opening a memory does not need
 
     protocol, num_classes = description.protocol, description.num_classes
-    known, owner = LICENCES.get(description.dataset, ("unknown", "ask the owner of the data"))
+    source = description.dataset if description.stream is None else description.stream.source
+    known, owner = LICENCES.get(source, ("unknown", "ask the owner of the data"))
     front = {
         "license": licence or known,
         "task_categories": ["image-classification"],
@@ -103,3 +104,30 @@ inputs = memory.preprocess(images)  # what a network must see of real images
 {settings}
 ```
 """
+
+
+def summary(description: Description, memory: str, storage: Storage) -> str:
+    """Five lines: data and classes, memory and bytes, normalisation, protocol, accuracies but those of each task.
+
+    Args:
+        description: The memory's.
+        memory: Its class.
+        storage: What it takes.
+    """
+    shape = "x".join(map(str, description.image_shape))
+    of_tasks = [task_name(number) for number in range(len(description.tasks or ()))]
+    accuracies = ", ".join(
+        f"{100 * a.mean:.2f} % ({a.split}, {a.networks} networks)"
+        for a in description.accuracies
+        if a.task not in of_tasks
+    )
+    tasks = f" of {len(of_tasks)} tasks" if of_tasks else ""
+    return (
+        f"DistilledMemory of {description.dataset}: {description.num_classes} classes{tasks}, images of {shape}\n"
+        f"  {memory}: {description.num_slots} images a {'query' if description.kind == 'image' else 'class'}, "
+        f"{storage.numbers:,} floats, {storage.num_bytes:,} bytes as {description.stored_as}\n"
+        f"  normalisation: {'Standardisation' if description.zca_reg is None else 'ZCA'}, "
+        f"{storage.normalisation_bytes:,} bytes\n"
+        f"  protocol: {description.protocol.architecture}, {description.protocol.epochs} epochs\n"
+        f"  accuracy: {accuracies or 'not measured'}"
+    )
