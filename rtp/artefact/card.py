@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from rtp.artefact.hub import IMAGES, PREFIX
-from rtp.artefact.layout import Description, task_name
+from rtp.artefact.layout import Description, Stream, task_name
 
 LICENCES = {
     "digits": ("cc-by-4.0", "UCI, Optical Recognition of Handwritten Digits"),
@@ -56,6 +56,8 @@ def card(description: Description, storage: Storage, repository: str, licence: s
         for a in description.accuracies
     ]
     drop = "" if protocol.drop_after == 1 else f", a tenth of it after {100 * protocol.drop_after:g} % of the epochs"
+    told = "" if description.stream is None else f"\n\nStream of tasks: {in_words(description.stream)}."
+    one = ".task(0)  # it has a memory for each task" if description.tasks and description.stream else ""
     settings = json.dumps(description.config, indent=1, ensure_ascii=True)
     return f"""---
 {yaml.safe_dump(front, sort_keys=False).strip()}
@@ -66,7 +68,7 @@ def card(description: Description, storage: Storage, repository: str, licence: s
 A memory from which networks are trained in place of {description.dataset}: {storage.bases[0]} stored images of {basis}
 recall {description.num_slots} images of {shape} for each of {num_classes} classes. It was distilled in
 {description.steps:,} outer steps with rtp {description.rtp_version}, which implements Deng and Russakovsky,
-"Remember the Past" (NeurIPS 2022).
+"Remember the Past" (NeurIPS 2022).{told}
 
 | storage | |
 | --- | --- |
@@ -87,7 +89,7 @@ Each network is new: {protocol.architecture}, SGD with learning rate {protocol.l
 ```python
 import rtp
 
-memory = rtp.load("{PREFIX}{repository}")
+memory = rtp.load("{PREFIX}{repository}"){one}
 train = memory.dataset()  # recalled images, normalised, and labels: a torch data set
 inputs = memory.preprocess(images)  # what a network must see of real images
 ```
@@ -104,6 +106,15 @@ inputs = memory.preprocess(images)  # what a network must see of real images
 {settings}
 ```
 """
+
+
+def in_words(stream: Stream) -> str:
+    """Which tasks of which stream memories are of, in a line."""
+    others = "".join(f", {name} {value}" for name, value in stream.arguments.items() if value is not None)
+    which = f"{len(stream.steps)} finished" if stream.task is None else f"number {stream.task}"
+    counts = sorted(set(stream.samples))
+    samples = f"{counts[0]:,}" if len(counts) < 2 else f"{counts[0]:,} to {counts[-1]:,}"
+    return f"{stream.kind} {stream.source}, seed {stream.seed}, {stream.tasks} tasks ({which}) of {samples} samples{others}"
 
 
 def summary(description: Description, memory: str, storage: Storage) -> str:

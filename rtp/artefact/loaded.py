@@ -11,8 +11,7 @@ from torch import Tensor
 from rtp.artefact import files, hub, tensors
 from rtp.artefact.card import Storage, card, summary
 from rtp.artefact.layout import Accuracy, Description, Protocol
-from rtp.artefact.parquet import fill_parquet
-from rtp.artefact.recalled import RecalledImages
+from rtp.artefact.recalled import RecalledImages, fill_parquet
 from rtp.datamodules.arrays import images_of_shape, type_and_shape
 from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation, normalised
 from rtp.errors import UserError
@@ -179,9 +178,8 @@ class DistilledMemory:
             UserError: If the images have another shape.
         """
         if not images.is_floating_point() or images.dim() not in (3, 4) or images.shape[-3:] != self.image_shape:
-            raise UserError(
-                f"images are {type_and_shape(images)}, not (n, {', '.join(map(str, self.image_shape))}) floats"
-            )
+            shape = ", ".join(map(str, self.image_shape))
+            raise UserError(f"images are {type_and_shape(images)}, not (n, {shape}) floats")
         pixels = within_range(self.normalisation.invert(images.float().view(-1, *self.image_shape)))
         return pixels.view_as(images)
 

@@ -9,9 +9,11 @@ import yaml
 
 from rtp.artefact import DistilledMemory, load
 from rtp.artefact.entries import shown
+from rtp.artefact.from_stream import stream_of
 from rtp.cli.trusted_config import config_for_test
-from rtp.datamodules.base import ImageDataModule
+from rtp.datamodules import ImageDataModule, TaskStream
 from rtp.errors import UserError
+from rtp.modules import CompressThenRecall
 from rtp.modules.distillation.base import Distillation, MemorySource
 from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 from rtp.utils.shipped import find
@@ -75,9 +77,15 @@ def with_stored_config(args: Sequence[str]) -> tuple[list[str], DistilledMemory 
 def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, data: L.LightningDataModule) -> None:
     """Let a module test the memory stored in a file, with the file's normalisation; `data` is not set up yet.
 
+    A learner of streams tests the memories of all finished tasks, each on its own task.
+
     Raises:
-        UserError: If the memory's classes or images differ from the data set's, or the module cannot test its kind.
+        UserError: If the memory's classes or images differ from the data set's, the module cannot test its kind, or the
+            stream is another.
     """
+    if isinstance(module, CompressThenRecall) and isinstance(data, TaskStream):
+        _use_memories(path, stored, module, data)
+        return
     if not isinstance(module, Distillation) or not isinstance(data, ImageDataModule):
         raise UserError(f"--memory needs a module with a memory and an ImageDataModule, got {type(module).__name__}")
     for what, theirs, ours in (
@@ -95,3 +103,25 @@ def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, d
     source = MemorySource(path.name, stored.description.stored_as, stored.storage_bytes)
     module.use_memory(stored.memory, stored.description.steps, source)
     data.normalisation = stored.normalisation
+
+
+def _use_memories(path: Path, stored: DistilledMemory, learner: CompressThenRecall, data: TaskStream) -> None:
+    told = stored.description.stream
+    if told is None or not stored.tasks:
+        what = "of one task alone" if told is not None else "of no stream"
+        raise UserError(f"{path} has a memory {what}: give --memory the file of all tasks of a stream")
+    data.source.normalisation = stored.normalisation
+    data.prepare_data()
+    data.setup("test")  # now: how many samples a task has, by which a stream is known, follows from the data
+    here = stream_of(data, min(len(stored.tasks), data.num_tasks))
+    for name in ("kind", "source", "seed", "tasks", "samples", "arguments"):
+        theirs, ours = getattr(told, name), getattr(here, name)
+        if theirs != ours:
+            raise UserError(
+                f"{path} is of a stream with {name} {shown(theirs, 60)}, and this one has {shown(ours, 60)}: leave out "
+                "--config and --data, as the file says how it is tested"
+            )
+    memories = [stored.task(number) for number in range(len(stored.tasks))]
+    if stored.image_shape != data.image_shape or memories[0].num_classes != data.num_classes:
+        raise UserError(f"{path} has other images or classes than {data.name}: change --data")
+    learner.use_memories([memory.memory for memory in memories], stored.description.steps)

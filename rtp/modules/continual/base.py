@@ -148,3 +148,28 @@ class ContinualLearner(ResumableModule, ABC):
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """As `validation_step`, on the test sets."""
+
+    # Recall ------------------------------------------------------------------------------------------------------
+
+    def recalled(self, task: int) -> tuple[Tensor, Tensor]:
+        """All images (k * r, C, H, W) that a finished task's memory recalls, class by class, and labels (k * r,).
+
+        Raises:
+            UserError: By default: a learner that stores raw samples or nothing has no memories to recall from.
+        """
+        raise UserError(
+            f"{type(self).__name__} keeps no memories of tasks that recall images: fit the stream with "
+            "CompressThenRecall instead"
+        )
+
+    def predict_step(self, task: int) -> Tensor:
+        """Recall all images (k, r, C, H, W) of a task, preprocessed as the stream's; of none, k = 0, if not finished.
+
+        Raises:
+            UserError: If no task is finished, or see `recalled`.
+        """
+        finished = int(self.finished_tasks)
+        if not finished:
+            raise UserError("no task of the stream is finished yet: there is nothing to recall, so train longer")
+        images = self.recalled(min(task, finished - 1))[0].unflatten(0, (self.num_classes, -1))
+        return images if task < finished else images[:0]
