@@ -110,11 +110,13 @@ inputs = memory.preprocess(images)  # what a network must see of real images
 
 def in_words(stream: Stream) -> str:
     """Which tasks of which stream memories are of, in a line."""
-    others = "".join(f", {name} {value}" for name, value in stream.arguments.items() if value is not None)
+    rest = "".join(f", {name} {value}" for name, value in stream.arguments.items() if value is not None)
     which = f"{len(stream.steps)} finished" if stream.task is None else f"number {stream.task}"
     counts = sorted(set(stream.samples))
     samples = f"{counts[0]:,}" if len(counts) < 2 else f"{counts[0]:,} to {counts[-1]:,}"
-    return f"{stream.kind} {stream.source}, seed {stream.seed}, {stream.tasks} tasks ({which}) of {samples} samples{others}"
+    return (
+        f"{stream.kind} {stream.source}, seed {stream.seed}, {stream.tasks} tasks ({which}) of {samples} samples{rest}"
+    )
 
 
 def summary(description: Description, memory: str, storage: Storage) -> str:

@@ -1,6 +1,6 @@
 """A `DistilledMemory` from the checkpoint of a stream: the memories of all tasks that are finished."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +42,15 @@ def from_stream(path: Path, checkpoint: dict[str, Any], data: TaskStream, config
             is damaged, or the memories do not suit the stream.
     """
     learner = config["model"]["class_path"].rpartition(".")[2]
-    parts, finished = _stored_memories(path, checkpoint["state_dict"], learner)
+    state = checkpoint["state_dict"]
+    if not any(name.startswith(STORED) for name in state):
+        raise UserError(
+            f"{path} is of {learner}, which keeps no memories of tasks: fit the stream with CompressThenRecall instead"
+        )
+    parts = finished_memories(state)
+    if not parts:
+        raise UserError(f"no task of {path} is finished yet: there is no memory to write, so train longer")
+    finished = len({name.partition(".")[0] for name in parts})
     found = identify_kind({f"memories.{name}": tensor for name, tensor in parts.items()})
     if found is None or found[0] != "tasks":
         raise UserError(
@@ -51,7 +59,6 @@ def from_stream(path: Path, checkpoint: dict[str, Any], data: TaskStream, config
         )
     kind, tensors = found
     model, size = config["model"]["init_args"], data.num_classes
-    names = [data.source.class_names[label] for task in range(finished) for label in data.classes(task)]
     try:
         protocol = Protocol(
             networks=model["networks"],
@@ -60,7 +67,7 @@ def from_stream(path: Path, checkpoint: dict[str, Any], data: TaskStream, config
             augmentation=as_call(model["augmentation"]) if model.get("augmentation") else None,
         )
         description = Description(
-            **sizes(data, kind, tensors, names, finished),
+            **sizes(data, kind, tensors, names_of(data, finished), finished),
             stored_as=trained_format(config),
             steps=checkpoint["global_step"],
             protocol=protocol,
@@ -75,21 +82,15 @@ def from_stream(path: Path, checkpoint: dict[str, Any], data: TaskStream, config
         raise UserError(f"{path} does not fit the stream {data.name} ({reason}): change it with --data") from error
 
 
-def _stored_memories(path: Path, state: dict[str, Tensor], learner: str) -> tuple[dict[str, Tensor], int]:
-    """The state of the finished tasks' memories, by names that begin with the task's number, and how many they are."""
-    stored = {name.removeprefix(STORED): tensor for name, tensor in state.items() if name.startswith(STORED)}
-    if not stored:
-        raise UserError(
-            f"{path} is of {learner}, which keeps no memories of tasks: fit the stream with CompressThenRecall instead"
-        )
-    count = state[FINISHED]
-    numbers = [int(number) for name in stored if (number := name.partition(".")[0]).isdecimal()]
-    if count.numel() != 1 or not 0 <= int(count) <= max(numbers, default=-1) + 1:
-        raise UserError(f"{path} is damaged: its count of finished tasks does not go with its memories")
-    if not count:
-        raise UserError(f"no task of {path} is finished yet: there is no memory to write, so train longer")
-    kept = {str(number) for number in range(int(count))}
-    return {name: tensor for name, tensor in stored.items() if name.partition(".")[0] in kept}, int(count)
+def finished_memories(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The memories of finished tasks in a learner's state: their tensors, whose names begin with the task's number."""
+    names = {name: name.removeprefix(STORED) for name in state if name.startswith(STORED)}
+    finished = state[FINISHED].flatten()[0] if state[FINISHED].numel() else 0
+    return {
+        rest: state[name]
+        for name, rest in names.items()
+        if (number := rest.partition(".")[0]).isdecimal() and int(number) < finished
+    }
 
 
 def _accuracies(path: Path, checkpoint: dict[str, Any], protocol: Protocol, finished: int) -> Iterator[Accuracy]:
@@ -115,6 +116,11 @@ def _measured(
         std = None if split == "validation" else float(of_networks.std(correction=0))
         how = len(of_networks), protocol.epochs, protocol.architecture.partition("(")[0]
         yield Accuracy(split, float(of_networks.mean()), std, *how, name)
+
+
+def names_of(data: TaskStream, finished: int) -> tuple[str, ...]:
+    """Names of the classes of the first tasks, task by task."""
+    return tuple(data.source.class_names[label] for task in range(finished) for label in data.classes(task))
 
 
 def stream_of(data: TaskStream, finished: int) -> Stream:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
@@ -9,7 +10,7 @@ import yaml
 
 from rtp.artefact import DistilledMemory, load
 from rtp.artefact.entries import shown
-from rtp.artefact.from_stream import stream_of
+from rtp.artefact.from_stream import names_of, stream_of
 from rtp.cli.trusted_config import config_for_test
 from rtp.datamodules import ImageDataModule, TaskStream
 from rtp.errors import UserError
@@ -110,18 +111,21 @@ def _use_memories(path: Path, stored: DistilledMemory, learner: CompressThenReca
     if told is None or not stored.tasks:
         what = "of one task alone" if told is not None else "of no stream"
         raise UserError(f"{path} has a memory {what}: give --memory the file of all tasks of a stream")
+    finished = min(len(stored.tasks), data.num_tasks)
+    if stored.image_shape != data.image_shape:
+        raise UserError(
+            f"{path} has images of {stored.image_shape}, and {data.name} of {data.image_shape}: change --data"
+        )
     data.source.normalisation = stored.normalisation
     data.prepare_data()
     data.setup("test")  # now: how many samples a task has, by which a stream is known, follows from the data
-    here = stream_of(data, min(len(stored.tasks), data.num_tasks))
-    for name in ("kind", "source", "seed", "tasks", "samples", "arguments"):
-        theirs, ours = getattr(told, name), getattr(here, name)
-        if theirs != ours:
+    here = asdict(stream_of(data, finished)) | {"classes": names_of(data, finished)}
+    for name, theirs in (asdict(told) | {"classes": stored.class_names}).items():
+        if theirs != here[name]:
             raise UserError(
-                f"{path} is of a stream with {name} {shown(theirs, 60)}, and this one has {shown(ours, 60)}: leave out "
-                "--config and --data, as the file says how it is tested"
+                f"{path} is of a stream with {name} {shown(theirs, 60)}, and this one has {shown(here[name], 60)}: "
+                "leave out --config and --data, as the file says how it is tested"
             )
-    memories = [stored.task(number) for number in range(len(stored.tasks))]
-    if stored.image_shape != data.image_shape or memories[0].num_classes != data.num_classes:
-        raise UserError(f"{path} has other images or classes than {data.name}: change --data")
-    learner.use_memories([memory.memory for memory in memories], stored.description.steps)
+    memories = [stored.task(number).memory for number in range(finished)]
+    source = MemorySource(path.name, stored.description.stored_as, stored.storage_bytes)
+    learner.use_memories(memories, stored.description.steps, source)

@@ -90,14 +90,21 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
 
 
 def _of_checkpoint(path: Path) -> Iterator[str]:
+    from rtp.artefact.from_stream import FINISHED, finished_memories  # takes seconds, which a memory's file needs not
+
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(path, checkpoint)
     tensors = checkpoint["state_dict"]
     yield f"checkpoint of rtp fit, step {checkpoint['global_step']:,}"
+    if FINISHED in tensors:  # a stream's: beside memories there are raw samples, networks, and a memory being learned
+        tensors = finished_memories(tensors)
+        tasks = {name.partition(".")[0] for name in tensors}
+        yield f"memories of {len(tasks)} finished tasks" if tasks else "no memories of finished tasks"
     numbers = sum(tensor.numel() for tensor in tensors.values())
     shapes = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in tensors.items())
     stored_as = trained_format(config)
     stored = -(-sum(stored_bits(tensor.shape, stored_as) for tensor in tensors.values()) // 8)
-    yield f"memory: {numbers:,} numbers, {stored:,} bytes in {stored_as}: {shapes}"
+    if tensors:
+        yield f"memory: {numbers:,} numbers, {stored:,} bytes in {stored_as}: {shapes}"
     for name, value in flat_settings(config).items():
         yield f"{name}: {value}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
+from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
@@ -40,6 +41,7 @@ class ContinualLearner(ResumableModule, ABC):
 
     Attributes:
         finished_tasks: Tasks whose last minibatch has been learned; int64 scalar, part of the state.
+        memory_source: The file whose memories are tested; None for a checkpoint or new ones.
         keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI measures.
 
     Raises:
@@ -48,6 +50,7 @@ class ContinualLearner(ResumableModule, ABC):
 
     finished_tasks: Tensor
     keeps_changing = True
+    memory_source: MemorySource | None = None
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
@@ -167,12 +168,13 @@ class CompressThenRecall(ContinualLearner):
 
     # Recall ------------------------------------------------------------------------------------------------------
 
-    def use_memories(self, memories: Sequence[Memory], trained_steps: int) -> None:
+    def use_memories(self, memories: Sequence[Memory], trained_steps: int, source: MemorySource) -> None:
         """Take the memories of the first tasks, from a file, as those of all finished tasks.
 
         Args:
-            memories: At most `num_tasks`, each of `num_classes` classes, trained for `trained_steps` steps together.
-            trained_steps: Outer steps.
+            memories: At most `num_tasks`, each of `num_classes` classes.
+            trained_steps: Outer steps that they were trained for together.
+            source: The file.
 
         Raises:
             UserError: If a memory takes another storage than those that the learner stores.
@@ -186,7 +188,7 @@ class CompressThenRecall(ContinualLearner):
                 )
             self.stored[task] = memory.to(self.device).requires_grad_(False)
         self.finished_tasks.fill_(len(memories))
-        self.trained_steps = trained_steps
+        self.trained_steps, self.memory_source = trained_steps, source
 
     @torch.no_grad()
     def recalled(self, task: int) -> tuple[Tensor, Tensor]:
