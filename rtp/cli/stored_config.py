@@ -120,6 +120,7 @@ def _use_memories(path: Path, stored: DistilledMemory, learner: CompressThenReca
     data.prepare_data()
     data.setup("test")  # now: how many samples a task has, by which a stream is known, follows from the data
     here = asdict(stream_of(data, finished)) | {"classes": names_of(data, finished)}
+    here["arguments"] = {name: value for name, value in here["arguments"].items() if name in told.arguments}
     for name, theirs in (asdict(told) | {"classes": stored.class_names}).items():
         if theirs != here[name]:
             raise UserError(

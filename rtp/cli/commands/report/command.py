@@ -31,9 +31,8 @@ def report(args: Sequence[str]) -> None:
     options = parser.parse_args(own)
     run: Path | None = Path(options.run)
     if run is not None and run.is_dir():
-        source = next(
-            (run / name for name in (BEST, LAST) if (run / name).is_file()), run / BEST
-        )  # a stream's has no best
+        kept = [run / name for name in (BEST, LAST) if (run / name).is_file()]  # a stream's run has no best
+        source = next(iter(kept), run / BEST)
         if not source.is_file():
             raise UserError(f"the folder {run} has no {BEST}: give the folder of a run that was validated")
     else:
