@@ -171,7 +171,7 @@ def test_before_the_first_task_ends_there_is_nothing_to_test() -> None:
 def test_unfinished_tasks_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     stopped("run", 10)  # in the second task
     capsys.readouterr()
-    module = main(["predict", "--ckpt_path", "run/last.ckpt"]).model
+    module = main(["predict", "--ckpt_path", "run/last.ckpt", "--trainer.enable_progress_bar", "false"]).model
     said = capsys.readouterr().out
     assert "recalled images of 10 classes of task 0 are in run/recalled/task_00" in said
     assert "task 1 is not finished: it is left out\ntask 2 is not finished: it is left out\n" in said

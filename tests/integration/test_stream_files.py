@@ -2,8 +2,9 @@
 
 import json
 import re
-from dataclasses import replace
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,11 +20,14 @@ from rtp.datamodules import Digits, PermutedTasks
 from rtp.errors import UserError
 from rtp.modules import CompressThenRecall
 
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "guides" / "streams.md").read_text(encoding="utf-8")
 CONFIG = Path(__file__).parents[1] / "conf" / "streams" / "permuted_digits.yaml"
 QUIET = ["--trainer.enable_progress_bar", "false"]
-LEARNS = ["--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.02", "--model.unroll.num_steps=8"]
+LEARNS = ["--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.05", "--model.unroll.num_steps=8"]
 LEARNS += ["--model.memory_images=60", "--model.inner_optimizer=InnerSGD", "--model.inner_optimizer.learning_rate=0.1"]
 LEARNS += ["--data.samples_per_task=200", "--data.replays=3", "--model.protocol.epochs=30"]
+LEARNS += ["--model.network.hidden_width=32", "--model.gradient_clip=2"]
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +75,14 @@ def test_a_file_says_what_the_run_and_its_stream_were(run: Path, file: Path) -> 
     assert (stream.samples, stream.steps, memory.description.steps) == ((200,) * 3, (60,) * 3, 180)
     assert (stream.arguments["replays"], stream.arguments["batch_size"]) == (3, 10)
     assert memory.description.dataset == "permuted_digits"
-    assert memory.protocol.architecture == "MLP(depth=1, hidden_width=16)"
+    assert memory.protocol.architecture == "MLP(depth=1, hidden_width=32)"
     assert (memory.protocol.networks, memory.protocol.epochs) == (2, 30)
     of_test = [accuracy for accuracy in memory.accuracies if accuracy.split == "test"]
     assert of_test[0].mean == pytest.approx(tested["retained_accuracy"])
     assert [a.mean for a in of_test[1:]] == pytest.approx([sum(row) / 2 for row in tested["test_accuracies"]])
     validated, measured = memory.task(1).accuracies
-    assert (validated.mean, validated.task) == (pytest.approx(tested["validation_accuracies"][-1][1]), None)
+    assert validated.mean == pytest.approx(tested["validation_accuracies"][-1][1])
+    assert validated.task is None
     assert measured.mean == of_test[2].mean
     assert memory.description.config["data"]["init_args"]["source"]["init_args"]["root"] is None
 
@@ -90,8 +95,8 @@ def test_a_plain_loop_trains_on_a_task(file: Path) -> None:
     tasks.setup("test")
     raw, labels = tasks.source.load("test")
     torch.manual_seed(0)
-    network = nn.Linear(64, 10)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    network = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     recalled = task.dataset()
     for _ in range(50):
         optimizer.zero_grad()
@@ -102,8 +107,8 @@ def test_a_plain_loop_trains_on_a_task(file: Path) -> None:
         inputs = task.preprocess(tasks.transformed(raw / 255, number))
         return float((network(inputs.flatten(1)).argmax(1) == labels).float().mean())
 
-    assert accuracy(0) > 0.4
-    assert accuracy(1) < 0.3  # other places of the pixels
+    assert accuracy(0) > 0.4, (accuracy(0), accuracy(1))
+    assert accuracy(1) < accuracy(0) - 0.2, (accuracy(0), accuracy(1))  # other places of the pixels
     images, order = tasks.task_set(0, "test")
     ours = task.preprocess(tasks.transformed(raw / 255, 0))
     assert len(images) == len(ours)
@@ -203,7 +208,7 @@ def test_a_file_and_a_page_tell_of_the_stream(run: Path, file: Path, capsys: pyt
         r"^tasks: 3 of 10 classes, learned apart$",
         r"^stream: permuted digits, seed 0, 3 tasks \(3 finished\) of 200 samples, source_seed 0, .* replays 3$",
         r"^classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, in each task$",
-        r"^protocol: 2 x MLP\(depth=1, hidden_width=16\), 30 epochs",
+        r"^protocol: 2 x MLP\(depth=1, hidden_width=32\), 30 epochs",
         r"^test accuracy of mean of 3 tasks: \d+.\d\d \+- \d+.\d\d % \(2 x MLP, 30 epochs, memory in float32\)$",
         r"^test accuracy of each task: \d+.\d\d, \d+.\d\d, \d+.\d\d %$",
     ):
@@ -222,5 +227,27 @@ def test_the_card_of_a_stream_trains_on_a_task(file: Path, tmp_path: Path) -> No
     assert "license: cc-by-4.0" in text
     assert 'rtp.load("hf://user/stream").task(0)  # it has a memory for each task' in text
     assert "Stream of tasks: permuted digits, seed 0" in text
-    of_one = replace(memory.task(2).description)
+    of_one = memory.task(2).description
     assert "3 tasks (number 2) of 200 samples" in card(of_one, memory.task(2)._storage, "user/stream")
+
+
+def test_the_guide_s_python_runs(file: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    program = "\n".join(blocks).replace("MNIST", "Digits").replace("samples_per_task=1000", "samples_per_task=200")
+    Path("stream.safetensors").write_bytes(file.read_bytes())
+    names: dict[str, Any] = {}
+    exec(program, names)  # the repository's own guide
+    assert len(blocks) == 2
+    assert names["images"].shape[0] == 2
+    assert names["inputs"].shape == (5, 1, 8, 8)
+    order = names["tasks"].permutation(0)
+    assert torch.equal(names["inputs"].flatten(2), names["memory"].preprocess(names["pixels"]).flatten(2)[..., order])
+
+
+def test_the_guide_s_commands_are_known(file: Path) -> None:
+    section = GUIDE.partition("## Look at the memories")[2].partition("## ")[0]
+    commands = [shlex.split(line, comments=True) for line in section.splitlines() if line.startswith("    rtp ")]
+    assert [command[1] for command in commands] == ["predict", "export", "info", "test", "export"]
+    Path("stream.safetensors").write_bytes(file.read_bytes())
+    export(commands[-1][2:])
+    assert (Path("pictures") / "000_0").is_dir()
