@@ -1,10 +1,10 @@
-"""The card of a memory on the Hugging Face Hub."""
+"""What a memory is, in words: its card on the Hugging Face Hub, and the summary that a console shows."""
 
 import json
 from dataclasses import dataclass
 
 from rtp.artefact.hub import IMAGES, PREFIX
-from rtp.artefact.layout import Description
+from rtp.artefact.layout import Description, Stream, task_name
 
 LICENCES = {
     "digits": ("cc-by-4.0", "UCI, Optical Recognition of Handwritten Digits"),
@@ -40,7 +40,8 @@ def card(description: Description, storage: Storage, repository: str, licence: s
     import yaml  # which opening a memory does not need
 
     protocol, num_classes = description.protocol, description.num_classes
-    known, owner = LICENCES.get(description.dataset, ("unknown", "ask the owner of the data"))
+    source = description.dataset if description.stream is None else description.stream.source
+    known, owner = LICENCES.get(source, ("unknown", "ask the owner of the data"))
     front = {
         "license": licence or known,
         "task_categories": ["image-classification"],
@@ -55,6 +56,8 @@ def card(description: Description, storage: Storage, repository: str, licence: s
         for a in description.accuracies
     ]
     drop = "" if protocol.drop_after == 1 else f", a tenth of it after {100 * protocol.drop_after:g} % of the epochs"
+    told = "" if description.stream is None else f"\n\nStream of tasks: {in_words(description.stream)}."
+    one = ".task(0)  # it has a memory for each task" if description.tasks and description.stream else ""
     settings = json.dumps(description.config, indent=1, ensure_ascii=True)
     return f"""---
 {yaml.safe_dump(front, sort_keys=False).strip()}
@@ -65,7 +68,7 @@ def card(description: Description, storage: Storage, repository: str, licence: s
 A memory from which networks are trained in place of {description.dataset}: {storage.bases[0]} stored images of {basis}
 recall {description.num_slots} images of {shape} for each of {num_classes} classes. It was distilled in
 {description.steps:,} outer steps with rtp {description.rtp_version}, which implements Deng and Russakovsky,
-"Remember the Past" (NeurIPS 2022).
+"Remember the Past" (NeurIPS 2022).{told}
 
 | storage | |
 | --- | --- |
@@ -86,7 +89,7 @@ Each network is new: {protocol.architecture}, SGD with learning rate {protocol.l
 ```python
 import rtp
 
-memory = rtp.load("{PREFIX}{repository}")
+memory = rtp.load("{PREFIX}{repository}"){one}
 train = memory.dataset()  # recalled images, normalised, and labels: a torch data set
 inputs = memory.preprocess(images)  # what a network must see of real images
 ```
@@ -103,3 +106,41 @@ inputs = memory.preprocess(images)  # what a network must see of real images
 {settings}
 ```
 """
+
+
+def in_words(stream: Stream) -> str:
+    """Which tasks of which stream memories are of, in a line."""
+    rest = "".join(f", {name} {value}" for name, value in stream.arguments.items() if value is not None)
+    which = f"{len(stream.steps)} finished" if stream.task is None else f"number {stream.task}"
+    counts = sorted(set(stream.samples))
+    samples = f"{counts[0]:,}" if len(counts) < 2 else f"{counts[0]:,} to {counts[-1]:,}"
+    return (
+        f"{stream.kind} {stream.source}, seed {stream.seed}, {stream.tasks} tasks ({which}) of {samples} samples{rest}"
+    )
+
+
+def summary(description: Description, memory: str, storage: Storage) -> str:
+    """Five lines: data and classes, memory and bytes, normalisation, protocol, accuracies but those of each task.
+
+    Args:
+        description: The memory's.
+        memory: Its class.
+        storage: What it takes.
+    """
+    shape = "x".join(map(str, description.image_shape))
+    of_tasks = [task_name(number) for number in range(len(description.tasks or ()))]
+    accuracies = ", ".join(
+        f"{100 * a.mean:.2f} % ({a.split}, {a.networks} networks)"
+        for a in description.accuracies
+        if a.task not in of_tasks
+    )
+    tasks = f" of {len(of_tasks)} tasks" if of_tasks else ""
+    return (
+        f"DistilledMemory of {description.dataset}: {description.num_classes} classes{tasks}, images of {shape}\n"
+        f"  {memory}: {description.num_slots} images a {'query' if description.kind == 'image' else 'class'}, "
+        f"{storage.numbers:,} floats, {storage.num_bytes:,} bytes as {description.stored_as}\n"
+        f"  normalisation: {'Standardisation' if description.zca_reg is None else 'ZCA'}, "
+        f"{storage.normalisation_bytes:,} bytes\n"
+        f"  protocol: {description.protocol.architecture}, {description.protocol.epochs} epochs\n"
+        f"  accuracy: {accuracies or 'not measured'}"
+    )

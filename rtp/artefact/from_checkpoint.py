@@ -1,7 +1,7 @@
 """A `DistilledMemory` from a run: from its checkpoint, or from the memory that was just learned."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rtp.artefact.query_network import NETWORKS, QueryNetwork, as_call, default_
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import split_classes
 from rtp.datamodules.normalisation import ZCA
+from rtp.datamodules.streams.base import TaskStream
 from rtp.errors import DataError, UserError, first_line
 from rtp.modules.memories.addressable import LOG_RATE
 from rtp.version import __version__
@@ -47,7 +48,7 @@ def from_checkpoint(
         ]
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is damaged, its callbacks are no states of callbacks ({first_line(error)})") from error
-    score, report = next(iter(scores), None), _test_report(path, checkpoint)
+    score, report = next(iter(scores), None), test_report(path, checkpoint, REPORTED)
     return from_state(state, data, config, checkpoint["global_step"], score, report, source=str(path))
 
 
@@ -74,13 +75,7 @@ def from_state(
     Raises:
         UserError: If the memory does not suit the data set, is damaged or of the user's own class.
     """
-    identified = identify_kind(state)
-    if identified is None:
-        raise UserError(
-            f"{source} holds {', '.join(state)}: a file holds the tensors of an AddressableMemory, a PixelMemory, an "
-            "ImageAddressedMemory or the AddressableMemories of tasks alone"
-        )
-    kind, tensors = identified
+    kind, tensors = identified(state, source)
     rate = state.get(LOG_RATE, torch.zeros(())).exp()
     if rate.dim() or not rate.isfinite():
         raise UserError(f"{source} is damaged: its learned rate is no finite number")
@@ -104,7 +99,6 @@ def _description(
 ) -> Description:
     evaluation, model = config["evaluation"], config["model"]["init_args"]
     augmentation = evaluation.get("augmentation") or model.get("augmentation")
-    stored = tensors["images" if kind == "pixel" else "bases"]
     trained = evaluation["protocol"] | {"learning_rate": evaluation["protocol"]["learning_rate"] * rate_factor}
     protocol = Protocol(
         networks=evaluation["networks"],
@@ -118,7 +112,6 @@ def _description(
         task = f"{model['extrapolation']['ways'][0]}-way recalled"
     elif kind == "image":
         task = f"{model['few_shot']['ways']}-way {model['few_shot']['shots'][0]}-shot image addressing"
-    num_tasks = 1 if tasks is None else len(tasks)
     accuracies = []
     if score is not None:
         counts = (evaluation["validation_networks"], protocol.epochs)
@@ -128,28 +121,48 @@ def _description(
         tested = None if task is None else report["training_set"]
         accuracies.append(Accuracy("test", *numbers, report["architecture"], tested))
     return Description(
-        kind=kind,
+        **sizes(data, kind, tensors, data.class_names, len(tasks or [0])),
         stored_as=trained_format(config),
-        image_shape=data.image_shape,
-        downsampling=data.image_shape[1] // stored.shape[2],
-        class_names=tuple(data.class_names),
-        num_slots=len(stored) // data.num_classes if kind == "pixel" else len(tensors["addressing"]) // num_tasks,
-        zca_reg=data.normalisation.reg if isinstance(data.normalisation, ZCA) else None,
-        dataset=data.name,
         steps=steps,
         protocol=protocol,
         accuracies=tuple(accuracies),
-        # a folder of one computer means nothing on another, and may reveal more than its owner wants
-        config={
-            **config,
-            "model": _without_folders(config["model"]),
-            "data": _without_folders(config["data"]),
-            "evaluation": evaluation | {"protocol": trained},  # the memory in the file has no factor of its own
-        },
-        rtp_version=__version__,
+        # the memory in the file has no factor of its own
+        config=without_folders(config | {"evaluation": evaluation | {"protocol": trained}}),
         query=query_network(model["memory"], tensors["addressing"]) if kind == "image" else None,
         tasks=tasks,
     )
+
+
+def identified(state: Mapping[str, Tensor], source: str) -> tuple[Kind, dict[str, Tensor]]:
+    """A memory's kind and its tensors by their names in a file, from its `state_dict`.
+
+    Raises:
+        UserError: If no file holds such a memory.
+    """
+    found = identify_kind(state)
+    if found is None:
+        raise UserError(
+            f"{source} holds {', '.join(state)}: a file holds the tensors of an AddressableMemory, a PixelMemory, an "
+            "ImageAddressedMemory or the AddressableMemories of tasks alone"
+        )
+    return found
+
+
+def sizes(
+    data: ImageDataModule | TaskStream, kind: Kind, tensors: dict[str, Tensor], names: Sequence[str], memories: int
+) -> dict[str, Any]:
+    """Entries of a description that follow from the data set and the tensors, those of several memories together."""
+    stored = tensors["images" if kind == "pixel" else "bases"]
+    return {
+        "kind": kind,
+        "image_shape": data.image_shape,
+        "downsampling": data.image_shape[1] // stored.shape[2],
+        "class_names": tuple(names),
+        "num_slots": len(stored) // len(names) if kind == "pixel" else len(tensors["addressing"]) // memories,
+        "zca_reg": data.normalisation.reg if isinstance(data.normalisation, ZCA) else None,
+        "dataset": data.name,
+        "rtp_version": __version__,
+    }
 
 
 def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
@@ -173,8 +186,12 @@ def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
     return QueryNetwork(name, arguments, addressing.shape[1])
 
 
-def _test_report(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
-    """The results of a test beside the checkpoint, if they are of this very memory."""
+def test_report(path: Path, checkpoint: dict[str, Any], names: Sequence[str]) -> dict[str, Any] | None:
+    """The results of a test beside the checkpoint, if they are of this very memory.
+
+    Raises:
+        UserError: If the file is damaged, or one of the names is missing.
+    """
     report = path.with_name("test.json")
     if not report.is_file():
         return None
@@ -182,14 +199,21 @@ def _test_report(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any] | Non
         test = json.loads(report.read_text(encoding="utf-8"))
         if test["checkpoint"] != path.name or test["steps"] != checkpoint["global_step"]:
             return None
-        return {name: test[name] for name in REPORTED}
+        return {name: test[name] for name in names}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{report} is damaged ({type(error).__name__}): repeat the test or remove it") from error
 
 
-def _without_folders(part: dict[str, Any]) -> dict[str, Any]:
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration for others: a folder of one computer means nothing on another, and may reveal too much."""
+    return config | {name: _part_without_folders(config[name]) for name in ("model", "data")}
+
+
+def _part_without_folders(part: dict[str, Any]) -> dict[str, Any]:
     folders = ("root", "experts_dir")
     arguments = {name: None if name in folders else value for name, value in part["init_args"].items()}
     if isinstance(few_shot := arguments.get("few_shot"), dict):
         arguments["few_shot"] = few_shot | {"label_memory": None}
+    if isinstance(source := arguments.get("source"), dict) and source.get("init_args"):  # of a stream
+        arguments["source"] = _part_without_folders(source)
     return {**part, "init_args": arguments}

@@ -2,12 +2,12 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from rtp.artefact.entries import read_record, shown
 from rtp.artefact.query_network import QueryNetwork
-from rtp.errors import DataError
+from rtp.errors import DataError, UserError
 from rtp.modules.memories.number_formats import STORED_TYPES, StoredType
 
 FORMAT = "rtp.memory"
@@ -56,7 +56,8 @@ class Accuracy:
         std: Standard deviation over the networks, None if unknown.
         epochs: Epochs of each network.
         architecture: The networks' class.
-        task: The evaluation task, such as "5-way recalled"; None for all classes and all recalled images.
+        task: The evaluation task, such as "5-way recalled", or `task_name` of one of a stream; None for all classes and
+            all recalled images.
     """
 
     split: Literal["validation", "test"]
@@ -66,6 +67,49 @@ class Accuracy:
     epochs: int
     architecture: str
     task: str | None = None
+
+
+def task_name(number: int) -> str:
+    """What an accuracy on one task of a stream says of it."""
+    return f"task {number}"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The stream of tasks that memories were learned from: all that its `TaskStream` needs to be built again.
+
+    Attributes:
+        kind: "permuted", "rotated", "incremental", or the word of a stream of one's own.
+        source: Name of the data set whose images the tasks are made of.
+        seed: Seed of the tasks; a task's transformation follows from it, `kind`, `tasks`, `arguments` and its number.
+        tasks: Tasks of the whole stream, of which the first are finished and have a memory in the file.
+        samples: Training samples of each finished task.
+        steps: Outer steps of each finished task.
+        arguments: What else identifies the stream, such as `max_angle` in degrees, `batch_size` and `replays`.
+        task: Number of the one task, from 0, whose memory this is; None for those of all finished tasks.
+
+    Raises:
+        DataError: If the numbers contradict each other.
+    """
+
+    kind: str
+    source: str
+    seed: int
+    tasks: int
+    samples: tuple[int, ...]
+    steps: tuple[int, ...]
+    arguments: dict[str, Any]
+    task: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise DataError if the stream has fewer tasks than are told of."""
+        there = len(self.steps) if self.task is None else self.task + 1
+        if len(self.samples) != len(self.steps) or there > self.tasks:
+            raise DataError(f"a stream of {self.tasks} tasks does not go with its entries samples, steps and task")
+
+    def of_task(self, number: int) -> "Stream":
+        """What is said beside the memory of one finished task alone."""
+        return replace(self, samples=(self.samples[number],), steps=(self.steps[number],), task=number)
 
 
 @dataclass(frozen=True)
@@ -87,7 +131,9 @@ class Description:
         config: The seed, model, data and evaluation of the run, as in its `config.yaml`, without folders.
         rtp_version: Version of rtp that wrote the file.
         query: The network that makes queries; only of the kind "image".
-        tasks: The classes of each task, the same number in each, together all classes; only of the kind "tasks".
+        tasks: The classes of each task, the same number in each, together all classes; only of the kind "tasks". Tasks
+            of a stream have k classes each: task t owns the labels t * k to t * k + k - 1, named as in the task.
+        stream: Where the tasks come from, if it was a stream.
     """
 
     kind: Kind
@@ -105,6 +151,7 @@ class Description:
     rtp_version: str
     query: QueryNetwork | None = None
     tasks: tuple[tuple[int, ...], ...] | None = None
+    stream: Stream | None = None
 
     @property
     def num_classes(self) -> int:
@@ -121,6 +168,27 @@ class Description:
     def trained_as(self) -> StoredType:
         """Format that the memory was trained and measured in."""
         return trained_format(self.config)
+
+    def of_task(self, number: int) -> "Description":
+        """The description of one task's memory alone, which is of the kind "addressable" with labels 0..k-1.
+
+        Raises:
+            UserError: If there are no tasks, or none of this number.
+        """
+        if self.tasks is None:
+            raise UserError("this is the memory of one task: there are no others to choose from")
+        if not 0 <= number < len(self.tasks):
+            raise UserError(f"there is no memory of task {number}: choose one from 0 to {len(self.tasks) - 1}")
+        apart = (self.steps - number + len(self.tasks) - 1) // len(self.tasks)  # the tasks took turns
+        return replace(
+            self,
+            kind="addressable",
+            class_names=tuple(self.class_names[label] for label in self.tasks[number]),
+            steps=apart if self.stream is None else self.stream.steps[number],
+            accuracies=tuple(replace(a, task=None) for a in self.accuracies if a.task == task_name(number)),
+            tasks=None,
+            stream=None if self.stream is None else self.stream.of_task(number),
+        )
 
     def __post_init__(self) -> None:
         """Raise DataError if a size is out of its range or two entries contradict each other."""
@@ -142,6 +210,10 @@ class Description:
             every = sorted(label for task in self.tasks for label in task)
             if every != list(range(len(self.class_names))) or len(set(map(len, self.tasks))) != 1:
                 raise DataError(f"the tasks do not split {len(self.class_names)} classes into parts of one size")
+        if self.stream is not None:
+            memories = 1 if self.tasks is None else len(self.tasks)
+            if (self.stream.task is None) != (self.kind == "tasks") or len(self.stream.steps) != memories:
+                raise DataError(f"a memory of the kind {self.kind!r} does not go with its entries stream and tasks")
 
 
 def trained_format(config: dict[str, Any]) -> StoredType:
@@ -155,6 +227,8 @@ def trained_format(config: dict[str, Any]) -> StoredType:
 def to_json(description: Description) -> str:
     """Write a description as one line of ASCII JSON."""
     content = {"format": FORMAT, "version": FORMAT_VERSION} | asdict(description)
+    if description.stream is None:  # files that are no stream's stay as they were before streams had any
+        del content["stream"]
     return json.dumps(_plain(content), ensure_ascii=True, allow_nan=False)
 
 
@@ -175,7 +249,7 @@ def from_json(text: str) -> Description:
             f"it has version {shown(content.get('version'))} of the format, and this rtp reads {FORMAT_VERSION}: "
             "use the rtp that wrote it"
         )
-    return read_record(Description, content)
+    return read_record(Description, {"stream": None} | content)
 
 
 def _plain(value: Any) -> Any:

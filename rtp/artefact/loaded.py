@@ -6,20 +6,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from rtp.artefact import files, hub, tensors
-from rtp.artefact.card import Storage, card
+from rtp.artefact.card import Storage, card, summary
 from rtp.artefact.layout import Accuracy, Description, Protocol
-from rtp.artefact.parquet import fill_parquet
-from rtp.artefact.recalled import RecalledImages
-from rtp.datamodules.arrays import channels_first, of_channels, to_bytes, to_floats
+from rtp.artefact.recalled import RecalledImages, fill_parquet
+from rtp.datamodules.arrays import images_of_shape, type_and_shape
 from rtp.datamodules.normalisation import ZCA, Normalisation, Standardisation, normalised
 from rtp.errors import UserError
 from rtp.modules.memories.base import Memory
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.modules.memories.number_formats import StoredType
+from rtp.modules.memories.tasks import TaskMemories
 from rtp.utils.pictures import within_range
 
 
@@ -91,23 +90,18 @@ class DistilledMemory:
         return self.description.accuracies
 
     @property
+    def tasks(self) -> tuple[tuple[int, ...], ...]:
+        """The labels of each task that has a memory of its own, see `task`; none in the file of one memory."""
+        return self.description.tasks or ()
+
+    @property
     def rtp_version(self) -> str:
         """Version of rtp that wrote the file."""
         return self.description.rtp_version
 
     def __repr__(self) -> str:
         """Five lines: data and classes, memory and bytes, normalisation, protocol, accuracies."""
-        shape = "x".join(map(str, self.image_shape))
-        accuracies = ", ".join(f"{100 * a.mean:.2f} % ({a.split}, {a.networks} networks)" for a in self.accuracies)
-        return (
-            f"DistilledMemory of {self.description.dataset}: {self.num_classes} classes, images of {shape}\n"
-            f"  {type(self.memory).__name__}: {self.images_per_class} images a "
-            f"{'class' if self.memory.queried_by == 'labels' else 'query'}, {self.storage_floats:,} floats, "
-            f"{self.storage_bytes:,} bytes as {self.description.stored_as}\n"
-            f"  normalisation: {type(self.normalisation).__name__}, {self.normalisation_bytes:,} bytes\n"
-            f"  protocol: {self.protocol.architecture}, {self.protocol.epochs} epochs\n"
-            f"  accuracy: {accuracies or 'not measured'}"
-        )
+        return summary(self.description, type(self.memory).__name__, self._storage)
 
     def recall(self, labels: Tensor | None = None, *, images: Any = None) -> Tensor:
         """Recall all images of some classes or, from a memory that is addressed by images, what some images recall.
@@ -136,7 +130,7 @@ class DistilledMemory:
         if labels is None or images is not None:
             raise UserError("this memory is addressed by labels: recall(labels)")
         if labels.dim() != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
-            raise UserError(f"labels are {_kind(labels)}, not (n,) integers")
+            raise UserError(f"labels are {type_and_shape(labels)}, not (n,) integers")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise UserError(f"labels lie between {labels.min()} and {labels.max()}, not 0 and {self.num_classes - 1}")
         return self.memory.recall(labels.long().cpu())
@@ -166,18 +160,7 @@ class DistilledMemory:
         Raises:
             UserError: If the images have another type or shape.
         """
-        if isinstance(images, Image.Image):
-            images = of_channels(to_bytes(images, "the image")[None], self.image_shape[0])[0]
-        channels, height, width = self.image_shape
-        shapes = {(channels, height, width), (height, width, channels)} | (
-            {(height, width)} if channels == 1 else set()
-        )
-        is_one = tuple(getattr(images, "shape", ())) in shapes
-        pixels = channels_first(images[None] if is_one else images, 4, "images")
-        if pixels.shape[1:] != self.image_shape:
-            raise UserError(f"images are {_kind(pixels)}, not (n, {', '.join(map(str, self.image_shape))})")
-        if pixels.dtype != torch.uint8:
-            pixels = to_floats(pixels, "images")
+        pixels, is_one = images_of_shape(images, self.image_shape)
         result = normalised(pixels, self.normalisation)
         return result[0] if is_one else result
 
@@ -195,9 +178,27 @@ class DistilledMemory:
             UserError: If the images have another shape.
         """
         if not images.is_floating_point() or images.dim() not in (3, 4) or images.shape[-3:] != self.image_shape:
-            raise UserError(f"images are {_kind(images)}, not (n, {', '.join(map(str, self.image_shape))}) floats")
+            shape = ", ".join(map(str, self.image_shape))
+            raise UserError(f"images are {type_and_shape(images)}, not (n, {shape}) floats")
         pixels = within_range(self.normalisation.invert(images.float().view(-1, *self.image_shape)))
         return pixels.view_as(images)
+
+    def task(self, number: int) -> "DistilledMemory":
+        """The memory of one task alone, with labels 0..k-1: equation 2 with the task's own bases and matrices.
+
+        It recalls what `CompressThenRecall.recalled` did in the checkpoint, bit for bit. `preprocess` normalises: real
+        images are to be transformed as those of the task before, see `description.stream`.
+
+        Args:
+            number: Of the task, from 0 to len(tasks) - 1.
+
+        Raises:
+            UserError: If the file has no tasks, or none of this number.
+        """
+        description = self.description.of_task(number)
+        assert isinstance(self.memory, TaskMemories)  # or else there is no task
+        numbers = self.memory.of_task(number).to_tensors()
+        return replace(self, description=description, memory=tensors.build_memory(description, numbers))
 
     def stored_as(self, dtype: StoredType) -> "DistilledMemory":
         """The memory as a file of this format would hold it: rounded, in float32 again.
@@ -218,6 +219,11 @@ class DistilledMemory:
         stored = tensors.stored_tensors(self.memory.to_tensors(), self.description.stored_as)
         stored |= tensors.stored_normalisation(self.normalisation)
         files.write(Path(path), self.description, stored, overwrite)
+
+    @property
+    def _storage(self) -> Storage:
+        sizes = self.storage_floats, self.storage_bytes, self.normalisation_bytes
+        return Storage(tuple(self.memory.bases.shape), *sizes)
 
     def push_to_hub(
         self, repository: str, *, licence: str | None = None, private: bool = False, token: Any = None
@@ -241,14 +247,13 @@ class DistilledMemory:
                 Hub refuses.
         """
         recalled = self.dataset()
-        sizes = tuple(self.memory.bases.shape), self.storage_floats, self.storage_bytes, self.normalisation_bytes
         with TemporaryDirectory() as name:
             folder = Path(name)
             (folder / hub.IMAGES).parent.mkdir()
             self.save(folder / hub.FILE)
             with (folder / hub.IMAGES).open("wb") as file:
                 fill_parquet(self.to_pixels(recalled.images), recalled.labels, self.class_names, file)
-            text = card(self.description, Storage(*sizes), repository, licence)
+            text = card(self.description, self._storage, repository, licence)
             (folder / hub.CARD).write_text(text, encoding="utf-8")
             message = f"Memory of {self.description.dataset}, rtp {self.rtp_version}"
             return hub.upload(folder, repository, message, private, token)
@@ -291,7 +296,3 @@ def assemble(description: Description, numbers: dict[str, Tensor], normalisation
     tensors.build_memory(unrounded, numbers)  # refuses what no image can be recalled from
     memory = tensors.build_memory(description, tensors.stored_tensors(numbers, description.stored_as))
     return DistilledMemory(description, memory, tensors.build_normalisation(description, scaled))
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

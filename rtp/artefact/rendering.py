@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from rtp.artefact.loaded import DistilledMemory
-from rtp.artefact.parquet import fill_parquet
+from rtp.artefact.recalled import fill_parquet
 from rtp.datamodules.normalisation import Standardisation
 from rtp.errors import UserError
 from rtp.utils.files import new_file, write_folder

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from rtp.datamodules.base import ImageDataModule
 from rtp.datamodules.class_sets import one_of_each_class
+from rtp.datamodules.streams.base import TaskStream
 from rtp.errors import UserError, first_line
+from rtp.modules.continual.base import ContinualLearner
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.memories.image_addressing import ImageAddressedMemory
 from rtp.runs.folders import run_folder
@@ -50,12 +52,23 @@ class MemoryPictures(L.Callback):
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Write all recalled images of each class to `recalled/<class number>.png`."""
-        data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        folder = run_folder(trainer) / "recalled"
-        for label, images in zip(batch.tolist(), outputs, strict=True):
+        """Write all recalled images of each class to `recalled/<class number>.png`.
+
+        Of a stream, where a batch is the number of a task and its classes are counted from 0, to
+        `recalled/task_<number>/`; tasks that are not finished are left out.
+        """
+        data: ImageDataModule | TaskStream = trainer.datamodule  # type: ignore[attr-defined]
+        folder, labels, of_task = run_folder(trainer) / "recalled", range(len(outputs)), ""
+        if isinstance(pl_module, ContinualLearner):
+            folder, of_task = folder / f"task_{batch:02d}", f" of task {batch}"
+            if not len(outputs):
+                pl_module.print(f"task {batch} is not finished: it is left out")
+                return
+        else:
+            labels = batch.tolist()
+        for label, images in zip(labels, outputs, strict=True):
             save_picture(_shown(images, data), folder / f"{label:03d}.png", self.max_images)
-        pl_module.print(f"recalled images of {len(batch)} classes are in {folder}")  # beside the progress bar
+        pl_module.print(f"recalled images of {len(labels)} classes{of_task} are in {folder}")  # beside the progress bar
 
     @rank_zero_only
     def _show(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -98,6 +111,6 @@ class MemoryPictures(L.Callback):
         }
 
 
-def _shown(images: Tensor, data: ImageDataModule) -> Tensor:
+def _shown(images: Tensor, data: ImageDataModule | TaskStream) -> Tensor:
     # recalled images (n, C, H, W) as pixels in [0, 1]
     return within_range(data.normalisation.invert(images))

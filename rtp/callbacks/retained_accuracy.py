@@ -1,6 +1,7 @@
 """Evaluation of a continual learner: the accuracies that it retains on every stream task (section 5.2)."""
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -183,6 +184,7 @@ class RetainedAccuracy(L.Callback):
             "finished_tasks": int(learner.finished_tasks),
             "budget_floats": learner.budget_floats,
             "storage_floats": learner.storage_floats,
+            "memory": None if learner.memory_source is None else asdict(learner.memory_source),
         }
         write_test_report(trainer, learner, self.retention.as_dict() | facts)
 

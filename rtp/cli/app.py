@@ -191,11 +191,6 @@ class RtpCLI(LightningCLI):
         if self.memory is not None:
             use_memory(Path(self._setting("memory")), self.memory, self.model, self.datamodule)
 
-    def before_predict(self) -> None:
-        """Raise UserError for a learner of streams, which has no single memory."""
-        if isinstance(self.model, ContinualLearner):
-            raise UserError("`rtp predict` shows what one memory recalls, and a stream has one a task: use `rtp test`")
-
     def before_fit(self) -> None:
         """Print what will be learned, and where."""
         self._use_free_cores()

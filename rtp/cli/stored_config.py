@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
@@ -9,9 +10,11 @@ import yaml
 
 from rtp.artefact import DistilledMemory, load
 from rtp.artefact.entries import shown
+from rtp.artefact.from_stream import names_of, stream_of
 from rtp.cli.trusted_config import config_for_test
-from rtp.datamodules.base import ImageDataModule
+from rtp.datamodules import ImageDataModule, TaskStream
 from rtp.errors import UserError
+from rtp.modules import CompressThenRecall
 from rtp.modules.distillation.base import Distillation, MemorySource
 from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 from rtp.utils.shipped import find
@@ -75,9 +78,15 @@ def with_stored_config(args: Sequence[str]) -> tuple[list[str], DistilledMemory 
 def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, data: L.LightningDataModule) -> None:
     """Let a module test the memory stored in a file, with the file's normalisation; `data` is not set up yet.
 
+    A learner of streams tests the memories of all finished tasks, each on its own task.
+
     Raises:
-        UserError: If the memory's classes or images differ from the data set's, or the module cannot test its kind.
+        UserError: If the memory's classes or images differ from the data set's, the module cannot test its kind, or the
+            stream is another.
     """
+    if isinstance(module, CompressThenRecall) and isinstance(data, TaskStream):
+        _use_memories(path, stored, module, data)
+        return
     if not isinstance(module, Distillation) or not isinstance(data, ImageDataModule):
         raise UserError(f"--memory needs a module with a memory and an ImageDataModule, got {type(module).__name__}")
     for what, theirs, ours in (
@@ -95,3 +104,29 @@ def use_memory(path: Path, stored: DistilledMemory, module: L.LightningModule, d
     source = MemorySource(path.name, stored.description.stored_as, stored.storage_bytes)
     module.use_memory(stored.memory, stored.description.steps, source)
     data.normalisation = stored.normalisation
+
+
+def _use_memories(path: Path, stored: DistilledMemory, learner: CompressThenRecall, data: TaskStream) -> None:
+    told = stored.description.stream
+    if told is None or not stored.tasks:
+        what = "of one task alone" if told is not None else "of no stream"
+        raise UserError(f"{path} has a memory {what}: give --memory the file of all tasks of a stream")
+    finished = min(len(stored.tasks), data.num_tasks)
+    if stored.image_shape != data.image_shape:
+        raise UserError(
+            f"{path} has images of {stored.image_shape}, and {data.name} of {data.image_shape}: change --data"
+        )
+    data.source.normalisation = stored.normalisation
+    data.prepare_data()
+    data.setup("test")  # now: how many samples a task has, by which a stream is known, follows from the data
+    here = asdict(stream_of(data, finished)) | {"classes": names_of(data, finished)}
+    here["arguments"] = {name: value for name, value in here["arguments"].items() if name in told.arguments}
+    for name, theirs in (asdict(told) | {"classes": stored.class_names}).items():
+        if theirs != here[name]:
+            raise UserError(
+                f"{path} is of a stream with {name} {shown(theirs, 60)}, and this one has {shown(here[name], 60)}: "
+                "leave out --config and --data, as the file says how it is tested"
+            )
+    memories = [stored.task(number).memory for number in range(finished)]
+    source = MemorySource(path.name, stored.description.stored_as, stored.storage_bytes)
+    learner.use_memories(memories, stored.description.steps, source)

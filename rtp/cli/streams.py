@@ -3,7 +3,7 @@
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
-from rtp.callbacks import MemoryPictures, RetainedAccuracy, RetrainingEvaluation
+from rtp.callbacks import RetainedAccuracy, RetrainingEvaluation
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
@@ -48,9 +48,9 @@ def is_stream(model: L.LightningModule, data: L.LightningDataModule) -> bool:
 
 
 def without_retraining(trainer: L.Trainer) -> None:
-    """Remove the callbacks that evaluate a single memory; `RetainedAccuracy` evaluates the stream."""
-    of_one_memory = (RetrainingEvaluation, MemoryPictures)
-    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, of_one_memory)]  # type: ignore[attr-defined]
+    """Remove the callback that evaluates a single memory; `RetainedAccuracy` evaluates the stream."""
+    callbacks = [c for c in trainer.callbacks if not isinstance(c, RetrainingEvaluation)]  # type: ignore[attr-defined]
+    trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
 
 def learning_line(learner: ContinualLearner, stream: TaskStream, trainer: L.Trainer) -> str:

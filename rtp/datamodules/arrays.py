@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from rtp.datamodules.decoding import pixels_of, upright_8_bits
-from rtp.errors import DataError
+from rtp.errors import DataError, UserError
 
 CHANNELS = (1, 3)
 
@@ -66,6 +66,36 @@ def channels_first(images: Any, dims: int, name: str) -> Tensor:
         fix = f"channels come first, use image.permute({order})" if last else "choose or convert channels"
         raise DataError(f"{name} has the shape {shape}, which is {pixels.shape[-3]} channels and not 1 or 3: {fix}.")
     return pixels
+
+
+def images_of_shape(images: Any, image_shape: tuple[int, int, int]) -> tuple[Tensor, bool]:
+    """Real images as a program has them, as a batch (n, C, H, W) of uint8 or of float32 in [0, 1].
+
+    Args:
+        images: One image or several: a PIL image, tensors (n, C, H, W) or arrays (n, H, W, C), uint8 or floats in
+            [0, 1].
+        image_shape: (C, H, W).
+
+    Returns:
+        The batch, and whether it is of one image that was given without a batch dimension.
+
+    Raises:
+        UserError: If they have another type or shape.
+    """
+    channels, height, width = image_shape
+    if isinstance(images, Image.Image):
+        images = of_channels(to_bytes(images, "the image")[None], channels)[0]
+    shapes = {(channels, height, width), (height, width, channels)} | ({(height, width)} if channels == 1 else set())
+    is_one = tuple(getattr(images, "shape", ())) in shapes
+    pixels = channels_first(images[None] if is_one else images, 4, "images")
+    if pixels.shape[1:] != image_shape:
+        raise UserError(f"images are {type_and_shape(pixels)}, not (n, {', '.join(map(str, image_shape))})")
+    return pixels if pixels.dtype == torch.uint8 else to_floats(pixels, "images"), is_one
+
+
+def type_and_shape(tensor: Tensor) -> str:
+    """A tensor in a message: "(5, 3, 8, 8) uint8"."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def to_floats(pixels: Tensor, name: str) -> Tensor:

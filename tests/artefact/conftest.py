@@ -1,12 +1,14 @@
 """Memories that nobody trained: files need numbers, not good ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from rtp.artefact import Accuracy, Description, DistilledMemory, Protocol
+from rtp.artefact.layout import Stream, task_name
 from rtp.artefact.loaded import assemble
 from rtp.artefact.query_network import QueryNetwork
 from rtp.datamodules.normalisation import Normalisation, fit_standardisation, fit_zca
@@ -18,7 +20,7 @@ MakeMemory = Callable[..., DistilledMemory]
 def make_memory() -> MakeMemory:
     """A function that makes a memory of three classes, two images each; arguments change its description."""
 
-    def make(zca: float | None = None, **changes: Any) -> DistilledMemory:
+    def make(zca: float | None = None, streaming: bool = False, **changes: Any) -> DistilledMemory:
         generator = torch.Generator().manual_seed(0)
         entries: dict[str, Any] = {
             "kind": "addressable",
@@ -39,6 +41,12 @@ def make_memory() -> MakeMemory:
             entries["query"] = QueryNetwork("ConvNet", {"width": 3, "depth": 1}, 4)
         if changes.get("kind") == "tasks":
             entries["tasks"] = ((0,), (2,), (1,))
+        if streaming:  # two finished tasks of three, of the same two classes
+            arguments = {"batch_size": 10, "replays": 2, "zca": None}
+            entries |= {"kind": "tasks", "tasks": ((0, 1), (2, 3)), "class_names": ("cat", "dog") * 2}
+            entries["stream"] = Stream("permuted", "animals", 0, 3, (35, 30), (8, 6), arguments)
+            of_tasks = [replace(entries["accuracies"][0], mean=0.4, task=task_name(number)) for number in range(2)]
+            entries["accuracies"] = (replace(entries["accuracies"][0], task="mean of 2 tasks"), *of_tasks)
         description = Description(**(entries | changes))
         channels, height, width = description.image_shape
         factor, classes = description.downsampling, len(description.class_names)

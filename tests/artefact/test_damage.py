@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import rtp
 import rtp.artefact
 from rtp.artefact.files import KEY
+from rtp.cli.commands.info import _of_memory as described
 from rtp.errors import DataError, UserError
 
 quick = settings(
@@ -35,13 +36,14 @@ values = st.recursive(
 
 
 @pytest.fixture(
-    params=[("addressable", None), ("pixel", 0.1), ("image", None), ("tasks", None)],
-    ids=["addressable", "pixel_zca", "image", "tasks"],
+    params=[("addressable", None), ("pixel", 0.1), ("image", None), ("tasks", None), ("stream", None)],
+    ids=["addressable", "pixel_zca", "image", "tasks", "stream"],
 )
 def content(request: pytest.FixtureRequest, tmp_path: Path, make_memory: Any) -> bytes:
     kind, zca = request.param
     path = tmp_path / "memory.safetensors"
-    make_memory(kind=kind, zca=zca, image_shape=(1, 4, 4)).stored_as("int8").save(path)
+    made = {"streaming": True} if kind == "stream" else {"kind": kind}
+    make_memory(**made, zca=zca, image_shape=(1, 4, 4)).stored_as("int8").save(path)
     return path.read_bytes()
 
 
@@ -64,6 +66,10 @@ def loads_or_is_refused(content: bytes) -> None:
             else:
                 assert memory.dataset().images.isfinite().all()
                 memory.to_pixels(memory.dataset().images)
+            for number in range(len(memory.tasks)):
+                assert memory.task(number).dataset().images.isfinite().all()
+            repr(memory)
+            list(described(memory))
         assert list(Path(folder).iterdir()) == [path]
 
 

@@ -18,6 +18,8 @@ def test_a_description_comes_back_as_it_was(make_memory: Any) -> None:
         make_memory(zca=0.1, class_names=names, accuracies=()).description,
         make_memory(kind="image").description,
         make_memory(kind="tasks").description,
+        make_memory(streaming=True).description,
+        make_memory(streaming=True).description.of_task(1),
     ):
         assert from_json(to_json(description)) == description
         assert to_json(description).isascii()
@@ -29,6 +31,45 @@ def test_what_may_be_null_may_not_be_missing(make_memory: Any, name: str) -> Non
     assert content.pop(name) is None
     with pytest.raises(DataError, match=f"its description has no {name}"):
         from_json(json.dumps(content))
+
+
+def test_a_file_of_no_stream_says_nothing_of_one(make_memory: Any) -> None:
+    """So files of before there were any are read, and written again byte by byte."""
+    assert "stream" not in json.loads(to_json(make_memory().description))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stream": None, "kind": "addressable"}, "kind 'addressable' does not go with its entries query and tasks"),
+        ({"stream": {"kind": "permuted"}}, "its description has no source"),
+        ({"stream": "permuted"}, "stream of its description is 'permuted', not an object"),
+        ({"tasks": 1}, r"stream of 1 tasks does not go with its entries samples, steps and task"),
+        ({"steps": [8]}, r"stream of 3 tasks does not go with its entries samples"),
+        ({"samples": [35, 30, 35], "steps": [8, 6, 8]}, r"kind 'tasks' does not go with its entries stream and tasks"),
+        ({"task": 1}, r"kind 'tasks' does not go with its entries stream and tasks"),
+        ({"task": 3}, r"stream of 3 tasks does not go"),
+        ({"seed": -1}, "seed of its description is -1, not a count"),
+        ({"arguments": 3}, "arguments of its description is 3, not an object"),
+    ],
+)  # fmt: skip
+def test_a_wrong_stream_is_named_in_a_line(make_memory: Any, changes: Any, message: str) -> None:
+    content = json.loads(to_json(make_memory(streaming=True).description))
+    content = content | changes if "stream" in changes else content | {"stream": content["stream"] | changes}
+    with pytest.raises(DataError, match=message) as error:
+        from_json(json.dumps(content))
+    assert "\n" not in str(error.value)
+
+
+def test_a_task_is_described_as_a_memory_of_its_own(make_memory: Any) -> None:
+    whole = make_memory(streaming=True).description
+    alone = whole.of_task(1)
+    assert (alone.kind, alone.tasks, alone.class_names, alone.steps) == ("addressable", None, ("cat", "dog"), 6)
+    assert alone.stream == replace(whole.stream, samples=(30,), steps=(6,), task=1)
+    assert [(accuracy.mean, accuracy.task) for accuracy in alone.accuracies] == [(0.4, None)]
+    taken_in_turn = make_memory(kind="tasks").description  # 7 steps of three tasks
+    assert [taken_in_turn.of_task(number).steps for number in range(3)] == [3, 2, 2]
+    assert taken_in_turn.of_task(1).class_names == ("../cow",)
 
 
 def test_an_accuracy_may_be_of_tasks(make_memory: Any) -> None:

@@ -41,6 +41,44 @@ def test_a_memory_comes_back_from_its_file(tmp_path: Path, make_memory: Any, kin
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("made", [{"streaming": True}, {"kind": "tasks"}], ids=["stream", "tasks"])
+def test_a_file_of_tasks_opens_by_task(tmp_path: Path, make_memory: Any, made: Any, dtype: Any) -> None:
+    memory = make_memory(**made).stored_as(dtype)
+    memory.save(tmp_path / "memory.safetensors")
+    loaded = rtp.load(tmp_path / "memory.safetensors")
+    assert loaded.tasks == memory.description.tasks
+    storage = 0
+    for number, labels in enumerate(loaded.tasks):
+        task = loaded.task(number)
+        assert torch.equal(task.recall(torch.arange(len(labels))), loaded.recall(torch.tensor(labels)))
+        assert (task.num_classes, task.images_per_class, task.tasks) == (len(labels), 2, ())
+        assert task.class_names == tuple(loaded.class_names[label] for label in labels)
+        assert len(task.dataset()) == 2 * len(labels)
+        task.save(tmp_path / f"{number}.safetensors")
+        again = rtp.load(tmp_path / f"{number}.safetensors")
+        assert again.description == task.description
+        assert torch.equal(again.dataset().images, task.dataset().images)
+        storage += task.storage_bytes
+        assert len(repr(again).splitlines()) == 5
+    assert storage == loaded.storage_bytes
+
+
+def test_what_has_no_such_task_says_so(make_memory: Any) -> None:
+    with pytest.raises(UserError, match=r"^there is no memory of task 2: choose one from 0 to 1$"):
+        make_memory(streaming=True).task(2)
+    with pytest.raises(UserError, match=r"^there is no memory of task -1: choose one from 0 to 1$"):
+        make_memory(streaming=True).task(-1)
+    with pytest.raises(UserError, match=r"^this is the memory of one task: there are no others to choose from$"):
+        make_memory().task(0)
+
+
+def test_the_summary_of_a_stream_leaves_its_tasks_out(make_memory: Any) -> None:
+    lines = repr(make_memory(streaming=True)).splitlines()
+    assert lines[0] == "DistilledMemory of animals: 4 classes of 2 tasks, images of 3x8x8"
+    assert lines[4] == "  accuracy: 50.00 % (test, 20 networks)"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_a_memory_that_is_addressed_by_images_comes_back(tmp_path: Path, make_memory: Any, dtype: Any) -> None:
     memory = make_memory(kind="image").stored_as(dtype)
     memory.save(tmp_path / "memory.safetensors")

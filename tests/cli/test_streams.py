@@ -13,9 +13,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import rtp
 from rtp.callbacks import LastCheckpoint
 from rtp.cli import app as cli
 from rtp.cli import main
+from rtp.cli.commands.export import export
+from rtp.cli.commands.info import info
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules import CompressThenRecall
@@ -184,8 +187,41 @@ def test_before_the_first_task_ends_there_is_nothing_to_test() -> None:
     stopped("run", 3)
     with pytest.raises(UserError, match="no task of the stream is finished yet"):
         main(["test", "--ckpt_path", "run/last.ckpt"])
-    with pytest.raises(UserError, match="a stream has one a task: use `rtp test`"):
+    with pytest.raises(UserError, match="no task of the stream is finished yet: there is nothing to recall, so train"):
         main(["predict", "--ckpt_path", "run/last.ckpt"])
+    with pytest.raises(UserError, match=r"^no task of run/last.ckpt is finished yet: there is no memory to write"):
+        export(["run/last.ckpt", "stream.safetensors"])
+
+
+def test_unfinished_tasks_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    stopped("run", 10)  # in the second task
+    capsys.readouterr()
+    module = main(["predict", "--ckpt_path", "run/last.ckpt", "--trainer.enable_progress_bar", "false"]).model
+    said = capsys.readouterr().out
+    assert "recalled images of 10 classes of task 0 are in run/recalled/task_00" in said
+    assert "task 1 is not finished: it is left out\ntask 2 is not finished: it is left out\n" in said
+    pictures = sorted(str(path.relative_to("run/recalled")) for path in Path("run/recalled").rglob("*.png"))
+    assert pictures == [f"task_00/{label:03d}.png" for label in range(10)]
+    export(["run/last.ckpt", "stream.safetensors"])
+    memory = rtp.load("stream.safetensors")
+    assert len(memory.tasks) == 1
+    assert torch.equal(memory.task(0).dataset().images, module.recalled(0)[0])
+    main(["test", "--memory", "stream.safetensors", "--run_dir", "tested"])
+    report = json.loads(Path("tested/test.json").read_text())
+    assert (report["finished_tasks"], len(report["test_accuracies"])) == (1, 1)
+    capsys.readouterr()
+    info(["run/last.ckpt"])
+    said = capsys.readouterr().out
+    assert "memories of 1 finished tasks\nmemory: 616 numbers, 2,464 bytes in float32: 0._bases 4x1x8x8, 0.add" in said
+
+
+def test_a_learner_without_memories_says_so() -> None:
+    fit("run", "--model", "Online", "--model.network", "MLP", "--model.learning_rate", "0.1")
+    with pytest.raises(UserError, match=r"^Online keeps no memories of tasks that recall images: fit the stream with"):
+        main(["predict", "--ckpt_path", "run/last.ckpt"])
+    with pytest.raises(UserError, match=r"^run/last.ckpt is of Online, which keeps no memories of tasks: fit the str"):
+        export(["run/last.ckpt", "stream.safetensors"])
+    assert not Path("stream.safetensors").exists()
 
 
 def test_one_batch_to_try_a_configuration() -> None:

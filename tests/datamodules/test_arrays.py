@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rtp.datamodules.arrays import channels_first, of_channels, to_bytes, to_floats, to_label
-from rtp.errors import DataError
+from rtp.datamodules.arrays import channels_first, images_of_shape, of_channels, to_bytes, to_floats, to_label
+from rtp.errors import DataError, UserError
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,14 @@ def test_colour_becomes_grey_as_pillow_converts_it() -> None:
     colour = torch.tensor([[[[10]], [[200]], [[30]]]], dtype=torch.uint8)
     assert of_channels(colour, 1).item() == Image.new("RGB", (1, 1), (10, 200, 30)).convert("L").getpixel((0, 0))
     assert of_channels(of_channels(colour, 1), 3).shape == (1, 3, 1, 1)
+
+
+def test_a_batch_of_one_shape() -> None:
+    raw = torch.randint(256, (2, 3, 4, 5), dtype=torch.uint8)
+    for images, alone in ((raw, False), (raw.permute(0, 2, 3, 1).numpy(), False), (raw[1], True)):
+        batch, is_one = images_of_shape(images, (3, 4, 5))
+        assert is_one is alone
+        assert torch.equal(batch, raw[1:] if alone else raw)
+    assert torch.equal(images_of_shape(raw.double() / 255, (3, 4, 5))[0], raw.double().div(255).float())
+    with pytest.raises(UserError, match=r"^images are \(2, 3, 4, 5\) uint8, not \(n, 1, 4, 5\)$"):
+        images_of_shape(raw, (1, 4, 5))

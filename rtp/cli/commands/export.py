@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rtp.artefact import DistilledMemory, load
 from rtp.artefact.hub import memory_path
@@ -30,6 +31,13 @@ def export(args: Sequence[str]) -> None:
     if out.suffix != suffix:
         raise UserError(f"{str(out)!r} is not a name of a {options.format} file: call it {out.stem}{suffix}")
     memory = load_memory(memory_path(options.source), data_options)
+    if options.task is not None:
+        memory = memory.task(options.task)
+    elif memory.description.stream is not None and memory.tasks and options.format != "safetensors":
+        raise UserError(
+            f"--format {options.format} is for one memory, and there are {len(memory.tasks)}, one of each task: choose "
+            f"one with --task, from 0 to {len(memory.tasks) - 1}"
+        )
     if options.format == "safetensors":
         memory = memory if options.dtype is None else memory.stored_as(options.dtype)
         memory.save(out, options.overwrite)
@@ -46,12 +54,15 @@ def export(args: Sequence[str]) -> None:
 def load_memory(path: Path, data_options: Sequence[str]) -> DistilledMemory:
     """The memory in a checkpoint, whose normalisation is fitted to the data again, or in an earlier export.
 
+    The checkpoint of a stream has a memory for each finished task, see `DistilledMemory.task`.
+
     Args:
         path: A checkpoint of `rtp fit`, or a file of `rtp export`.
         data_options: Changes of the checkpoint's data set, as on the command line: `["--data.root", "elsewhere"]`.
 
     Raises:
-        UserError: If the file is neither, the data are missing, or the memory is of the user's own class.
+        UserError: If the file is neither, the data are missing, the memory is of the user's own class, or a stream's
+            learner stores no memories or has not finished a task.
     """
     if path.suffix == SUFFIX:
         if data_options:
@@ -62,27 +73,30 @@ def load_memory(path: Path, data_options: Sequence[str]) -> DistilledMemory:
     import yaml
 
     from rtp.artefact.from_checkpoint import from_checkpoint
+    from rtp.artefact.from_stream import from_stream, is_of_stream
     from rtp.cli.parse_errors import user_errors
     from rtp.cli.trusted_config import check_data
-    from rtp.datamodules.base import ImageDataModule
+    from rtp.datamodules import ImageDataModule, TaskStream
     from rtp.runs.checkpoints import checkpoint_config, load_checkpoint
 
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(path, checkpoint)
+    streaming = is_of_stream(checkpoint)
+    base: Any = TaskStream if streaming else ImageDataModule
     named = any(option == "--data" or option.startswith("--data=") for option in data_options)
     if not named:  # a class named on the command line is the user's own choice
         check_data(config["data"])
     with user_errors():
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(ImageDataModule, "data", required=named)
+        parser.add_subclass_arguments(base, "data", required=named)
         if not named:
             parser.set_defaults({"data": config["data"]})
         parsed = parser.parse_args(list(data_options))
         config["data"] = yaml.safe_load(parser.dump(parsed, skip_none=False))["data"]
-        data: ImageDataModule = parser.instantiate_classes(parsed).data
+        data = parser.instantiate_classes(parsed).data
     data.prepare_data()
     data.setup("fit")
-    return from_checkpoint(path, checkpoint, data, config)
+    return (from_stream if streaming else from_checkpoint)(path, checkpoint, data, config)
 
 
 def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -102,6 +116,9 @@ def _options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="safetensors: everything in one file, for rtp.load; folder: PNG files by class, for torchvision's "
         "ImageFolder; parquet: for datasets.load_dataset; pt: a dict of images and labels, for torch.load; "
         "ddranking: a folder that DD-Ranking scores (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--task", type=int, help="number of a task, from 0: write its memory alone (default: one file of all tasks)"
     )
     parser.add_argument(
         "--dtype",

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rtp.artefact import DistilledMemory, load
+from rtp.artefact.card import in_words
 from rtp.artefact.hub import memory_path
-from rtp.artefact.layout import trained_format
+from rtp.artefact.layout import task_name, trained_format
 from rtp.cli.commands.parser import Parser
 from rtp.errors import UserError
 from rtp.modules.memories.number_formats import stored_bits
@@ -34,10 +35,13 @@ def info(args: Sequence[str]) -> None:
 def storage_line(memory: DistilledMemory) -> str:
     """The storage of a memory, as a line of text."""
     per = "by each image; " if memory.description.kind == "image" else "of each of "
+    classes = f"{memory.num_classes} classes"
+    if memory.description.stream is not None and memory.tasks:
+        classes = f"{len(memory.tasks[0])} classes of {len(memory.tasks)} tasks"
     return (
         f"memory: {memory.storage_floats:,} numbers as {memory.description.stored_as}, {memory.storage_bytes:,} bytes, "
         f"{memory.bits_per_class:,.0f} bits a class; "
-        f"{memory.images_per_class} images {per}{memory.num_classes} classes"
+        f"{memory.images_per_class} images {per}{classes}"
     )
 
 
@@ -51,10 +55,16 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
         yield f"queries: {description.query.query_dim} numbers that {description.query} makes of an image"
     if description.tasks is not None:
         yield f"tasks: {len(description.tasks)} of {len(description.tasks[0])} classes, learned apart"
+    if description.stream is not None:
+        yield f"stream: {in_words(description.stream)}"
     how = "each channel standardised" if description.zca_reg is None else f"ZCA, regularisation {description.zca_reg:g}"
     yield f"preprocessing: {how}, {memory.normalisation_bytes:,} bytes beside the memory"
-    more = f" and {memory.num_classes - SHOWN_CLASSES} more" if memory.num_classes > SHOWN_CLASSES else ""
-    yield f"classes: {', '.join(memory.class_names[:SHOWN_CLASSES])}{more}"
+    names, in_each = memory.class_names, ""
+    of_tasks = {tuple(memory.class_names[label] for label in task) for task in memory.tasks}
+    if description.stream is not None and len(of_tasks) == 1:
+        (names,), in_each = of_tasks, ", in each task"
+    more = f" and {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else ""
+    yield f"classes: {', '.join(names[:SHOWN_CLASSES])}{more}{in_each}"
     drop = "" if protocol.drop_after == 1 else f", a tenth of it after {100 * protocol.drop_after:g} % of the epochs"
     decay = f", weight decay {protocol.weight_decay:g}" if protocol.weight_decay else ""
     yield (
@@ -62,7 +72,10 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
         f"{protocol.batch_size}, SGD with learning rate {protocol.learning_rate:g}{drop}, "
         f"momentum {protocol.momentum:g}{decay}, augmentation {protocol.augmentation or 'none'}"
     )
+    by_task = {task_name(number) for number in range(len(memory.tasks))}
     for accuracy in memory.accuracies:
+        if accuracy.task in by_task:
+            continue
         spread = "" if accuracy.std is None else f" +- {100 * accuracy.std:.2f}"
         task = "" if accuracy.task is None else f" of {accuracy.task}"
         yield (
@@ -70,17 +83,28 @@ def _of_memory(memory: DistilledMemory) -> Iterator[str]:
             f"({accuracy.networks} x {accuracy.architecture}, {accuracy.epochs} epochs, memory in "
             f"{description.trained_as})"
         )
+    for split in ("validation", "test"):
+        means = [f"{100 * a.mean:.2f}" for a in memory.accuracies if a.split == split and a.task in by_task]
+        if means:
+            yield f"{split} accuracy of each task: {', '.join(means)} %"
 
 
 def _of_checkpoint(path: Path) -> Iterator[str]:
+    from rtp.artefact.from_stream import FINISHED, finished_memories  # takes seconds, which a memory's file needs not
+
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(path, checkpoint)
     tensors = checkpoint["state_dict"]
     yield f"checkpoint of rtp fit, step {checkpoint['global_step']:,}"
+    if FINISHED in tensors:  # a stream's: beside memories there are raw samples, networks, and a memory being learned
+        tensors = finished_memories(tensors)
+        tasks = {name.partition(".")[0] for name in tensors}
+        yield f"memories of {len(tasks)} finished tasks" if tasks else "no memories of finished tasks"
     numbers = sum(tensor.numel() for tensor in tensors.values())
     shapes = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in tensors.items())
     stored_as = trained_format(config)
     stored = -(-sum(stored_bits(tensor.shape, stored_as) for tensor in tensors.values()) // 8)
-    yield f"memory: {numbers:,} numbers, {stored:,} bytes in {stored_as}: {shapes}"
+    if tensors:
+        yield f"memory: {numbers:,} numbers, {stored:,} bytes in {stored_as}: {shapes}"
     for name, value in flat_settings(config).items():
         yield f"{name}: {value}"

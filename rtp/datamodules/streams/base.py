@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rtp.datamodules.base import ImageDataModule, LabelledImages
 from rtp.datamodules.normalisation import Normalisation
-from rtp.datamodules.sampling import Description
+from rtp.datamodules.sampling import Batches, Description
 from rtp.datamodules.streams.batches import SPLITS, StreamBatches, StreamSplit, TaskBatches
 from rtp.datamodules.streams.batches import StreamBatch as StreamBatch
 from rtp.errors import UserError
@@ -138,6 +138,10 @@ class TaskStream(LightningDataModule, ABC):
     def test_dataloader(self) -> list[TaskBatches]:
         """One loader of test samples per task, as `val_dataloader`."""
         return [self.task_batches(task, "test") for task in range(self.num_tasks)]
+
+    def predict_dataloader(self) -> Batches[int]:
+        """The numbers of the tasks, a batch each: prediction recalls what the memory of each task holds."""
+        return Batches(range(self.num_tasks))
 
     def pass_over(self, task: int, start: int = 0) -> StreamBatches:
         """The single pass over a task; `start` is the minibatches, replays included, that a resumed run has seen."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
+from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
@@ -40,6 +41,7 @@ class ContinualLearner(ResumableModule, ABC):
 
     Attributes:
         finished_tasks: Tasks whose last minibatch has been learned; int64 scalar, part of the state.
+        memory_source: The file whose memories are tested; None for a checkpoint or new ones.
         keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI, backward
             transfer and forgetting measure.
 
@@ -49,6 +51,7 @@ class ContinualLearner(ResumableModule, ABC):
 
     finished_tasks: Tensor
     keeps_changing = True
+    memory_source: MemorySource | None = None
 
     def __init__(
         self,
@@ -166,3 +169,28 @@ class ContinualLearner(ResumableModule, ABC):
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """As `validation_step`, on the test sets."""
+
+    # Recall ------------------------------------------------------------------------------------------------------
+
+    def recalled(self, task: int) -> tuple[Tensor, Tensor]:
+        """All images (k * r, C, H, W) that a finished task's memory recalls, class by class, and labels (k * r,).
+
+        Raises:
+            UserError: By default: a learner that stores raw samples or nothing has no memories to recall from.
+        """
+        raise UserError(
+            f"{type(self).__name__} keeps no memories of tasks that recall images: fit the stream with "
+            "CompressThenRecall instead"
+        )
+
+    def predict_step(self, task: int) -> Tensor:
+        """Recall all images (k, r, C, H, W) of a task, preprocessed as the stream's; of none, k = 0, if not finished.
+
+        Raises:
+            UserError: If no task is finished, or see `recalled`.
+        """
+        finished = int(self.finished_tasks)
+        if not finished:
+            raise UserError("no task of the stream is finished yet: there is nothing to recall, so train longer")
+        images = self.recalled(min(task, finished - 1))[0].unflatten(0, (self.num_classes, -1))
+        return images if task < finished else images[:0]

@@ -1,6 +1,6 @@
 """Compress, then recall: a memory for each task of a stream, in a storage budget for all of them (section 5.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
@@ -207,6 +208,28 @@ class CompressThenRecall(ContinualLearner):
         return self.make_optimizer(self.memory.parameters())
 
     # Recall ------------------------------------------------------------------------------------------------------
+
+    def use_memories(self, memories: Sequence[Memory], trained_steps: int, source: MemorySource) -> None:
+        """Take the memories of the first tasks, from a file, as those of all finished tasks.
+
+        Args:
+            memories: At most `num_tasks`, each of `num_classes` classes.
+            trained_steps: Outer steps that they were trained for together.
+            source: The file.
+
+        Raises:
+            UserError: If a memory takes another storage than those that the learner stores.
+        """
+        ours = self.memory.storage_floats
+        for task, memory in enumerate(memories):
+            if memory.storage_floats != ours:
+                raise UserError(
+                    f"the memory of task {task} takes {memory.storage_floats:,} floats, and this learner stores "
+                    f"{ours:,} a task: leave out --config and --model, as the file says how it is tested"
+                )
+            self.stored[task] = memory.to(self.device).requires_grad_(False)
+        self.finished_tasks.fill_(len(memories))
+        self.trained_steps, self.memory_source = trained_steps, source
 
     @torch.no_grad()
     def recalled(self, task: int) -> tuple[Tensor, Tensor]:

@@ -74,3 +74,7 @@ def test_too_few_images_are_one_error_before_training(
 ) -> None:
     with pytest.raises(UserError, match=message):
         stream_of(numbered, stage, **arguments)
+
+
+def test_prediction_is_asked_for_every_task(numbered: ImageDataModule, stream_of: Any) -> None:
+    assert list(stream_of(numbered).predict_dataloader()) == list(range(stream_of(numbered).num_tasks))

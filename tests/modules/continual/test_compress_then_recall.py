@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import AddressableMemory, CompressThenRecall, HigherUnroll, InnerSGD, Memory, PixelMemory
+from rtp.modules.distillation.base import MemorySource
 from rtp.modules.networks import MLP
 from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import draw_minibatches
@@ -301,3 +302,23 @@ def test_a_network_that_does_not_suit_the_images_is_reported_at_once() -> None:
 
     with pytest.raises(UserError, match="too small"):
         learner(network=refuses)
+
+
+def test_memories_of_a_file_take_the_place_of_finished_ones() -> None:
+    module, source = learner(), MemorySource("stream.safetensors", "int8", 99)
+    memories = [addressable(SHAPE, CLASSES, IMAGES / TASKS / CLASSES) for _ in range(2)]
+    module.use_memories(memories, 7, source)
+    assert (int(module.finished_tasks), module.trained_steps, module.memory_source) == (2, 7, source)
+    for task, memory in enumerate(memories):
+        expected = memory.recall(torch.arange(CLASSES))
+        assert torch.equal(module.recalled(task)[0], expected.flatten(0, 1))
+        assert torch.equal(module.predict_step(task), expected)
+        assert not any(parameter.requires_grad for parameter in memory.parameters())
+    assert module.predict_step(3).shape == (0, *expected.shape[1:])  # not finished
+    with pytest.raises(UserError, match=r"^the memory of task 0 takes \d+ floats, and this learner stores \d+ a task"):
+        module.use_memories([addressable(SHAPE, CLASSES, 3)], 7, source)
+
+
+def test_before_a_task_is_finished_there_is_nothing_to_recall() -> None:
+    with pytest.raises(UserError, match=r"^no task of the stream is finished yet: there is nothing to recall"):
+        learner().predict_step(0)

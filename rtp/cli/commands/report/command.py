@@ -10,7 +10,7 @@ from rtp.cli.commands.parser import Parser
 from rtp.cli.commands.report.content import gathered
 from rtp.cli.commands.report.page import rendered
 from rtp.errors import UserError
-from rtp.runs.checkpoints import BEST
+from rtp.runs.checkpoints import BEST, LAST
 from rtp.utils.files import new_file
 
 NAME = "report.html"
@@ -31,7 +31,8 @@ def report(args: Sequence[str]) -> None:
     options = parser.parse_args(own)
     run: Path | None = Path(options.run)
     if run is not None and run.is_dir():
-        source = run / BEST
+        kept = [run / name for name in (BEST, LAST) if (run / name).is_file()]  # a stream's run has no best
+        source = next(iter(kept), run / BEST)
         if not source.is_file():
             raise UserError(f"the folder {run} has no {BEST}: give the folder of a run that was validated")
     else:

@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rtp.artefact import DistilledMemory
+from rtp.artefact.card import in_words
 from rtp.errors import UserError, first_line
 from rtp.utils.pictures import class_similarity, image_grid, similarity_map, stretched
 
-CURVE = "val/accuracy"
+CURVES = ("val/accuracy", "val/retained_accuracy")
+"""Of a memory, and of a stream's memories."""
 SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_BASES = 100, 10, 64
 """Most classes, recalled images of each, and bases that a page shows; so it stays below some megabytes."""
 BASES_IN_A_ROW = 8
@@ -65,7 +67,12 @@ def gathered(memory: DistilledMemory, run: Path | None) -> Report:
         UserError: If a file of the run is damaged.
     """
     description = memory.description
-    columns, results = _results(run)
+    of_stream = description.stream is not None
+    columns, results = _of_tasks(memory) if of_stream else _results(run)
+    names = memory.class_names
+    if of_stream:  # the same classes in each task
+        named = {label: f"task {number}: {names[label]}" for number, task in enumerate(memory.tasks) for label in task}
+        names = tuple(named.get(label, name) for label, name in enumerate(names))
     by_label = memory.memory.queried_by == "labels"
     shown = min(memory.num_classes, SHOWN_CLASSES) if by_label else 0
     return Report(
@@ -76,11 +83,9 @@ def gathered(memory: DistilledMemory, run: Path | None) -> Report:
         columns=columns,
         results=results,
         bases=_png(_bases(memory)),
-        recalled=[(memory.class_names[label], _png(_of_class(memory, label))) for label in range(shown)],
+        recalled=[(names[label], _png(_of_class(memory, label))) for label in range(shown)],
         left_out=memory.num_classes - shown,
-        similarity=_png(similarity_map(class_similarity(memory.memory.coefficients()), memory.class_names))
-        if by_label
-        else None,
+        similarity=_png(similarity_map(class_similarity(memory.memory.coefficients()), names)) if by_label else None,
         settings=_settings(memory, run),
         command="rtp fit --config settings.yaml" if run is not None else "rtp test --memory FILE.safetensors",
     )
@@ -90,14 +95,15 @@ def validation_curve(run: Path) -> list[tuple[int, float]]:
     """The validation accuracies in a run's event files, (step, fraction); a resumed run's later points win."""
     events = EventAccumulator(str(run), {"scalars": 0})
     events.Reload()
-    if CURVE not in events.Tags()["scalars"]:
+    curve = next((name for name in CURVES if name in events.Tags()["scalars"]), None)
+    if curve is None:
         return []
     # the logger counts steps from 0
-    return sorted({point.step + 1: float(point.value) for point in events.Scalars(CURVE)}.items())
+    return sorted({point.step + 1: float(point.value) for point in events.Scalars(curve)}.items())
 
 
 def _headline(memory: DistilledMemory) -> str:
-    measured = {accuracy.split: accuracy for accuracy in memory.accuracies}
+    measured = {accuracy.split: accuracy for accuracy in reversed(memory.accuracies)}  # the first of each split
     best = measured.get("test") or measured.get("validation")
     if best is None:
         return "Its accuracy has not been measured."
@@ -115,7 +121,8 @@ def _facts(memory: DistilledMemory) -> dict[str, str]:
     per = "image that asks" if description.kind == "image" else "class"
     sizes = ["x".join(map(str, shape)) for shape in (bases.shape[1:], memory.image_shape)]
     whitening = description.zca_reg
-    return {
+    stream = {} if description.stream is None else {"stream": in_words(description.stream)}
+    return stream | {
         "classes": f"{memory.num_classes:,}",
         "stored": f"{memory.storage_floats:,} numbers of {description.stored_as}, {memory.storage_bytes:,} bytes",
         "bits a class": f"{memory.bits_per_class:,.0f}",
@@ -150,6 +157,20 @@ def _results(run: Path | None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{file} is damaged or of an older rtp ({first_line(error)}): repeat the test") from error
+
+
+def _of_tasks(memory: DistilledMemory) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of what was measured on the tasks of a stream."""
+    rows: list[tuple[str, ...]] = [
+        (
+            a.task or "the task",
+            str(a.split),
+            f"{100 * a.mean:.2f}" + ("" if a.std is None else f" ± {100 * a.std:.2f}"),
+            f"{a.networks:,} {a.architecture}",
+        )
+        for a in memory.accuracies
+    ]
+    return ("task", "images", "accuracy (%)", "networks"), rows
 
 
 def _settings(memory: DistilledMemory, run: Path | None) -> str:
