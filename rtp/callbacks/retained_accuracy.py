@@ -21,9 +21,9 @@ class RetainedAccuracy(L.Callback):
     """Measures a continual learner on every task that it has finished.
 
     After each task it logs `val/retained_accuracy`, the mean over the tasks so far, and `val/accuracy_task_XX` for a
-    few tasks; `rtp test` writes `test.json` with RA, BTI and all accuracies into the run's folder. It draws from random
-    streams of its own: training continues as if there had been no evaluation. A validation in the middle of a task is
-    logged, but is not part of `history`.
+    few tasks; `rtp test` writes `test.json` with RA, BTI, all accuracies and the bytes stored into the run's folder. It
+    draws from random streams of its own: training continues as if there had been no evaluation. A validation in the
+    middle of a task is logged, but is not part of `history`.
 
     Attributes:
         history: Row t holds the accuracies on the validation samples of tasks 0..t right after task t; part of a
@@ -115,8 +115,11 @@ class RetainedAccuracy(L.Callback):
             "learner": type(learner).__name__,
             "tasks": learner.num_tasks,
             "finished_tasks": int(learner.finished_tasks),
-            "budget_floats": learner.budget_floats,
-            "storage_floats": learner.storage_floats,
+            "budget_bytes": learner.budget_bytes,
+            "storage_bytes": learner.storage_bytes,
+            "largest_storage_bytes": learner.largest_storage_bytes,
+            "other_bytes": learner.other_bytes,
+            "largest_other_bytes": learner.largest_other_bytes,
         }
         write_test_report(trainer, learner, self.retention.as_dict() | facts)
 

@@ -63,10 +63,6 @@ class KeepsEverything(Quiet):
         self.reservoir = Reservoir(self.memory_images, self.image_shape)
         self.trained: list[int] = []
 
-    @property
-    def storage_floats(self) -> int:
-        return self.reservoir.floats
-
     def learn(self, batch: StreamBatch) -> None:
         if batch.replay == 0:
             self.reservoir.add(batch.images, batch.labels, batch.task)
@@ -194,7 +190,7 @@ def test_another_run_with_the_same_callback_has_its_own_history(
 def test_storing_everything_is_training_on_the_streams_own_data(kind: type[TaskStream], run: Any) -> None:
     learner = KeepsEverything()
     evaluation, stream, _ = run(learner, kind)
-    assert learner.storage_floats == learner.budget_floats
+    assert learner.storage_bytes == learner.budget_bytes
     for split, found in (("val", [[row] for row in evaluation.history[-1]]), ("test", evaluation.retention.test)):
         for task in range(TASKS):
             own_images, own_labels = stream.task_set(task, "train")

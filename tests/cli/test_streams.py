@@ -44,7 +44,7 @@ def history(checkpoint: dict[str, Any]) -> list[list[float]]:
 def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     fit("run")
     said = capsys.readouterr().out
-    assert "learning 3 tasks of permuted_digits with CompressThenRecall, storage budget 1,920 floats; on cpu" in said
+    assert "learning 3 tasks of permuted_digits with CompressThenRecall, storage budget 7,680 bytes; on cpu" in said
     assert "test it: rtp test --ckpt_path run/last.ckpt" in said
     assert not Path("run/best.ckpt").exists()
     checkpoint = torch.load("run/last.ckpt", weights_only=True)
@@ -57,8 +57,8 @@ def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert [step for step, _ in retained] == [7, 15, 23]
     assert [value for _, value in retained] == pytest.approx([sum(row) / len(row) for row in history(checkpoint)])
     assert [event.step for event in curves.Scalars("val/accuracy_task_01")] == [15, 23]
-    stored = [event.value for event in curves.Scalars("memory/storage_floats")]
-    assert (len(stored), max(stored) <= 1920) == (24, True)
+    stored = [event.value for event in curves.Scalars("memory/storage_bytes")]
+    assert (len(stored), max(stored) <= 7680) == (24, True)
 
     main(["test", "--ckpt_path", "run/last.ckpt"])
     said = capsys.readouterr().out
@@ -69,8 +69,8 @@ def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert result["validation_accuracies"] == history(checkpoint)
     assert result["retained_accuracy"] == pytest.approx(sum(sum(row) for row in result["test_accuracies"]) / 6)
     assert (result["learner"], result["dataset"]) == ("CompressThenRecall", "permuted_digits")
-    assert (result["budget_floats"], result["finished_tasks"], result["steps"]) == (1920, 3, 24)
-    assert 0 < result["storage_floats"] <= 1920
+    assert (result["budget_bytes"], result["finished_tasks"], result["steps"]) == (7680, 3, 24)
+    assert 0 < result["storage_bytes"] <= result["largest_storage_bytes"] == max(stored) <= 7680
 
 
 def test_from_every_checkpoint_that_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
+from rtp.modules.continual.sample_store import FLOAT_BYTES, SampleStore, tensor_bytes
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least
@@ -19,14 +20,20 @@ Classifier = Callable[[Tensor], Tensor]
 """Maps images (n, C, H, W) to logits (n, num_classes) over the classes of one task."""
 
 
+LARGEST_KEY = "rtp_largest_bytes"
+"""Where a checkpoint holds the largest `storage_bytes` and `other_bytes`."""
+
+
 class ContinualLearner(ResumableModule, ABC):
     """Learns tasks one after the other from minibatches that it sees once, with a storage budget for what it keeps.
 
     A subclass defines what a minibatch teaches (`learn`) and how images are classified (`predict`). It optimises
     manually, with as many updates per minibatch as its method has. All that it learns or stores is in its state.
 
-    The budget of section 5.2, "exact same memory sizes", counts floats of raw samples and of compressed memories.
-    Working state is not counted: weights of a network in training, moments of an optimizer, a memory being learned.
+    The budget of section 5.2, "exact same memory sizes", is that of images of 32-bit floats, in bytes. Charged to it
+    are raw samples, logits kept beside them, and compressed memories (`storage_bytes`). What the paper leaves out is
+    counted apart (`other_bytes`): weights of a network in training, moments of an optimizer, a memory being learned,
+    labels.
 
     Args:
         image_shape: (C, H, W), taken from the stream.
@@ -41,6 +48,8 @@ class ContinualLearner(ResumableModule, ABC):
     Attributes:
         finished_tasks: Tasks whose last minibatch has been learned; int64 scalar, part of the state.
         keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI measures.
+        largest_storage_bytes: The largest `storage_bytes` after a minibatch or a task so far; in checkpoints.
+        largest_other_bytes: The same of `other_bytes`.
 
     Raises:
         UserError: If `memory_images` is negative.
@@ -68,16 +77,37 @@ class ContinualLearner(ResumableModule, ABC):
         self.network = network
         self.memory_images = memory_images
         self.register_buffer("finished_tasks", torch.tensor(0))
+        self.largest_storage_bytes = 0
+        self.largest_other_bytes = 0
 
     @property
-    def budget_floats(self) -> int:
-        """The storage budget: memory_images * C * H * W."""
-        return self.memory_images * math.prod(self.image_shape)
+    def image_bytes(self) -> int:
+        """Bytes of a real image, the unit of the budget: 4 * C * H * W."""
+        return math.prod(self.image_shape) * FLOAT_BYTES
 
     @property
-    def storage_floats(self) -> int:
-        """Floats of raw samples and compressed memories stored now, at most `budget_floats`."""
-        return 0
+    def budget_bytes(self) -> int:
+        """The storage budget: memory_images * `image_bytes`."""
+        return self.memory_images * self.image_bytes
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes charged now, at most `budget_bytes`: raw samples, logits kept beside them, and compressed memories."""
+        return sum(store.storage_bytes for store in self._stores())
+
+    @property
+    def other_bytes(self) -> int:
+        """Bytes of all else that is kept between minibatches, without limit: weights, penalties, labels, counters.
+
+        It is the module's state without the samples. An empty place for a sample is not counted.
+        """
+        stores = list(self._stores())
+        inside = {id(tensor) for store in stores for tensor in store.buffers()}
+        kept = [tensor for tensor in (*self.parameters(), *self.buffers()) if id(tensor) not in inside]
+        return tensor_bytes(kept) + sum(store.other_bytes for store in stores)
+
+    def _stores(self) -> Iterator[SampleStore]:
+        return (module for module in self.modules() if isinstance(module, SampleStore))
 
     @abstractmethod
     def learn(self, batch: StreamBatch) -> None:
@@ -135,13 +165,26 @@ class ContinualLearner(ResumableModule, ABC):
             self.end_task(batch.task)
             self.finished_tasks += 1
             self._check_budget()
-        self.log("memory/storage_floats", float(self.storage_floats), batch_size=len(batch.labels))
+        self.log("memory/storage_bytes", float(self.storage_bytes), batch_size=len(batch.labels))
 
     def _check_budget(self) -> None:
-        if self.storage_floats > self.budget_floats:
+        stored = self.storage_bytes
+        if stored > self.budget_bytes:
             raise RuntimeError(
-                f"{type(self).__name__} stores {self.storage_floats} floats, but its budget is {self.budget_floats}"
+                f"{type(self).__name__} stores {stored} bytes, but its budget is {self.budget_bytes} bytes"
             )
+        self.largest_storage_bytes = max(self.largest_storage_bytes, stored)
+        self.largest_other_bytes = max(self.largest_other_bytes, self.other_bytes)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the largest storage so far, too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[LARGEST_KEY] = [self.largest_storage_bytes, self.largest_other_bytes]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the largest storage so far, too; a checkpoint from before it was counted has none."""
+        super().on_load_checkpoint(checkpoint)
+        self.largest_storage_bytes, self.largest_other_bytes = checkpoint.get(LARGEST_KEY, [0, 0])
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Do nothing: `RetainedAccuracy` measures the classifiers of each task."""

@@ -1,6 +1,6 @@
 """Compress, then recall: a memory for each task of a stream, in a storage budget for all of them (section 5.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
 from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.sample_store import tensor_bytes
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
@@ -99,7 +100,7 @@ class CompressThenRecall(ContinualLearner):
                 "kaiming_uniform for model.memory.init"
             )
         if self.memory.stored_as != "float32":
-            raise UserError("a stream's budget counts numbers of 32 bits: leave memory.stored_as out")
+            raise UserError("a stream's memories are stored in numbers of 32 bits: leave memory.stored_as out")
         if self.memory.rate_factor is not None:
             raise UserError("a stream's networks are trained at one rate: leave memory.learned_rate out")
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)
@@ -114,11 +115,21 @@ class CompressThenRecall(ContinualLearner):
         self.networks = networks
         self.protocol = protocol
         self.seed = seed
+        self._optimizer_state: Mapping[Any, dict[str, Any]] = {}  # of the last step; the optimizer saves it
 
     @property
-    def storage_floats(self) -> int:
-        """Floats of the memories of finished tasks and the raw samples of the present one."""
-        return int(self.finished_tasks) * self.memory.storage_floats + self.reservoir.floats
+    def storage_bytes(self) -> int:
+        """Bytes of the memories of finished tasks and the raw samples of the present one."""
+        return int(self.finished_tasks) * self.memory.storage_bytes + self.reservoir.storage_bytes
+
+    @property
+    def other_bytes(self) -> int:
+        """Bytes of the memory being learned, of its outer optimizer's state, and of labels and counters."""
+        moments = [value for state in self._optimizer_state.values() for value in state.values()]
+        memories = tensor_bytes(
+            [tensor for memory in self.stored for tensor in (*memory.parameters(), *memory.buffers())]
+        )
+        return super().other_bytes - memories + tensor_bytes([value for value in moments if isinstance(value, Tensor)])
 
     # Learning ----------------------------------------------------------------------------------------------------
 
@@ -138,6 +149,7 @@ class CompressThenRecall(ContinualLearner):
         if self.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.memory.parameters(), self.gradient_clip)
         optimizer.step()
+        self._optimizer_state = optimizer.state
         self.log("train/outer_loss", loss.detach(), prog_bar=True, batch_size=len(batch.labels))
         self.log("train/gradient_norm", norm, batch_size=len(batch.labels))
         if batch.replay == 0:
@@ -158,8 +170,8 @@ class CompressThenRecall(ContinualLearner):
         self.memory.load_state_dict(self._fresh_memory().state_dict())
         self._optimizer().state.clear()
         self.reservoir.clear()
-        left = self.budget_floats - (task + 1) * self.memory.storage_floats
-        self.reservoir.shrink(min(self.reservoir.capacity, left // self.reservoir.floats_per_image))
+        left = self.budget_bytes - (task + 1) * self.memory.storage_bytes
+        self.reservoir.shrink(min(self.reservoir.capacity, left // self.reservoir.bytes_per_sample))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The outer optimizer, over the parameters of the memory being learned."""

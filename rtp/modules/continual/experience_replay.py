@@ -30,11 +30,6 @@ class ReplayLearner(SingleNetworkLearner):
         super().__init__(memory_images=memory_images, **kwargs)
         self.reservoir = Reservoir(memory_images, self.image_shape)
 
-    @property
-    def storage_floats(self) -> int:
-        """See `ContinualLearner.storage_floats`."""
-        return self.reservoir.floats
-
     def with_replay(self, batch: StreamBatch) -> Samples:
         """A minibatch and as many samples from the reservoir, or all that it holds if fewer."""
         images, labels, tasks = self.reservoir.sample(len(batch.labels))

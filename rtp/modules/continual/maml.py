@@ -64,7 +64,8 @@ class LaMAML(CMAML):
     """C-MAML with a learned rate alpha for each weight, for the steps ahead and the outer one.
 
     alpha = alpha - eta grad_alpha, then theta_0 = theta_0 - max(0, alpha) grad_{theta_0}, with both gradients of
-    C-MAML's outer loss taken before. The P rates are not charged to the budget, as in the paper.
+    C-MAML's outer loss taken before. The P rates are not charged to the budget, as in the paper; `other_bytes` counts
+    them.
 
     Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020, algorithm 1.
 
@@ -79,11 +80,6 @@ class LaMAML(CMAML):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rates = nn.ParameterList(torch.full_like(weight, self.inner_learning_rate) for weight in self.weights)
-
-    @property
-    def rate_floats(self) -> int:
-        """Floats of the rates, which are not charged to the budget."""
-        return sum(rate.numel() for rate in self.rates)
 
     def learn(self, batch: StreamBatch) -> None:
         """Take one outer step of the rates, then with them one of the weights, then store."""

@@ -4,12 +4,13 @@ import math
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from rtp.modules.continual.sample_store import FLOAT_BYTES, SampleStore
 from rtp.utils.checks import check_at_least
 
 
-class Reservoir(nn.Module):
+class Reservoir(SampleStore):
     """A uniform random subset of a stream, of fixed size: Vitter's algorithm R.
 
     The first `capacity` samples are kept. Sample number i (from 1) after them replaces a random one with probability
@@ -31,10 +32,10 @@ class Reservoir(nn.Module):
         UserError: If `capacity` is negative.
     """
 
+    integers_per_sample = 2  # label and task
     images: Tensor
     labels: Tensor
     tasks: Tensor
-    _counts: Tensor
 
     def __init__(self, capacity: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -59,14 +60,9 @@ class Reservoir(nn.Module):
         return int(self._counts[2])
 
     @property
-    def floats(self) -> int:
-        """Floats of the images held, without labels and tasks, as in the paper's "total mem size" (table 5)."""
-        return len(self) * self.floats_per_image
-
-    @property
-    def floats_per_image(self) -> int:
-        """Floats of one image."""
-        return math.prod(self.images.shape[1:])
+    def bytes_per_sample(self) -> int:
+        """Those of one image, without label and task, as in the paper's "total mem size" (table 5)."""
+        return math.prod(self.images.shape[1:]) * FLOAT_BYTES
 
     @torch.no_grad()
     def add(self, images: Tensor, labels: Tensor, tasks: Tensor | int) -> None:
