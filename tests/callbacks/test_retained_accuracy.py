@@ -17,8 +17,8 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules import MLP, AddressableMemory, CompressThenRecall, ContinualLearner, HigherUnroll, Memory
 from rtp.modules.continual.base import Classifier
-from rtp.modules.continual.online import Online
-from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.bounds.online import Online
+from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.seeds import derived_seed
 

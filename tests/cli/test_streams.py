@@ -18,7 +18,7 @@ from rtp.cli import main
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules import CompressThenRecall
-from rtp.modules.continual.online import Online
+from rtp.modules.continual.bounds.online import Online
 
 CONFIG = Path(__file__).parents[1] / "conf" / "streams" / "permuted_digits.yaml"
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
-from rtp.modules.continual.sample_store import FLOAT_BYTES, SampleStore, tensor_bytes
+from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore, tensor_bytes
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
 from rtp.utils.checks import check_at_least

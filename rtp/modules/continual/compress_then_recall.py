@@ -14,8 +14,8 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
-from rtp.modules.continual.reservoir import Reservoir
-from rtp.modules.continual.sample_store import tensor_bytes
+from rtp.modules.continual.stores.base import tensor_bytes
+from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks

@@ -9,7 +9,7 @@ from torch import Tensor
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import MLP, ContinualLearner
-from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.stores.reservoir import Reservoir
 
 
 class Hoarder(ContinualLearner):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from rtp.modules.continual.online import Online
+from rtp.modules.continual.bounds.online import Online
 
 
 @pytest.mark.parametrize("own_heads", [False, True])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules.continual.mer import MER, SampleLoss, reptile_within_and_across
+from rtp.modules.continual.replay.mer import MER, SampleLoss, reptile_within_and_across
 
 
 @pytest.mark.parametrize("own_heads", [False, True])

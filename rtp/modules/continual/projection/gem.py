@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules.continual.single_network import SingleNetworkLearner
-from rtp.modules.continual.task_rings import TaskRings
+from rtp.modules.continual.stores.task_rings import TaskRings
 from rtp.utils.checks import check_at_least
 
 

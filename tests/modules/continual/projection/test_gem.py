@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rtp.cli import main
 from rtp.errors import UserError
-from rtp.modules.continual.gem import GEM, project_gradient
+from rtp.modules.continual.projection.gem import GEM, project_gradient
 
 
 @pytest.mark.parametrize("own_heads", [False, True])
@@ -67,7 +67,7 @@ def test_each_task_needs_a_sample(by_hand: Any) -> None:
         by_hand.learner(GEM, learning_rate=0.1, margin=-1, memory_images=3)
 
 
-CONFIGS = Path(__file__).parents[3] / "configs" / "continual" / "cpu"
+CONFIGS = Path(__file__).parents[4] / "configs" / "continual" / "cpu"
 
 
 def brute_force(gradient: Tensor, constraints: Tensor, margin: float) -> Tensor:

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from rtp.modules.continual.sample_store import FLOAT_BYTES, SampleStore
+from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore
 from rtp.utils.checks import check_at_least
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtp.modules.continual.ewc import EWC, diagonal_fisher
+from rtp.modules.continual.regularised.ewc import EWC, diagonal_fisher
 
 
 def expected_fisher(by_hand: Any, weights: Tensor, images: Tensor, task: int) -> Tensor:

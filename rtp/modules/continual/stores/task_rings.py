@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
-from rtp.modules.continual.sample_store import FLOAT_BYTES, SampleStore
+from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore
 
 
 class TaskRings(SampleStore):

@@ -6,7 +6,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.stores.reservoir import Reservoir
 
 STREAM, CAPACITY, TRIALS = 40, 8, 1500
 

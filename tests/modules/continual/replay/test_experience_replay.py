@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rtp.errors import UserError
-from rtp.modules.continual.experience_replay import ExperienceReplay
+from rtp.modules.continual.replay.experience_replay import ExperienceReplay
 
 
 @pytest.mark.parametrize("own_heads", [False, True])

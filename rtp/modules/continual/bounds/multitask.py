@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch, TaskStream
-from rtp.modules.continual.sample_store import INTEGER_BYTES
 from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.modules.continual.stores.base import INTEGER_BYTES
 from rtp.utils.checks import check_positive
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rtp.datamodules.streams.base import TaskStream
 from rtp.errors import UserError
-from rtp.modules.continual.multitask import Multitask
+from rtp.modules.continual.bounds.multitask import Multitask
 
 
 class ThreeTasks(TaskStream):

@@ -1,4 +1,4 @@
-"""Experience replay with a reservoir."""
+"""The base of the learners that store real images in a reservoir."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
-from rtp.modules.continual.reservoir import Reservoir
 from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.utils.checks import check_positive
 
 Samples = tuple[Tensor, Tensor, Tensor]
@@ -40,17 +40,3 @@ class ReplayLearner(SingleNetworkLearner):
         """Add a minibatch to the reservoir, the first time that it is seen."""
         if batch.replay == 0:
             self.reservoir.add(batch.images, batch.labels, batch.task)
-
-
-class ExperienceReplay(ReplayLearner):
-    """Learns each minibatch together with as many stored samples: algorithm 1 with the reservoir of algorithm 2.
-
-    theta = theta - alpha grad mean of l over the minibatch and the replayed samples; then the minibatch is stored.
-
-    Chaudhry et al., "On Tiny Episodic Memories in Continual Learning", 2019.
-    """
-
-    def learn(self, batch: StreamBatch) -> None:
-        """Take one step, then store."""
-        self.step(self.gradient(self.loss(*self.with_replay(batch))))
-        self.store(batch)

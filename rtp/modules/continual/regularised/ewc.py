@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
 from rtp.datamodules.streams.base import StreamBatch
-from rtp.modules.continual.experience_replay import ReplayLearner
+from rtp.modules.continual.replay.base import ReplayLearner
 from rtp.utils.checks import check_positive
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules.continual.maml import CMAML, LaMAML, Loss, Weights, look_ahead
+from rtp.modules.continual.meta.maml import CMAML, LaMAML, Loss, Weights, look_ahead
 
 
 def ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any) -> list[Tensor]:
