@@ -7,9 +7,15 @@ from .continual.bounds.online import Online as Online
 from .continual.compress_then_recall import CompressThenRecall as CompressThenRecall
 from .continual.meta.maml import CMAML as CMAML
 from .continual.meta.maml import LaMAML as LaMAML
+from .continual.meta.sparse_lamaml import SparseLaMAML as SparseLaMAML
+from .continual.projection.agem import AGEM as AGEM
 from .continual.projection.gem import GEM as GEM
 from .continual.regularised.ewc import EWC as EWC
+from .continual.regularised.stable_sgd import StableSGD as StableSGD
+from .continual.replay.dark_experience_replay import DarkExperienceReplay as DarkExperienceReplay
+from .continual.replay.er_ace import ERACE as ERACE
 from .continual.replay.experience_replay import ExperienceReplay as ExperienceReplay
+from .continual.replay.gdumb import GDumb as GDumb
 from .continual.replay.mer import MER as MER
 from .distillation.base import Distillation as Distillation
 from .distillation.image_distillation import ImageAddressedDistillation as ImageAddressedDistillation

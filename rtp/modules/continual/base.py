@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
+from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore, tensor_bytes
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.checks import check_at_least
 
 Classifier = Callable[[Tensor], Tensor]
@@ -132,13 +134,41 @@ class ContinualLearner(ResumableModule, ABC):
 
     def task_columns(self, logits: Tensor, task: int) -> Tensor:
         """A task's outputs (n, num_classes) of the logits (n, total_classes) of a network for all tasks."""
-        first = 0 if self.total_classes == self.num_classes else task * self.num_classes
+        first = task * self.num_classes if self.own_heads else 0
         return logits[:, first : first + self.num_classes]
+
+    @property
+    def own_heads(self) -> bool:
+        """Whether each task has outputs of its own."""
+        return self.total_classes > self.num_classes
+
+    def outputs(self, labels: Tensor, tasks: Tensor | int) -> Tensor:
+        """The outputs (n,) of a network for all tasks that labels (n,) of tasks (n,), or of one task, stand for."""
+        return labels + tasks * self.num_classes if self.own_heads else labels
 
     def fresh_network(self, num_classes: int) -> nn.Module:
         """Build a network of `num_classes` outputs with new random weights on the module's device."""
         with self.device:
             return self.network(self.image_shape, num_classes)
+
+    def trained_networks(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        seeds: Sequence[int],
+        protocol: TrainingProtocol,
+        augmentation: Augmentation | None = None,
+    ) -> list[nn.Module]:
+        """Train a fresh network of `num_classes` outputs for each seed on images (n, C, H, W) and labels (n,).
+
+        A seed decides its network's weights and the order of the images. The global generators stay as they are.
+        """
+        trainees = []
+        for seed in seeds:
+            with isolated_rng(seed):
+                trainees.append(Trainee(self.fresh_network(num_classes), images, labels, seed))
+        return train_networks(trainees, protocol, augmentation)
 
     def check_finite(self, name: str, value: Tensor) -> None:
         """Raise DivergenceError if a scalar is NaN or infinite; `name` says what it is, such as "the loss"."""

@@ -18,7 +18,7 @@ from rtp.modules.continual.stores.base import tensor_bytes
 from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
-from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
+from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 from rtp.utils.checks import check_at_least, check_positive
@@ -193,12 +193,8 @@ class CompressThenRecall(ContinualLearner):
         Every call returns the same networks, as their random numbers follow from `seed`.
         """
         images, labels = self.recalled(task)
-        trainees = []
-        for number in range(self.networks):
-            seed = derived_seed(self.seed, task, number)
-            with isolated_rng(seed):
-                trainees.append(Trainee(self.fresh_network(self.num_classes), images, labels, seed))
-        return [*train_networks(trainees, self.protocol, self.augmentation)]
+        seeds = [derived_seed(self.seed, task, number) for number in range(self.networks)]
+        return [*self.trained_networks(images, labels, self.num_classes, seeds, self.protocol, self.augmentation)]
 
     @torch.no_grad()
     def predict(self, images: Tensor, task: int) -> Tensor:

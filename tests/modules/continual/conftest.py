@@ -8,20 +8,27 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules import (
+    AGEM,
     CMAML,
+    ERACE,
     EWC,
     GEM,
     MER,
     MLP,
     AddressableMemory,
     CompressThenRecall,
+    DarkExperienceReplay,
     ExperienceReplay,
+    GDumb,
     HigherUnroll,
     LaMAML,
     Memory,
     Multitask,
     Online,
+    SparseLaMAML,
+    StableSGD,
 )
+from rtp.modules.networks.training import TrainingProtocol
 
 SHAPE, CLASSES, TASKS = (1, 2, 3), 2, 3
 Samples = tuple[Tensor, Tensor, Tensor]
@@ -92,6 +99,14 @@ SINGLE_NETWORKS: list[tuple[type[Any], dict[str, Any]]] = [
     (MER, {"batches_per_sample": 2, "batch_size": 3, "beta": 0.5, "gamma": 0.5, "memory_images": 9}),
     (CMAML, {"inner_learning_rate": 0.1, "second_order": False, "memory_images": 9}),
     (LaMAML, {"inner_learning_rate": 0.1, "second_order": True, "memory_images": 9}),
+    (
+        SparseLaMAML,
+        {"inner_learning_rate": 0.1, "second_order": True, "initial_mask": 0.01, "memory_images": 9},
+    ),
+    (DarkExperienceReplay, {"alpha": 0.5, "beta": 0.5, "memory_images": 9}),
+    (ERACE, {"memory_images": 9}),
+    (AGEM, {"reference_samples": 4, "memory_images": 9}),
+    (StableSGD, {"decay": 0.5}),
 ]
 """Every learner of one network that is updated on the stream, without the arguments that all have."""
 
@@ -116,6 +131,7 @@ OTHERS: list[tuple[type[Any], dict[str, Any]]] = [
             "memory_images": 22,
         },
     ),
+    (GDumb, {"memory_images": 9, "protocol": TrainingProtocol(epochs=1)}),
 ]
 
 

@@ -7,12 +7,11 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
-from rtp.modules.continual.single_network import SingleNetworkLearner
-from rtp.modules.continual.stores.task_rings import TaskRings
+from rtp.modules.continual.projection.base import EpisodicLearner
 from rtp.utils.checks import check_at_least
 
 
-class GEM(SingleNetworkLearner):
+class GEM(EpisodicLearner):
     """Steps along the gradient nearest to the minibatch's that increases no earlier task's loss on its stored samples.
 
     The last memory_images / T samples of each task are stored, as in the paper; see `project_gradient`.
@@ -22,7 +21,7 @@ class GEM(SingleNetworkLearner):
     Args:
         margin: gamma, at least 0; the authors use 0.5 (their code).
         memory_images: Storage budget, in real images, at least T.
-        **kwargs: As in `SingleNetworkLearner`.
+        **kwargs: As in `EpisodicLearner`.
 
     Raises:
         UserError: If a number is out of its range.
@@ -32,12 +31,10 @@ class GEM(SingleNetworkLearner):
         check_at_least("margin", margin, 0)
         super().__init__(memory_images=memory_images, **kwargs)
         self.margin = margin
-        self.rings = TaskRings(memory_images, self.num_tasks, self.image_shape)
 
     def learn(self, batch: StreamBatch) -> None:
         """Store, then take one step."""
-        if batch.replay == 0:
-            self.rings.add(batch)
+        self.store(batch)
         earlier = [self.gradient(self.loss(*self.rings.content(task), task)) for task in range(batch.task)]
         gradient = self.gradient(self.loss(batch.images, batch.labels, batch.task))
         self.step(project_gradient(gradient, torch.stack(earlier), self.margin) if earlier else gradient)

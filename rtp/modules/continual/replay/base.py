@@ -28,7 +28,10 @@ class ReplayLearner(SingleNetworkLearner):
     def __init__(self, memory_images: int, **kwargs: Any) -> None:
         check_positive("memory_images", memory_images)
         super().__init__(memory_images=memory_images, **kwargs)
-        self.reservoir = Reservoir(memory_images, self.image_shape)
+        self.reservoir = self._fresh_reservoir()
+
+    def _fresh_reservoir(self) -> Reservoir:
+        return Reservoir(self.memory_images, self.image_shape)
 
     def with_replay(self, batch: StreamBatch) -> Samples:
         """A minibatch and as many samples from the reservoir, or all that it holds if fewer."""

@@ -65,6 +65,19 @@ class TaskRings(SampleStore):
         held = int(self._held[task])
         return self.images[task, :held], self.labels[task, :held]
 
+    def sample(self, n: int, before: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw m = min(n, held) of the samples of the tasks before one, uniformly and without replacement.
+
+        Returns:
+            Images (m, C, H, W), labels (m,) and tasks (m,).
+        """
+        tasks, places = torch.nonzero(
+            torch.arange(self.labels.shape[1], device=self.labels.device) < self._held[:before, None], as_tuple=True
+        )
+        chosen = torch.randperm(len(tasks))[:n].to(tasks.device)
+        tasks, places = tasks[chosen], places[chosen]
+        return self.images[tasks, places], self.labels[tasks, places], tasks
+
     @property
     def _held(self) -> Tensor:
         return self._counts.clamp_max(self.labels.shape[1])
