@@ -74,12 +74,15 @@ class ByHand:
         images, labels, tasks = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return images, labels, tasks
 
+    def logits(self, weights: Tensor, images: Tensor) -> Tensor:
+        first, first_bias, second, second_bias = weights.split([24, 4, 4 * self.outputs, self.outputs])
+        hidden = torch.tanh(images.flatten(1) @ first.view(4, 6).T + first_bias)
+        return hidden @ second.view(self.outputs, 4).T + second_bias
+
     def loss(self, weights: Tensor, samples: Samples) -> Tensor:
         """The mean cross-entropy, each sample's over the classes of its own task."""
         images, labels, tasks = samples
-        first, first_bias, second, second_bias = weights.split([24, 4, 4 * self.outputs, self.outputs])
-        hidden = torch.tanh(images.flatten(1) @ first.view(4, 6).T + first_bias)
-        logits = hidden @ second.view(self.outputs, 4).T + second_bias
+        logits = self.logits(weights, images)
         losses = []
         for row, label, task in zip(logits, labels.tolist(), tasks.tolist(), strict=True):
             own = row[task * CLASSES : (task + 1) * CLASSES] if self.own_heads else row

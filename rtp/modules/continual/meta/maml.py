@@ -74,6 +74,9 @@ class LaMAML(CMAML):
     C-MAML's outer loss taken before. The P rates are not charged to the budget, as in the paper; `other_bytes` counts
     them.
 
+    Deviation from the paper: there the rates are cut off at 0 in the outer step alone; here also in the steps ahead, as
+    in the authors' code.
+
     Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020, algorithm 1.
 
     Args:
@@ -101,12 +104,12 @@ class LaMAML(CMAML):
             for rate, for_rate in zip(learned, for_rates, strict=True):
                 rate.sub_(for_rate, alpha=self.learning_rate)
             for weight, rate, for_weight in zip(weights, self.rates_from(learned), for_weights, strict=True):
-                weight.sub_(rate.clamp_min(0) * for_weight)
+                weight.sub_(rate * for_weight)
         self.store(batch)
 
     def rates_from(self, learned: Weights) -> Weights:
-        """The rates alpha of a step from the learned parameters `rates`: here they are the same."""
-        return learned
+        """The rates of the steps ahead and of the outer step from what is learned, `rates`: max(0, alpha)."""
+        return [rate.clamp_min(0) for rate in learned]
 
 
 def clipped(gradients: Weights, largest: float | None) -> list[Tensor]:
@@ -120,10 +123,7 @@ def clipped(gradients: Weights, largest: float | None) -> list[Tensor]:
 def look_ahead(weights: Weights, rates: Weights, losses: Sequence[Loss], second_order: bool) -> list[Weights]:
     """Take one step of gradient descent for each loss, one after the other.
 
-    theta_{k'+1} = theta_k' - max(0, alpha) * grad l_k'(theta_k'), the inner loop of La-MAML's algorithm 1.
-
-    Deviation from the paper: there the rates are cut off at 0 in the outer step alone; here also in these steps, as in
-    the authors' code.
+    theta_{k'+1} = theta_k' - alpha * grad l_k'(theta_k'), the inner loop of La-MAML's algorithm 1.
 
     Args:
         weights: theta_0; they require gradients.
@@ -138,9 +138,6 @@ def look_ahead(weights: Weights, rates: Weights, losses: Sequence[Loss], second_
     steps: list[Weights] = []
     for loss in losses:
         gradients = torch.autograd.grad(loss(weights), weights, create_graph=second_order)
-        weights = [
-            weight - rate.clamp_min(0) * gradient
-            for weight, rate, gradient in zip(weights, rates, gradients, strict=True)
-        ]
+        weights = [weight - rate * gradient for weight, rate, gradient in zip(weights, rates, gradients, strict=True)]
         steps.append(weights)
     return steps

@@ -45,7 +45,9 @@ class AGEM(EpisodicLearner):
 
 
 def project_onto_reference(gradient: Tensor, reference: Tensor) -> Tensor:
-    """G if <g, g_ref> >= 0, otherwise g - <g, g_ref> / <g_ref, g_ref> g_ref, which is orthogonal to g_ref (equation 11).
+    """The gradient nearest to g whose product with g_ref is not negative (equation 11 of A-GEM).
+
+    g if <g, g_ref> >= 0, otherwise g - <g, g_ref> / <g_ref, g_ref> g_ref.
 
     Args:
         gradient: (P,) g, of the minibatch.
