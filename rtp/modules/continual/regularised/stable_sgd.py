@@ -13,6 +13,9 @@ class StableSGD(SingleNetworkLearner):
     theta = theta - learning_rate * decay^t grad l, for task t from 0. The rest of the regime is not the learner's:
     dropout is the network's (`MLP`'s `dropout`), and a small minibatch the stream's (`data.batch_size`).
 
+    Deviations from the authors' code: no momentum, as for the other learners here (there 0.8), and the first task has
+    the rate itself (there it is decayed once).
+
     Mirzadeh, Farajtabar, Pascanu and Ghasemzadeh, "Understanding the Role of Training Regimes in Continual Learning",
     NeurIPS 2020.
 

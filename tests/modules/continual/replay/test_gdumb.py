@@ -76,9 +76,14 @@ def test_networks_are_trained_once_for_all_tasks_and_again_after_a_minibatch(
     by_hand: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = learned(by_hand)
-    trained = []
+    trained: list[Any] = []
     original = learner.trained_networks
-    monkeypatch.setattr(learner, "trained_networks", lambda *rest: trained.append(1) or original(*rest))
+
+    def noting(*arguments: Any) -> Any:
+        trained.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(learner, "trained_networks", noting)
     for task in range(3):
         learner.classifiers(task)
     assert len(trained) == 1
