@@ -32,7 +32,7 @@ class RetainedAccuracy(L.Callback):
     After each task it logs `val/retained_accuracy`, the mean over the tasks so far, and `val/accuracy_task_XX` for a
     few tasks. At the end of the learning it draws the heat map of all of them, TensorBoard's `val/accuracy_matrix` and
     `accuracy_matrix.png` in the run's folder: once, as one of 100 tasks takes 0.2 s. `rtp test` logs RA, BTI, BWT and
-    forgetting (see `Retention`), and writes them with all accuracies, the scenario and the seconds into `test.json`.
+    forgetting (see `Retention`), and writes them into `test.json`, with all accuracies, scenario, bytes and seconds.
 
     It draws from random streams of its own: training continues as if there had been no evaluation. A validation in the
     middle of a task is logged, but is not part of `history`.
@@ -182,8 +182,11 @@ class RetainedAccuracy(L.Callback):
             "learner": type(learner).__name__,
             "tasks": learner.num_tasks,
             "finished_tasks": int(learner.finished_tasks),
-            "budget_floats": learner.budget_floats,
-            "storage_floats": learner.storage_floats,
+            "budget_bytes": learner.budget_bytes,
+            "storage_bytes": learner.storage_bytes,
+            "largest_storage_bytes": learner.largest_storage_bytes,
+            "other_bytes": learner.other_bytes,
+            "largest_other_bytes": learner.largest_other_bytes,
             "memory": None if learner.memory_source is None else asdict(learner.memory_source),
         }
         write_test_report(trainer, learner, self.retention.as_dict() | facts)

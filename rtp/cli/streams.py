@@ -57,7 +57,7 @@ def learning_line(learner: ContinualLearner, stream: TaskStream, trainer: L.Trai
     """What will be learned, by which method, and where."""
     return (
         f"learning {stream.num_tasks} tasks of {stream.name} with {type(learner).__name__}, storage budget "
-        f"{learner.budget_floats:,} floats; on {trainer.strategy.root_device}; "
+        f"{learner.budget_bytes:,} bytes; on {trainer.strategy.root_device}; "
         f"run folder {relative(run_folder(trainer))}"
     )
 

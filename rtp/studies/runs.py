@@ -121,6 +121,8 @@ def test_rows(run: Run) -> list[Row]:
 
 def _stream_row(run: Run, test: dict[str, Any]) -> Row:
     last = run.folder / LAST
+    # a test from before bytes were counted has the numbers of 32 bits alone
+    stored = test["storage_bytes"] if "storage_bytes" in test else test["storage_floats"] * torch.float32.itemsize
     accuracies, interference = test["retained_accuracies"], test["backward_transfer_interference"]
     return _row(
         run,
@@ -131,8 +133,8 @@ def _stream_row(run: Run, test: dict[str, Any]) -> Row:
         accuracy_mean=test["retained_accuracy"],
         accuracy_std=pstdev(accuracies),
         networks=len(accuracies),
-        storage_floats=test["storage_floats"],
-        storage_bytes=test["storage_floats"] * torch.float32.itemsize,
+        storage_floats=stored // torch.float32.itemsize,
+        storage_bytes=stored,
         steps=test["steps"],
         interference=math.nan if interference is None else interference,
     )

@@ -21,8 +21,8 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules import MLP, AddressableMemory, CompressThenRecall, ContinualLearner, HigherUnroll, Memory
 from rtp.modules.continual.base import Classifier
-from rtp.modules.continual.online import Online
-from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.bounds.online import Online
+from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.accuracy_map import accuracy_map
 from rtp.utils.seeds import derived_seed
@@ -67,10 +67,6 @@ class KeepsEverything(Quiet):
         super().__init__((1, 8, 8), 10, 10, TASKS, network, TASKS * SAMPLES)
         self.reservoir = Reservoir(self.memory_images, self.image_shape)
         self.trained: list[int] = []
-
-    @property
-    def storage_floats(self) -> int:
-        return self.reservoir.floats
 
     def learn(self, batch: StreamBatch) -> None:
         if batch.replay == 0:
@@ -327,7 +323,7 @@ def test_another_run_with_the_same_callback_has_its_own_history(
 def test_storing_everything_is_training_on_the_streams_own_data(kind: type[TaskStream], run: Any) -> None:
     learner = KeepsEverything()
     evaluation, stream, _ = run(learner, kind)
-    assert learner.storage_floats == learner.budget_floats
+    assert learner.storage_bytes == learner.budget_bytes
     for split, found in (("val", [[row] for row in evaluation.history[-1]]), ("test", evaluation.retention.test)):
         for task in range(TASKS):
             own_images, own_labels = stream.task_set(task, "train")

@@ -22,7 +22,7 @@ from rtp.cli.commands.info import info
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules import CompressThenRecall
-from rtp.modules.continual.online import Online
+from rtp.modules.continual.bounds.online import Online
 
 CONFIG = Path(__file__).parents[1] / "conf" / "streams" / "permuted_digits.yaml"
 
@@ -48,7 +48,7 @@ def history(checkpoint: dict[str, Any]) -> list[list[float]]:
 def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     fit("run")
     said = capsys.readouterr().out
-    assert "learning 3 tasks of permuted_digits with CompressThenRecall, storage budget 1,920 floats; on cpu" in said
+    assert "learning 3 tasks of permuted_digits with CompressThenRecall, storage budget 7,680 bytes; on cpu" in said
     assert "test it: rtp test --ckpt_path run/last.ckpt" in said
     assert not Path("run/best.ckpt").exists()
     checkpoint = torch.load("run/last.ckpt", weights_only=True)
@@ -63,8 +63,8 @@ def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert [event.step for event in curves.Scalars("val/accuracy_task_01")] == [15, 23]
     assert len(curves.Images("val/accuracy_matrix")) == 1
     assert Path("run/accuracy_matrix.png").is_file()
-    stored = [event.value for event in curves.Scalars("memory/storage_floats")]
-    assert (len(stored), max(stored) <= 1920) == (24, True)
+    stored = [event.value for event in curves.Scalars("memory/storage_bytes")]
+    assert (len(stored), max(stored) <= 7680) == (24, True)
 
     main(["test", "--ckpt_path", "run/last.ckpt"])
     said = capsys.readouterr().out
@@ -79,8 +79,8 @@ def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert result["evaluation_seconds"] > 0
     assert result["retained_accuracy"] == pytest.approx(sum(sum(row) for row in result["test_accuracies"]) / 6)
     assert (result["learner"], result["dataset"]) == ("CompressThenRecall", "permuted_digits")
-    assert (result["budget_floats"], result["finished_tasks"], result["steps"]) == (1920, 3, 24)
-    assert 0 < result["storage_floats"] <= 1920
+    assert (result["budget_bytes"], result["finished_tasks"], result["steps"]) == (7680, 3, 24)
+    assert 0 < result["storage_bytes"] <= result["largest_storage_bytes"] == max(stored) <= 7680
 
 
 def test_from_every_checkpoint_that_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,8 +101,8 @@ def test_a_stream_has_table_5s_sizes_and_its_memories_fill_their_share(
     assert cli.trainer.max_epochs == stream.num_tasks == learner.num_tasks
     assert cli.trainer.reload_dataloaders_every_n_epochs == 1  # type: ignore[attr-defined]
     assert learner.memory_images == 10 * stream.num_tasks  # of the paper's budget, a task has 10 images
-    share = learner.budget_floats / stream.num_tasks
-    assert 0.9 * share < learner.memory.storage_floats <= share
+    share = learner.budget_bytes / stream.num_tasks
+    assert 0.9 * share < learner.memory.storage_bytes <= share
     full_size = "permutations" in stream_config.stem
     assert (len(learner.memory.bases), learner.memory.bases.shape[-1]) == (
         (8, 28) if full_size else (24, stream.image_shape[-1] // 2)

@@ -252,7 +252,7 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
         assert load_checkpoint(run.folder / "last.ckpt")["rtp_config"].count("seed: 3") == 1  # of the stream
         test = json.loads((run.folder / "test.json").read_text())
         assert (row.data, row.training_set, row.architecture, row.split) == ("permuted_digits", "stream", "MLP", "test")
-        assert (row.accuracy_mean, row.storage_floats) == (test["retained_accuracy"], test["storage_floats"])
+        assert (row.accuracy_mean, row.storage_bytes) == (test["retained_accuracy"], test["storage_bytes"])
         assert (row.storage_bytes, row.steps) == (4 * row.storage_floats, 3 * 4 * 2)
         found[setting] = row, test
     row, test = found["CTR"]
@@ -261,6 +261,11 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
     assert row.accuracy_std == pytest.approx(abs(test["retained_accuracies"][0] - test["retained_accuracies"][1]) / 2)
     row, test = found["EWC"]
     assert (row.interference, row.networks) == (test["backward_transfer_interference"], 1)
+    # and of a test from before bytes were counted
+    old = {name: value for name, value in test.items() if not name.endswith("_bytes")} | {"storage_floats": 640}
+    (run.folder / "test.json").write_text(json.dumps(old))
+    (row,) = rows_of_test(run)
+    assert (row.storage_floats, row.storage_bytes) == (640, 2560)
 
 
 def test_a_learner_that_diverged_is_in_the_same_panel(streams: Plan) -> None:

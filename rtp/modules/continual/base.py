@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,20 @@ from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
+from rtp.modules.augmentations.base import Augmentation
+from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore, tensor_bytes
 from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
+from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
 from rtp.utils.checks import check_at_least
 
 Classifier = Callable[[Tensor], Tensor]
 """Maps images (n, C, H, W) to logits (n, num_classes) over the classes of one task."""
+
+
+LARGEST_KEY = "rtp_largest_bytes"
+"""Where a checkpoint holds the largest `storage_bytes` and `other_bytes`."""
 
 
 class ContinualLearner(ResumableModule, ABC):
@@ -26,8 +33,10 @@ class ContinualLearner(ResumableModule, ABC):
     A subclass defines what a minibatch teaches (`learn`) and how images are classified (`predict`). It optimises
     manually, with as many updates per minibatch as its method has. All that it learns or stores is in its state.
 
-    The budget of section 5.2, "exact same memory sizes", counts floats of raw samples and of compressed memories.
-    Working state is not counted: weights of a network in training, moments of an optimizer, a memory being learned.
+    The budget of section 5.2, "exact same memory sizes", is that of images of 32-bit floats, in bytes. Charged to it
+    are raw samples, logits kept beside them, and compressed memories (`storage_bytes`). What the paper leaves out is
+    counted apart (`other_bytes`): weights of a network in training, moments of an optimizer, a memory being learned,
+    labels.
 
     Args:
         image_shape: (C, H, W), taken from the stream.
@@ -44,6 +53,8 @@ class ContinualLearner(ResumableModule, ABC):
         memory_source: The file whose memories are tested; None for a checkpoint or new ones.
         keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI, backward
             transfer and forgetting measure.
+        largest_storage_bytes: The largest `storage_bytes` after a minibatch or a task so far; in checkpoints.
+        largest_other_bytes: The same of `other_bytes`.
 
     Raises:
         UserError: If `memory_images` is negative.
@@ -72,6 +83,8 @@ class ContinualLearner(ResumableModule, ABC):
         self.network = network
         self.memory_images = memory_images
         self.register_buffer("finished_tasks", torch.tensor(0))
+        self.largest_storage_bytes = 0
+        self.largest_other_bytes = 0
 
     @property
     def needs_task(self) -> bool:
@@ -91,14 +104,33 @@ class ContinualLearner(ResumableModule, ABC):
         return "task-incremental" if self.needs_task else "domain-incremental"
 
     @property
-    def budget_floats(self) -> int:
-        """The storage budget: memory_images * C * H * W."""
-        return self.memory_images * math.prod(self.image_shape)
+    def image_bytes(self) -> int:
+        """Bytes of a real image, the unit of the budget: 4 * C * H * W."""
+        return math.prod(self.image_shape) * FLOAT_BYTES
 
     @property
-    def storage_floats(self) -> int:
-        """Floats of raw samples and compressed memories stored now, at most `budget_floats`."""
-        return 0
+    def budget_bytes(self) -> int:
+        """The storage budget: memory_images * `image_bytes`."""
+        return self.memory_images * self.image_bytes
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes charged now, at most `budget_bytes`: raw samples, logits kept beside them, and compressed memories."""
+        return sum(store.storage_bytes for store in self._stores())
+
+    @property
+    def other_bytes(self) -> int:
+        """Bytes of all else that is kept between minibatches, without limit: weights, penalties, labels, counters.
+
+        It is the module's state without the samples. An empty place for a sample is not counted.
+        """
+        stores = list(self._stores())
+        inside = {id(tensor) for store in stores for tensor in store.buffers()}
+        kept = [tensor for tensor in (*self.parameters(), *self.buffers()) if id(tensor) not in inside]
+        return tensor_bytes(kept) + sum(store.other_bytes for store in stores)
+
+    def _stores(self) -> Iterator[SampleStore]:
+        return (module for module in self.modules() if isinstance(module, SampleStore))
 
     @abstractmethod
     def learn(self, batch: StreamBatch) -> None:
@@ -123,13 +155,41 @@ class ContinualLearner(ResumableModule, ABC):
 
     def task_columns(self, logits: Tensor, task: int) -> Tensor:
         """A task's outputs (n, num_classes) of the logits (n, total_classes) of a network for all tasks."""
-        first = 0 if self.total_classes == self.num_classes else task * self.num_classes
+        first = task * self.num_classes if self.own_heads else 0
         return logits[:, first : first + self.num_classes]
+
+    @property
+    def own_heads(self) -> bool:
+        """Whether each task has outputs of its own."""
+        return self.total_classes > self.num_classes
+
+    def outputs(self, labels: Tensor, tasks: Tensor | int) -> Tensor:
+        """The outputs (n,) of a network for all tasks that labels (n,) of tasks (n,), or of one task, stand for."""
+        return labels + tasks * self.num_classes if self.own_heads else labels
 
     def fresh_network(self, num_classes: int) -> nn.Module:
         """Build a network of `num_classes` outputs with new random weights on the module's device."""
         with self.device:
             return self.network(self.image_shape, num_classes)
+
+    def trained_networks(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        seeds: Sequence[int],
+        protocol: TrainingProtocol,
+        augmentation: Augmentation | None = None,
+    ) -> list[nn.Module]:
+        """Train a fresh network of `num_classes` outputs for each seed on images (n, C, H, W) and labels (n,).
+
+        A seed decides its network's weights and the order of the images. The global generators stay as they are.
+        """
+        trainees = []
+        for seed in seeds:
+            with isolated_rng(seed):
+                trainees.append(Trainee(self.fresh_network(num_classes), images, labels, seed))
+        return train_networks(trainees, protocol, augmentation)
 
     def check_finite(self, name: str, value: Tensor) -> None:
         """Raise DivergenceError if a scalar is NaN or infinite; `name` says what it is, such as "the loss"."""
@@ -156,13 +216,26 @@ class ContinualLearner(ResumableModule, ABC):
             self.end_task(batch.task)
             self.finished_tasks += 1
             self._check_budget()
-        self.log("memory/storage_floats", float(self.storage_floats), batch_size=len(batch.labels))
+        self.log("memory/storage_bytes", float(self.storage_bytes), batch_size=len(batch.labels))
 
     def _check_budget(self) -> None:
-        if self.storage_floats > self.budget_floats:
+        stored = self.storage_bytes
+        if stored > self.budget_bytes:
             raise RuntimeError(
-                f"{type(self).__name__} stores {self.storage_floats} floats, but its budget is {self.budget_floats}"
+                f"{type(self).__name__} stores {stored} bytes, but its budget is {self.budget_bytes} bytes"
             )
+        self.largest_storage_bytes = max(self.largest_storage_bytes, stored)
+        self.largest_other_bytes = max(self.largest_other_bytes, self.other_bytes)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the largest storage so far, too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[LARGEST_KEY] = [self.largest_storage_bytes, self.largest_other_bytes]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the largest storage so far, too; a checkpoint from before it was counted has none."""
+        super().on_load_checkpoint(checkpoint)
+        self.largest_storage_bytes, self.largest_other_bytes = checkpoint.get(LARGEST_KEY, [0, 0])
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Do nothing: `RetainedAccuracy` measures the classifiers of each task."""

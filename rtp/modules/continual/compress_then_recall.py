@@ -1,6 +1,6 @@
 """Compress, then recall: a memory for each task of a stream, in a storage budget for all of them (section 5.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +15,12 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
-from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.stores.base import tensor_bytes
+from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
-from rtp.modules.networks.training import Trainee, TrainingProtocol, isolated_rng, train_networks
+from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
 from rtp.utils.averages import moving_average
@@ -116,7 +117,7 @@ class CompressThenRecall(ContinualLearner):
                 else f"start_samples={start_samples} are for a start from data: set model.memory.init to data"
             )
         if self.memory.stored_as != "float32":
-            raise UserError("a stream's budget counts numbers of 32 bits: leave memory.stored_as out")
+            raise UserError("a stream's memories are stored in numbers of 32 bits: leave memory.stored_as out")
         if self.memory.rate_factor is not None:
             raise UserError("a stream's networks are trained at one rate: leave memory.learned_rate out")
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)
@@ -137,6 +138,7 @@ class CompressThenRecall(ContinualLearner):
         self.networks = networks
         self.protocol = protocol
         self.seed = seed
+        self._optimizer_state: Mapping[Any, dict[str, Any]] = {}  # of the last step; the optimizer saves it
 
     @property
     def needs_task(self) -> bool:
@@ -144,9 +146,18 @@ class CompressThenRecall(ContinualLearner):
         return True
 
     @property
-    def storage_floats(self) -> int:
-        """Floats of the memories of finished tasks and the raw samples of the present one."""
-        return int(self.finished_tasks) * self.memory.storage_floats + self.reservoir.floats
+    def storage_bytes(self) -> int:
+        """Bytes of the memories of finished tasks and the raw samples of the present one."""
+        return int(self.finished_tasks) * self.memory.storage_bytes + self.reservoir.storage_bytes
+
+    @property
+    def other_bytes(self) -> int:
+        """Bytes of the memory being learned, of its outer optimizer's state, and of labels and counters."""
+        moments = [value for state in self._optimizer_state.values() for value in state.values()]
+        memories = tensor_bytes(
+            [tensor for memory in self.stored for tensor in (*memory.parameters(), *memory.buffers())]
+        )
+        return super().other_bytes - memories + tensor_bytes([value for value in moments if isinstance(value, Tensor)])
 
     # Learning ----------------------------------------------------------------------------------------------------
 
@@ -174,6 +185,7 @@ class CompressThenRecall(ContinualLearner):
         if self.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.memory.parameters(), self.gradient_clip)
         optimizer.step()
+        self._optimizer_state = optimizer.state
         self.log("train/outer_loss", loss.detach(), prog_bar=True, batch_size=len(batch.labels))
         self.log("train/gradient_norm", norm, batch_size=len(batch.labels))
         if self.averaged is not None:
@@ -200,8 +212,8 @@ class CompressThenRecall(ContinualLearner):
             self.held.zero_()
         self._optimizer().state.clear()
         self.reservoir.clear()
-        left = self.budget_floats - (task + 1) * self.memory.storage_floats
-        self.reservoir.shrink(min(self.reservoir.capacity, left // self.reservoir.floats_per_image))
+        left = self.budget_bytes - (task + 1) * self.memory.storage_bytes
+        self.reservoir.shrink(min(self.reservoir.capacity, left // self.reservoir.bytes_per_sample))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The outer optimizer, over the parameters of the memory being learned."""
@@ -245,12 +257,8 @@ class CompressThenRecall(ContinualLearner):
         Every call returns the same networks, as their random numbers follow from `seed`.
         """
         images, labels = self.recalled(task)
-        trainees = []
-        for number in range(self.networks):
-            seed = derived_seed(self.seed, task, number)
-            with isolated_rng(seed):
-                trainees.append(Trainee(self.fresh_network(self.num_classes), images, labels, seed))
-        return [*train_networks(trainees, self.protocol, self.augmentation)]
+        seeds = [derived_seed(self.seed, task, number) for number in range(self.networks)]
+        return [*self.trained_networks(images, labels, self.num_classes, seeds, self.protocol, self.augmentation)]
 
     @torch.no_grad()
     def predict(self, images: Tensor, task: int) -> Tensor:

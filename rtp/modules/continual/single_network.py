@@ -41,7 +41,7 @@ class SingleNetworkLearner(ContinualLearner):
     @property
     def needs_task(self) -> bool:
         """Whether each task has outputs of its own, which the task's number picks; a shared head needs no number."""
-        return self.total_classes > self.num_classes
+        return self.own_heads
 
     def predict(self, images: Tensor, task: int) -> Tensor:
         """See `ContinualLearner.predict`."""
@@ -63,9 +63,13 @@ class SingleNetworkLearner(ContinualLearner):
         """
         own: dict[str, Tensor] = dict(self.net.named_parameters())
         logits = functional_call(self.net, own if weights is None else dict(zip(own, weights, strict=True)), (images,))
+        return self.loss_of_logits(logits, labels, tasks)
+
+    def loss_of_logits(self, logits: Tensor, labels: Tensor, tasks: Tensor | int) -> Tensor:
+        """`loss` from the network's logits (n, total_classes)."""
         if isinstance(tasks, int):
             logits = self.task_columns(logits, tasks)
-        elif self.total_classes > self.num_classes:
+        elif self.own_heads:
             columns = torch.arange(self.num_classes, device=tasks.device)
             logits = logits.gather(1, tasks[:, None] * self.num_classes + columns)
         loss = F.cross_entropy(logits, labels)
@@ -77,11 +81,12 @@ class SingleNetworkLearner(ContinualLearner):
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, self.weights)])
 
     @torch.no_grad()
-    def step(self, gradient: Tensor) -> None:
-        """Descend: theta = theta - learning_rate * gradient (P,), in the order of `weights`."""
+    def step(self, gradient: Tensor, learning_rate: float | None = None) -> None:
+        """Descend: theta = theta - learning_rate * gradient (P,), in the order of `weights`; by default at its own."""
+        rate = self.learning_rate if learning_rate is None else learning_rate
         parts = gradient.split([weight.numel() for weight in self.weights])
         for weight, part in zip(self.weights, parts, strict=True):
-            weight.sub_(part.view_as(weight), alpha=self.learning_rate)
+            weight.sub_(part.view_as(weight), alpha=rate)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """None: the weights are updated manually, and there is no other state."""

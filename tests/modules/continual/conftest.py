@@ -7,6 +7,28 @@ import torch
 from torch import Tensor, nn
 
 from rtp.datamodules.streams.base import StreamBatch
+from rtp.modules import (
+    AGEM,
+    CMAML,
+    ERACE,
+    EWC,
+    GEM,
+    MER,
+    MLP,
+    AddressableMemory,
+    CompressThenRecall,
+    DarkExperienceReplay,
+    ExperienceReplay,
+    GDumb,
+    HigherUnroll,
+    LaMAML,
+    Memory,
+    Multitask,
+    Online,
+    SparseLaMAML,
+    StableSGD,
+)
+from rtp.modules.networks.training import TrainingProtocol
 
 SHAPE, CLASSES, TASKS = (1, 2, 3), 2, 3
 Samples = tuple[Tensor, Tensor, Tensor]
@@ -52,12 +74,15 @@ class ByHand:
         images, labels, tasks = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return images, labels, tasks
 
+    def logits(self, weights: Tensor, images: Tensor) -> Tensor:
+        first, first_bias, second, second_bias = weights.split([24, 4, 4 * self.outputs, self.outputs])
+        hidden = torch.tanh(images.flatten(1) @ first.view(4, 6).T + first_bias)
+        return hidden @ second.view(self.outputs, 4).T + second_bias
+
     def loss(self, weights: Tensor, samples: Samples) -> Tensor:
         """The mean cross-entropy, each sample's over the classes of its own task."""
         images, labels, tasks = samples
-        first, first_bias, second, second_bias = weights.split([24, 4, 4 * self.outputs, self.outputs])
-        hidden = torch.tanh(images.flatten(1) @ first.view(4, 6).T + first_bias)
-        logits = hidden @ second.view(self.outputs, 4).T + second_bias
+        logits = self.logits(weights, images)
         losses = []
         for row, label, task in zip(logits, labels.tolist(), tasks.tolist(), strict=True):
             own = row[task * CLASSES : (task + 1) * CLASSES] if self.own_heads else row
@@ -67,6 +92,69 @@ class ByHand:
     def gradient(self, weights: Tensor, samples: Samples) -> Tensor:
         theta = weights.clone().requires_grad_()
         return torch.autograd.grad(self.loss(theta, samples), theta)[0]
+
+
+SINGLE_NETWORKS: list[tuple[type[Any], dict[str, Any]]] = [
+    (Online, {}),
+    (EWC, {"ewc_lambda": 2.0, "memory_images": 9}),
+    (ExperienceReplay, {"memory_images": 9}),
+    (GEM, {"margin": 0.1, "memory_images": 9}),
+    (MER, {"batches_per_sample": 2, "batch_size": 3, "beta": 0.5, "gamma": 0.5, "memory_images": 9}),
+    (CMAML, {"inner_learning_rate": 0.1, "second_order": False, "memory_images": 9}),
+    (LaMAML, {"inner_learning_rate": 0.1, "second_order": True, "memory_images": 9}),
+    (
+        SparseLaMAML,
+        {"inner_learning_rate": 0.1, "second_order": True, "initial_mask": 0.01, "memory_images": 9},
+    ),
+    (DarkExperienceReplay, {"alpha": 0.5, "beta": 0.5, "memory_images": 9}),
+    (ERACE, {"memory_images": 9}),
+    (AGEM, {"reference_samples": 4, "memory_images": 9}),
+    (StableSGD, {"decay": 0.5}),
+]
+"""Every learner of one network that is updated on the stream, without the arguments that all have."""
+
+
+def tiny_network(image_shape: tuple[int, int, int], num_classes: int) -> MLP:
+    return MLP(image_shape, num_classes, hidden_width=3)
+
+
+def tiny_memory(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+    return AddressableMemory(image_shape, num_classes, images_per_class, num_bases=2, downsampling=2)
+
+
+OTHERS: list[tuple[type[Any], dict[str, Any]]] = [
+    (Multitask, {"passes": 1, "batch_size": 10, "learning_rate": 0.1}),
+    (
+        CompressThenRecall,
+        {
+            "memory": tiny_memory,
+            "unroll": HigherUnroll(1),
+            "slots_per_class": 1,
+            "reservoir_samples": 3,
+            "memory_images": 22,
+        },
+    ),
+    (GDumb, {"memory_images": 9, "protocol": TrainingProtocol(epochs=1)}),
+]
+
+
+def named(learner: tuple[type[Any], dict[str, Any]]) -> str:
+    return learner[0].__name__
+
+
+@pytest.fixture(params=SINGLE_NETWORKS, ids=named)
+def single_network(request: pytest.FixtureRequest) -> tuple[type[Any], dict[str, Any]]:
+    """A learner of one network and its own arguments."""
+    kind, arguments = request.param
+    return kind, {"learning_rate": 0.2} | arguments
+
+
+@pytest.fixture(params=SINGLE_NETWORKS + OTHERS, ids=named)
+def any_learner(request: pytest.FixtureRequest) -> tuple[type[Any], dict[str, Any]]:
+    """Every learner that rtp has, and all its arguments but those that the stream gives."""
+    kind, arguments = request.param
+    rate = {"learning_rate": 0.2} if (kind, arguments) in SINGLE_NETWORKS else {}
+    return kind, {"network": tiny_network} | rate | arguments
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch import Tensor
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import MLP, ContinualLearner
-from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.stores.reservoir import Reservoir
 
 
 class Hoarder(ContinualLearner):
@@ -19,10 +19,6 @@ class Hoarder(ContinualLearner):
         super().__init__((1, 2, 2), 3, total_classes, 4, MLP, memory_images)
         self.samples = Reservoir(100, (1, 2, 2))
         self.ended: list[int] = []
-
-    @property
-    def storage_floats(self) -> int:
-        return self.samples.floats
 
     def learn(self, batch: StreamBatch) -> None:
         self.samples.add(batch.images, batch.labels, batch.task)
@@ -35,20 +31,20 @@ class Hoarder(ContinualLearner):
         return self.task_columns(torch.eye(self.total_classes)[: len(images)], task)
 
     def log(self, name: str, value: Any, **_: Any) -> None:  # type: ignore[override]  # there is no trainer
-        assert (name, value) == ("memory/storage_floats", float(self.samples.floats))
+        assert (name, value) == ("memory/storage_bytes", float(self.samples.storage_bytes))
 
 
 def batch(task: int = 0, last: bool = False) -> StreamBatch:
     return StreamBatch(torch.zeros(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64), task, 0, last)
 
 
-def test_the_budget_is_counted_in_floats_and_checked_after_every_minibatch() -> None:
+def test_the_budget_is_counted_in_bytes_and_checked_after_every_minibatch() -> None:
     learner = Hoarder(memory_images=10)
-    assert (learner.budget_floats, learner.storage_floats) == (40, 0)
+    assert (learner.budget_bytes, learner.storage_bytes) == (160, 0)
     learner.training_step(batch(), 0)
     learner.training_step(batch(), 1)
-    assert learner.storage_floats == 40
-    with pytest.raises(RuntimeError, match="Hoarder stores 60 floats, but its budget is 40"):
+    assert learner.storage_bytes == 160
+    with pytest.raises(RuntimeError, match="Hoarder stores 240 bytes, but its budget is 160"):
         learner.training_step(batch(), 2)
 
 
@@ -60,10 +56,11 @@ def test_the_budget_is_checked_before_a_task_ends_and_gives_samples_up() -> None
     learner = Spender(memory_images=10)
     learner.training_step(batch(), 0)
     learner.training_step(batch(last=True), 1)
-    assert learner.storage_floats == 0
+    assert learner.storage_bytes == 0
+    assert learner.largest_storage_bytes == 160
     for number in range(2):
         learner.training_step(batch(1), number)
-    with pytest.raises(RuntimeError, match="Spender stores 60 floats, but its budget is 40"):
+    with pytest.raises(RuntimeError, match="Spender stores 240 bytes, but its budget is 160"):
         learner.training_step(batch(1, last=True), 2)
 
 
@@ -73,7 +70,7 @@ def test_the_budget_is_checked_after_the_end_of_a_task() -> None:
             self.learn(batch(task))
 
     learner = Late(memory_images=5)
-    with pytest.raises(RuntimeError, match="Late stores 40 floats, but its budget is 20"):
+    with pytest.raises(RuntimeError, match="Late stores 160 bytes, but its budget is 80"):
         learner.training_step(batch(last=True), 0)
 
 

@@ -15,7 +15,7 @@ from rtp.modules.networks import MLP
 from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import draw_minibatches
 
-SHAPE, CLASSES, TASKS, IMAGES = (1, 4, 4), 3, 4, 24  # 2 images a class for each task: 96 floats of 384
+SHAPE, CLASSES, TASKS, IMAGES = (1, 4, 4), 3, 4, 24  # 2 images a class for each task: 384 bytes of 1,536
 STREAM = {"image_shape": SHAPE, "num_classes": CLASSES, "total_classes": CLASSES, "num_tasks": TASKS}
 
 
@@ -129,23 +129,23 @@ def test_a_minibatch_enters_the_reservoir_once() -> None:
 
 def test_the_budget_holds_at_every_step() -> None:
     module = learner()
-    image, memory = 16, module.memory.storage_floats
-    assert 86 < memory <= 96  # 1/T of 384: 4 bases of 16, and matrices of 3 x 4
+    image, memory = 64, module.memory.storage_bytes
+    assert 344 < memory <= 384  # 1/T of 1,536: 4 bases of 16, and matrices of 3 x 4
     stored, capacities = [], []
     for task in range(TASKS):
         capacities.append(module.reservoir.capacity)
         for number in range(6):
             for replay in range(2):
                 module.training_step(batch(task, number, replay, number == 5 and replay == 1), number)
-                stored.append(module.storage_floats)
-                assert module.storage_floats == int(module.finished_tasks) * memory + len(module.reservoir) * image
-    assert max(stored) <= module.budget_floats == 384
+                stored.append(module.storage_bytes)
+                assert module.storage_bytes == int(module.finished_tasks) * memory + len(module.reservoir) * image
+    assert max(stored) <= module.budget_bytes == 1536
     # B.2: 1 - (t - 1)/T of the storage for task t, and what rounding of the memories leaves
-    assert capacities == [(384 - task * memory) // image for task in range(TASKS)]
+    assert capacities == [(1536 - task * memory) // image for task in range(TASKS)]
     for task, capacity in enumerate(capacities):
         assert IMAGES * (1 - task / TASKS) <= capacity < IMAGES * (1 - task / TASKS) + 2
     assert stored[-1] == TASKS * memory
-    assert max(stored) > 384 - image  # what is free is used
+    assert max(stored) > 1536 - image  # what is free is used
 
 
 def test_a_finished_memory_is_stored_and_everything_else_starts_afresh() -> None:

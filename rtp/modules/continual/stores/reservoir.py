@@ -4,12 +4,13 @@ import math
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore
 from rtp.utils.checks import check_at_least
 
 
-class Reservoir(nn.Module):
+class Reservoir(SampleStore):
     """A uniform random subset of a stream, of fixed size: Vitter's algorithm R.
 
     The first `capacity` samples are kept. Sample number i (from 1) after them replaces a random one with probability
@@ -31,10 +32,10 @@ class Reservoir(nn.Module):
         UserError: If `capacity` is negative.
     """
 
+    integers_per_sample = 2  # label and task
     images: Tensor
     labels: Tensor
     tasks: Tensor
-    _counts: Tensor
 
     def __init__(self, capacity: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -59,21 +60,26 @@ class Reservoir(nn.Module):
         return int(self._counts[2])
 
     @property
-    def floats(self) -> int:
-        """Floats of the images held, without labels and tasks, as in the paper's "total mem size" (table 5)."""
-        return len(self) * self.floats_per_image
-
-    @property
-    def floats_per_image(self) -> int:
-        """Floats of one image."""
-        return math.prod(self.images.shape[1:])
+    def bytes_per_sample(self) -> int:
+        """Those of one image, without label and task, as in the paper's "total mem size" (table 5)."""
+        return math.prod(self.images.shape[1:]) * FLOAT_BYTES
 
     @torch.no_grad()
     def add(self, images: Tensor, labels: Tensor, tasks: Tensor | int) -> None:
         """Add images (n, C, H, W) one after the other, with labels (n,) and tasks (n,) or the one task of them all."""
+        where, what = self._places(len(labels))
+        self._write(where, what.to(labels.device), images, labels, tasks)
+
+    def _write(self, where: Tensor, what: Tensor, images: Tensor, labels: Tensor, tasks: Tensor | int) -> None:
+        self.images[where] = images[what].to(self.images)
+        self.labels[where] = labels[what].to(self.labels)
+        self.tasks[where] = torch.as_tensor(tasks, device=labels.device).expand(len(labels))[what].to(self.tasks)
+
+    def _places(self, count: int) -> tuple[Tensor, Tensor]:
+        """Count that many samples in; return places to overwrite, and the number of the sample for each."""
         capacity, held, seen = cast(list[int], self._counts.tolist())
         places: dict[int, int] = {}  # place -> the last sample that took it
-        for sample in range(len(labels)):
+        for sample in range(count):
             seen += 1
             if held < capacity:
                 places[held] = sample
@@ -81,11 +87,8 @@ class Reservoir(nn.Module):
             elif (place := int(torch.randint(seen, ()))) < capacity:
                 places[place] = sample
         where, what = (torch.tensor(list(indices), dtype=torch.int64) for indices in (places, places.values()))
-        where, what = where.to(self.labels.device), what.to(labels.device)
-        self.images[where] = images[what].to(self.images)
-        self.labels[where] = labels[what].to(self.labels)
-        self.tasks[where] = torch.as_tensor(tasks, device=labels.device).expand(len(labels))[what].to(self.tasks)
         self._counts.copy_(torch.tensor([capacity, held, seen]))
+        return where.to(self.labels.device), what.to(self.labels.device)
 
     def sample(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw m = min(n, len) of its samples, uniformly and without replacement, in random order.
@@ -93,8 +96,12 @@ class Reservoir(nn.Module):
         Returns:
             Images (m, C, H, W), labels (m,) and tasks (m,).
         """
-        chosen = torch.randperm(len(self))[:n].to(self.labels.device)
+        chosen = self.draw(n)
         return self.images[chosen], self.labels[chosen], self.tasks[chosen]
+
+    def draw(self, n: int) -> Tensor:
+        """Places (m,) of m = min(n, len) of its samples, uniformly and without replacement, in random order."""
+        return torch.randperm(len(self))[:n].to(self.labels.device)
 
     def content(self) -> tuple[Tensor, Tensor, Tensor]:
         """All images (m, C, H, W), labels (m,) and tasks (m,) held, m = len, without a draw."""
@@ -114,7 +121,7 @@ class Reservoir(nn.Module):
         held = len(self)
         if held > capacity:
             kept = torch.randperm(held)[:capacity].to(self.labels.device)
-            for buffer in (self.images, self.labels, self.tasks):
+            for buffer in self._samples():
                 chosen = buffer[kept]
                 buffer.zero_()
                 buffer[:capacity] = chosen
@@ -124,6 +131,9 @@ class Reservoir(nn.Module):
     @torch.no_grad()
     def clear(self) -> None:
         """Forget all samples and how many were added; the capacity stays."""
-        for buffer in (self.images, self.labels, self.tasks):
+        for buffer in self._samples():
             buffer.zero_()
         self._counts[1:] = 0
+
+    def _samples(self) -> list[Tensor]:
+        return [buffer for buffer in self.buffers() if buffer is not self._counts]

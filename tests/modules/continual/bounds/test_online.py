@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from rtp.modules.continual.online import Online
+from rtp.modules.continual.bounds.online import Online
 
 
 @pytest.mark.parametrize("own_heads", [False, True])
@@ -17,4 +17,4 @@ def test_a_step_is_plain_descent(by_hand: Any, own_heads: bool) -> None:
         expected -= 0.3 * by_hand.gradient(expected, by_hand.samples(batch))
         learner.learn(batch)
     torch.testing.assert_close(by_hand.weights(learner), expected)
-    assert learner.storage_floats == learner.budget_floats == 0
+    assert learner.storage_bytes == learner.budget_bytes == 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules.continual.mer import MER, SampleLoss, reptile_within_and_across
+from rtp.modules.continual.replay.mer import MER, SampleLoss, reptile_within_and_across
 
 
 @pytest.mark.parametrize("own_heads", [False, True])
@@ -35,7 +35,7 @@ def test_each_sample_is_learned_as_in_algorithm_1(by_hand: Any, own_heads: bool)
             theta = across + gamma * (theta - across)
             twin.reservoir.add(*current)
     torch.testing.assert_close(by_hand.weights(learner), theta)
-    assert learner.storage_floats == learner.budget_floats == 4 * 6
+    assert learner.storage_bytes == learner.budget_bytes == 4 * 24
 
 
 def test_numbers_must_be_positive(by_hand: Any) -> None:

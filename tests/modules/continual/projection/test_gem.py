@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rtp.cli import main
 from rtp.errors import UserError
-from rtp.modules.continual.gem import GEM, project_gradient
+from rtp.modules.continual.projection.gem import GEM, project_gradient
 
 
 @pytest.mark.parametrize("own_heads", [False, True])
@@ -43,21 +43,21 @@ def test_the_last_samples_of_each_task_are_stored(by_hand: Any) -> None:
     learner = by_hand.learner(GEM, learning_rate=0.01, margin=0.5, memory_images=16)
     first, second, third = (by_hand.batch(size=3) for _ in range(3))
     learner.learn(first)
-    assert learner.storage_floats == 3 * 6
+    assert learner.storage_bytes == 3 * 24
     learner.learn(first._replace(replay=1))
-    assert learner.storage_floats == 3 * 6
+    assert learner.storage_bytes == 3 * 24
     learner.learn(second)
     learner.learn(third)
-    assert learner.storage_floats == 5 * 6
+    assert learner.storage_bytes == 5 * 24
     seen = torch.cat([first.images, second.images, third.images])
     # a third of 16 is 5 places: the last 5 of 9 samples, each in its place of the ring
-    torch.testing.assert_close(learner.images[0], seen[[5, 6, 7, 8, 4]])
+    torch.testing.assert_close(learner.rings.images[0], seen[[5, 6, 7, 8, 4]])
     large = by_hand.batch(task=1, size=7)
     learner.learn(large)
-    assert {tuple(image.flatten().tolist()) for image in learner.images[1]} == {
+    assert {tuple(image.flatten().tolist()) for image in learner.rings.images[1]} == {
         tuple(image.flatten().tolist()) for image in large.images[-5:]
     }
-    assert learner.storage_floats == 10 * 6 <= learner.budget_floats
+    assert learner.storage_bytes == 10 * 24 <= learner.budget_bytes
 
 
 def test_each_task_needs_a_sample(by_hand: Any) -> None:
@@ -67,7 +67,7 @@ def test_each_task_needs_a_sample(by_hand: Any) -> None:
         by_hand.learner(GEM, learning_rate=0.1, margin=-1, memory_images=3)
 
 
-CONFIGS = Path(__file__).parents[3] / "configs" / "continual" / "cpu"
+CONFIGS = Path(__file__).parents[4] / "configs" / "continual" / "cpu"
 
 
 def brute_force(gradient: Tensor, constraints: Tensor, margin: float) -> Tensor:

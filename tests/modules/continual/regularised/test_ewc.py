@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtp.modules.continual.ewc import EWC, diagonal_fisher
+from rtp.modules.continual.regularised.ewc import EWC, diagonal_fisher
 
 
 def expected_fisher(by_hand: Any, weights: Tensor, images: Tensor, task: int) -> Tensor:
@@ -35,16 +35,15 @@ def test_one_penalty_for_each_task(by_hand: Any) -> None:
                 learner.learn(batch)
             learner.end_task(task)
             anchors.append((expected_fisher(by_hand, expected, torch.cat(images), task), expected))
-            assert len(learner.reservoir) == learner.storage_floats == 0
+            assert len(learner.reservoir) == learner.storage_bytes == 0
         torch.testing.assert_close(by_hand.weights(learner), expected)
-        assert learner.penalty_floats == 2 * len(expected)
 
 
 def test_the_penalty_is_the_gradient_of_the_parabolas(by_hand: Any) -> None:
     # at the end of the first task there is no pull, away from it lambda F (theta - theta_1)
     learner = by_hand.learner(EWC, learning_rate=0.1, ewc_lambda=2.0, memory_images=8)
     learner.learn(by_hand.batch(size=8))
-    assert learner.storage_floats == 8 * 6
+    assert learner.storage_bytes == 8 * 24
     learner.end_task(0)
     theta = by_hand.weights(learner)
     torch.testing.assert_close(learner.pull, learner.importance * theta)

@@ -6,7 +6,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules.continual.reservoir import Reservoir
+from rtp.modules.continual.stores.reservoir import Reservoir
 
 STREAM, CAPACITY, TRIALS = 40, 8, 1500
 
@@ -103,18 +103,18 @@ def test_samples_are_drawn_uniformly_and_without_replacement() -> None:
     assert len(reservoir.sample(0)[1]) == len(Reservoir(3, (1, 1, 1)).sample(2)[1]) == 0
 
 
-def test_floats_are_those_of_the_images_held() -> None:
+def test_bytes_are_those_of_the_images_held() -> None:
     reservoir = Reservoir(3, (2, 4, 5))
-    assert (reservoir.floats, reservoir.floats_per_image) == (0, 40)
+    assert (reservoir.storage_bytes, reservoir.bytes_per_sample, reservoir.other_bytes) == (0, 160, 24)
     reservoir.add(torch.randn(2, 2, 4, 5), torch.tensor([0, 1]), 0)
-    assert reservoir.floats == 80
+    assert (reservoir.storage_bytes, reservoir.other_bytes) == (320, 24 + 2 * 16)
     reservoir.add(torch.randn(9, 2, 4, 5), torch.zeros(9, dtype=torch.int64), 0)
-    assert reservoir.floats == 120
+    assert reservoir.storage_bytes == 480
     reservoir.shrink(1)
-    assert (reservoir.floats, reservoir.capacity) == (40, 1)
+    assert (reservoir.storage_bytes, reservoir.capacity) == (160, 1)
     assert reservoir.images[1:].count_nonzero() == 0  # what is given up is gone
     reservoir.clear()
-    assert (reservoir.floats, reservoir.seen, reservoir.capacity) == (0, 0, 1)
+    assert (reservoir.storage_bytes, reservoir.seen, reservoir.capacity) == (0, 0, 1)
     assert reservoir.images.count_nonzero() == 0
 
 

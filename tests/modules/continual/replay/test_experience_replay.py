@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rtp.errors import UserError
-from rtp.modules.continual.experience_replay import ExperienceReplay
+from rtp.modules.continual.replay.experience_replay import ExperienceReplay
 
 
 @pytest.mark.parametrize("own_heads", [False, True])
@@ -22,7 +22,7 @@ def test_a_step_is_on_the_minibatch_and_as_many_replayed_samples(by_hand: Any, o
         torch.manual_seed(step)
         learner.learn(batch)
     torch.testing.assert_close(by_hand.weights(learner), expected)
-    assert learner.storage_floats == learner.budget_floats == 6 * 6
+    assert learner.storage_bytes == learner.budget_bytes == 6 * 24
     assert learner.reservoir.seen == 16
 
 

@@ -1,6 +1,5 @@
 """The upper bound: a network trained on all tasks together."""
 
-import math
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch, TaskStream
 from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.modules.continual.stores.base import INTEGER_BYTES
 from rtp.utils.checks import check_positive
 
 
@@ -15,7 +15,7 @@ class Multitask(SingleNetworkLearner):
     """Trains a fresh network, at the end of each task, on all training samples of the tasks so far, shuffled.
 
     It is no continual learner: it makes several passes, and reads all samples again, as if it had stored them. It has
-    no budget, and `storage_floats` is what storing them would take.
+    no budget, and `storage_bytes` and `other_bytes` are what storing them with labels and tasks would take.
 
     Args:
         passes: Passes over all samples so far, at least 1.
@@ -37,14 +37,19 @@ class Multitask(SingleNetworkLearner):
         self.register_buffer("samples", torch.tensor(0))
 
     @property
-    def storage_floats(self) -> int:
-        """Floats of all samples of the stream so far."""
-        return int(self.samples) * math.prod(self.image_shape)
+    def storage_bytes(self) -> int:
+        """Bytes of all samples of the stream so far."""
+        return int(self.samples) * self.image_bytes
 
     @property
-    def budget_floats(self) -> int:
-        """`storage_floats`: there is no limit."""
-        return self.storage_floats
+    def budget_bytes(self) -> int:
+        """`storage_bytes`: there is no limit."""
+        return self.storage_bytes
+
+    @property
+    def other_bytes(self) -> int:
+        """See `ContinualLearner.other_bytes`; with a label and a task for each sample."""
+        return super().other_bytes + int(self.samples) * 2 * INTEGER_BYTES
 
     def learn(self, batch: StreamBatch) -> None:
         """Count samples; they are learned at the end of the task."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rtp.datamodules.streams.base import TaskStream
 from rtp.errors import UserError
-from rtp.modules.continual.multitask import Multitask
+from rtp.modules.continual.bounds.multitask import Multitask
 
 
 class ThreeTasks(TaskStream):
@@ -54,7 +54,7 @@ def test_all_tasks_so_far_are_trained_on_together(by_hand: Any, make: Any, own_h
             union = by_hand.samples(*stream.batches[: task + 1])
             expected -= 0.3 * by_hand.gradient(expected, union)
         torch.testing.assert_close(by_hand.weights(learner), expected)
-        assert learner.storage_floats == learner.budget_floats == (task + 1) * 10 * 6
+        assert learner.storage_bytes == learner.budget_bytes == (task + 1) * 10 * 24
 
 
 def test_every_sample_is_seen_once_a_pass(by_hand: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

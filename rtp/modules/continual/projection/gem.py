@@ -7,12 +7,11 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
-from rtp.errors import UserError
-from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.modules.continual.projection.base import EpisodicLearner
 from rtp.utils.checks import check_at_least
 
 
-class GEM(SingleNetworkLearner):
+class GEM(EpisodicLearner):
     """Steps along the gradient nearest to the minibatch's that increases no earlier task's loss on its stored samples.
 
     The last memory_images / T samples of each task are stored, as in the paper; see `project_gradient`.
@@ -22,52 +21,23 @@ class GEM(SingleNetworkLearner):
     Args:
         margin: gamma, at least 0; the authors use 0.5 (their code).
         memory_images: Storage budget, in real images, at least T.
-        **kwargs: As in `SingleNetworkLearner`.
+        **kwargs: As in `EpisodicLearner`.
 
     Raises:
         UserError: If a number is out of its range.
     """
 
-    images: Tensor
-    labels: Tensor
-    seen: Tensor
-
     def __init__(self, margin: float, memory_images: int, **kwargs: Any) -> None:
         check_at_least("margin", margin, 0)
         super().__init__(memory_images=memory_images, **kwargs)
-        if memory_images < self.num_tasks:
-            raise UserError(f"memory_images is {memory_images}, less than one image for each of {self.num_tasks} tasks")
         self.margin = margin
-        places = memory_images // self.num_tasks
-        self.register_buffer("images", torch.zeros(self.num_tasks, places, *self.image_shape))
-        self.register_buffer("labels", torch.zeros(self.num_tasks, places, dtype=torch.int64))
-        self.register_buffer("seen", torch.zeros(self.num_tasks, dtype=torch.int64))
-
-    @property
-    def storage_floats(self) -> int:
-        """See `ContinualLearner.storage_floats`."""
-        return int(self.seen.clamp_max(self.labels.shape[1]).sum()) * self.images[0, 0].numel()
 
     def learn(self, batch: StreamBatch) -> None:
         """Store, then take one step."""
-        if batch.replay == 0:
-            self._store(batch)
-        earlier = [
-            self.gradient(self.loss(self.images[task, :held], self.labels[task, :held], task))
-            for task, held in enumerate(self.seen[: batch.task].tolist())
-        ]
+        self.store(batch)
+        earlier = [self.gradient(self.loss(*self.rings.content(task), task)) for task in range(batch.task)]
         gradient = self.gradient(self.loss(batch.images, batch.labels, batch.task))
         self.step(project_gradient(gradient, torch.stack(earlier), self.margin) if earlier else gradient)
-
-    def _store(self, batch: StreamBatch) -> None:
-        """Overwrite the task's oldest samples."""
-        places = self.labels.shape[1]
-        images, labels = batch.images[-places:], batch.labels[-places:]
-        end = self.seen[batch.task] + len(batch.labels)
-        where = torch.arange(-len(labels), 0, device=end.device).add(end).remainder(places)
-        self.images[batch.task, where] = images.to(self.images)
-        self.labels[batch.task, where] = labels
-        self.seen[batch.task] = end
 
 
 def project_gradient(gradient: Tensor, constraints: Tensor, margin: float = 0.0) -> Tensor:

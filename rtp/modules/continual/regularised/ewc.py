@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
 from rtp.datamodules.streams.base import StreamBatch
-from rtp.modules.continual.experience_replay import ReplayLearner
+from rtp.modules.continual.replay.base import ReplayLearner
 from rtp.utils.checks import check_positive
 
 
@@ -21,7 +21,7 @@ class EWC(ReplayLearner):
 
     One penalty a task, as in the paper. Their sum is a parabola, so two vectors hold it however many tasks there are:
     sum_k F_k and sum_k F_k theta_k. These 2 P numbers for P weights are not charged to the budget, as in the tables of
-    La-MAML (Gupta et al., NeurIPS 2020) that table 3 takes over.
+    La-MAML (Gupta et al., NeurIPS 2020) that table 3 takes over; `other_bytes` counts them.
 
     Kirkpatrick et al., "Overcoming Catastrophic Forgetting in Neural Networks", PNAS 2017. As the stream is seen once,
     the Fisher information is that of a uniform sample of the task, kept until its end in the storage budget.
@@ -44,11 +44,6 @@ class EWC(ReplayLearner):
         theta = parameters_to_vector(self.weights).detach()
         self.register_buffer("importance", torch.zeros_like(theta))  # sum_k F_k
         self.register_buffer("pull", torch.zeros_like(theta))  # sum_k F_k theta_k
-
-    @property
-    def penalty_floats(self) -> int:
-        """Floats of the penalties, which are not charged to the budget."""
-        return self.importance.numel() + self.pull.numel()
 
     def learn(self, batch: StreamBatch) -> None:
         """Take one step, then store."""

@@ -1,4 +1,4 @@
-"""Experience replay with a reservoir."""
+"""The base of the learners that store real images in a reservoir."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
-from rtp.modules.continual.reservoir import Reservoir
 from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.utils.checks import check_positive
 
 Samples = tuple[Tensor, Tensor, Tensor]
@@ -28,12 +28,10 @@ class ReplayLearner(SingleNetworkLearner):
     def __init__(self, memory_images: int, **kwargs: Any) -> None:
         check_positive("memory_images", memory_images)
         super().__init__(memory_images=memory_images, **kwargs)
-        self.reservoir = Reservoir(memory_images, self.image_shape)
+        self.reservoir = self._fresh_reservoir()
 
-    @property
-    def storage_floats(self) -> int:
-        """See `ContinualLearner.storage_floats`."""
-        return self.reservoir.floats
+    def _fresh_reservoir(self) -> Reservoir:
+        return Reservoir(self.memory_images, self.image_shape)
 
     def with_replay(self, batch: StreamBatch) -> Samples:
         """A minibatch and as many samples from the reservoir, or all that it holds if fewer."""
@@ -45,17 +43,3 @@ class ReplayLearner(SingleNetworkLearner):
         """Add a minibatch to the reservoir, the first time that it is seen."""
         if batch.replay == 0:
             self.reservoir.add(batch.images, batch.labels, batch.task)
-
-
-class ExperienceReplay(ReplayLearner):
-    """Learns each minibatch together with as many stored samples: algorithm 1 with the reservoir of algorithm 2.
-
-    theta = theta - alpha grad mean of l over the minibatch and the replayed samples; then the minibatch is stored.
-
-    Chaudhry et al., "On Tiny Episodic Memories in Continual Learning", 2019.
-    """
-
-    def learn(self, batch: StreamBatch) -> None:
-        """Take one step, then store."""
-        self.step(self.gradient(self.loss(*self.with_replay(batch))))
-        self.store(batch)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtp.errors import UserError
-from rtp.modules.continual.maml import CMAML, LaMAML, Loss, Weights, look_ahead
+from rtp.modules.continual.meta.maml import CMAML, LaMAML, Loss, Weights, clipped, look_ahead
 
 
 def ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any) -> list[Tensor]:
@@ -42,7 +42,7 @@ def test_c_maml_descends_the_loss_ahead(by_hand: Any, own_heads: bool) -> None:
         torch.manual_seed(step)
         learner.learn(batch)
         torch.testing.assert_close(by_hand.weights(learner), theta - 0.4 * gradient, atol=1e-8, rtol=0)
-    assert learner.storage_floats == learner.budget_floats == 5 * 6
+    assert learner.storage_bytes == learner.budget_bytes == 5 * 24
 
 
 def test_first_order_c_maml_takes_the_gradient_from_ahead(by_hand: Any) -> None:
@@ -81,7 +81,6 @@ def test_la_maml_learns_its_rates_first(by_hand: Any, second_order: bool) -> Non
     torch.testing.assert_close(torch.cat([r.detach().flatten() for r in learner.rates]), learned, atol=1e-6, rtol=0)
     expected = theta - learned.clamp_min(0) * for_theta
     torch.testing.assert_close(by_hand.weights(learner), expected, atol=1e-6, rtol=0)
-    assert learner.rate_floats == len(theta)
 
 
 def test_a_replayed_minibatch_is_not_stored_again(by_hand: Any) -> None:
@@ -142,11 +141,54 @@ def test_first_order_takes_the_gradients_for_constants(bowls: tuple[Tensor, Tens
     torch.testing.assert_close(for_alpha, -outer * (a * (theta - m) + b * (first - n)))
 
 
-def test_negative_rates_stand_still(bowls: tuple[Tensor, Tensor]) -> None:
-    (a, _), (m, _) = bowls
-    theta, alpha = leaf(0.3, -1.0, 2.0), leaf(-0.5, 0.1, -0.2)
-    [(result,)] = look_ahead([theta], [alpha], [quadratic(a, m)], second_order=False)
-    assert (result == theta).tolist() == [True, False, True]
+def test_negative_rates_stand_still(by_hand: Any) -> None:
+    learner = by_hand.learner(LaMAML, learning_rate=1e-9, inner_learning_rate=0.1, second_order=False, memory_images=5)
+    with torch.no_grad():
+        learner.rates[0][:2] = -0.5
+    before = learner.weights[0].detach().clone()
+    rates = learner.rates_from(list(learner.rates))
+    assert [float(rate.detach().min()) for rate in rates] == pytest.approx([0, 0.1, 0.1, 0.1])
+    learner.learn(by_hand.batch())
+    assert (learner.weights[0] == before).all(1).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("kind", [CMAML, LaMAML])
+def test_gradients_are_clipped_to_their_norm(kind: type[CMAML], by_hand: Any) -> None:
+    batch = by_hand.batch()
+    moves, learned = [], []
+    for clip in (None, 1e-3):
+        learner = by_hand.learner(
+            kind,
+            learning_rate=0.1,
+            inner_learning_rate=0.1,
+            second_order=False,
+            memory_images=5,
+            gradient_clip=clip,
+        )
+        before = by_hand.weights(learner)
+        learner.learn(batch)
+        moves.append(by_hand.weights(learner) - before)
+        learned.append(torch.cat([rate.detach().flatten() - 0.1 for rate in getattr(learner, "rates", [])] or [before]))
+    if kind is CMAML:
+        torch.testing.assert_close(moves[1], moves[0] * (1e-4 / moves[0].norm()))
+    else:  # rates and weights each by their own norm; the clipped rates stay near 0.1
+        torch.testing.assert_close(learned[1], learned[0] * (1e-4 / learned[0].norm()))
+        torch.testing.assert_close(moves[1].norm(), torch.tensor(1e-4).double(), rtol=1e-2, atol=0)
+
+
+def test_a_short_gradient_is_not_clipped() -> None:
+    gradients = [torch.tensor([3.0]), torch.tensor([[4.0, 0.0]])]
+    for largest in (None, 5.0):
+        assert all(map(torch.equal, clipped(gradients, largest), gradients))
+    first, second = clipped(gradients, 1.0)
+    torch.testing.assert_close(first, torch.tensor([0.6]))
+    torch.testing.assert_close(second, torch.tensor([[0.8, 0.0]]))
+
+
+def test_a_clip_is_positive(by_hand: Any) -> None:
+    arguments = {"learning_rate": 0.1, "inner_learning_rate": 0.1, "second_order": False, "memory_images": 5}
+    with pytest.raises(UserError, match="gradient_clip must be positive, got 0"):
+        by_hand.learner(CMAML, gradient_clip=0, **arguments)
 
 
 def test_gradient_by_finite_differences() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
-from rtp.modules.continual.experience_replay import ReplayLearner
+from rtp.modules.continual.replay.base import ReplayLearner
 from rtp.utils.checks import check_positive
 
 SampleLoss = Callable[[], Tensor]

@@ -1,0 +1,1 @@
+"""Learners that look ahead: meta-learning on the stream."""

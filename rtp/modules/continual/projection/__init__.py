@@ -1,0 +1,1 @@
+"""Learners that project gradients so that stored samples are not forgotten."""

@@ -1,0 +1,1 @@
+"""Learners that regularise training in place of storing samples to replay."""

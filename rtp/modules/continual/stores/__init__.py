@@ -1,0 +1,1 @@
+"""Stores of real samples, each with its rule for what stays."""
