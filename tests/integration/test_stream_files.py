@@ -75,7 +75,7 @@ def test_a_file_says_what_the_run_and_its_stream_were(run: Path, file: Path) -> 
     assert (stream.samples, stream.steps, memory.description.steps) == ((200,) * 3, (60,) * 3, 180)
     assert (stream.arguments["replays"], stream.arguments["batch_size"]) == (3, 10)
     assert memory.description.dataset == "permuted_digits"
-    assert memory.protocol.architecture == "MLP(depth=1, dropout=0.0, dropout=0.0, hidden_width=32)"
+    assert memory.protocol.architecture == "MLP(depth=1, dropout=0.0, hidden_width=32)"
     assert (memory.protocol.networks, memory.protocol.epochs) == (2, 30)
     of_test = [accuracy for accuracy in memory.accuracies if accuracy.split == "test"]
     assert of_test[0].mean == pytest.approx(tested["retained_accuracy"])
@@ -209,7 +209,7 @@ def test_a_file_and_a_page_tell_of_the_stream(run: Path, file: Path, capsys: pyt
         r"^tasks: 3 of 10 classes, learned apart$",
         r"^stream: permuted digits, seed 0, 3 tasks \(3 finished\) of 200 samples, source_seed 0, .* replays 3$",
         r"^classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, in each task$",
-        r"^protocol: 2 x MLP\(depth=1, dropout=0.0, dropout=0.0, hidden_width=32\), 30 epochs",
+        r"^protocol: 2 x MLP\(depth=1, dropout=0.0, hidden_width=32\), 30 epochs",
         r"^test accuracy of mean of 3 tasks: \d+.\d\d \+- \d+.\d\d % \(2 x MLP, 30 epochs, memory in float32\)$",
         r"^test accuracy of each task: \d+.\d\d, \d+.\d\d, \d+.\d\d %$",
     ):
