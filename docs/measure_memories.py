@@ -111,6 +111,14 @@ def measured(name: str, recipe: str, commit: str) -> dict[str, str]:
     }
 
 
+def rows_by_name() -> dict[str, dict[str, str]]:
+    """The table's rows."""
+    if not TABLE.exists():
+        return {}
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
 def main() -> None:
     """Measure the memories that are named, and write the table."""
     parser = argparse.ArgumentParser(description="Measure memories that rtp ships")
@@ -118,16 +126,13 @@ def main() -> None:
     parser.add_argument("--recipe", help="the command that made it; by default as in the table")
     parser.add_argument("--commit", help="the commit that made it; by default as in the table")
     options = parser.parse_args()
-    rows = {}
-    if TABLE.exists():
-        with TABLE.open(encoding="utf-8", newline="") as file:
-            rows = {row["name"]: row for row in csv.DictReader(file)}
     for name in options.names:
-        known = rows.get(name, {})
+        known = rows_by_name().get(name, {})
         recipe, commit = options.recipe or known.get("recipe"), options.commit or known.get("commit")
         if not recipe or not commit:
             parser.error(f"{name} is not in {TABLE.name}: give --recipe and --commit")
-        rows[name] = measured(name, recipe, commit)
+        row = measured(name, recipe, commit)
+        rows = rows_by_name() | {name: row}  # read again: another process may have measured another one
         with TABLE.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             table.writeheader()

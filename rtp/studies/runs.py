@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import pstdev
+from statistics import fmean, pstdev
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from rtp.cli.commands.export import load_memory
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
+from rtp.modules.continual.base import LARGEST_KEY
 from rtp.modules.memories.number_formats import stored_bits
 from rtp.runs.checkpoints import BEST, LAST, PREVIOUS, checkpoint_config, load_checkpoint
 from rtp.studies.data import built_data
@@ -141,7 +142,9 @@ def _stream_row(run: Run, test: dict[str, Any]) -> Row:
 
 
 def validation_row(run: Run) -> Row:
-    """The row of a fitted run's best validation."""
+    """The row of a fitted run's best validation; for a stream, of the one after its last task, without BTI."""
+    if _record(run).tested == LAST:
+        return _stream_validation_row(run)
     checkpoint = load_checkpoint(run.folder / BEST)
     config = checkpoint_config(run.folder / BEST, checkpoint)
     states = (state for name, state in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint"))
@@ -154,6 +157,26 @@ def validation_row(run: Run) -> Row:
         networks=config["evaluation"]["validation_networks"],
         storage_floats=sum(tensor.numel() for tensor in memory),
         storage_bytes=-(-sum(stored_bits(tensor.shape, trained_format(config)) for tensor in memory) // 8),
+    )
+
+
+def _stream_validation_row(run: Run) -> Row:
+    checkpoint = load_checkpoint(run.folder / LAST)
+    config = checkpoint_config(run.folder / LAST, checkpoint)
+    matrix = checkpoint["callbacks"]["RetainedAccuracy"]["history"]
+    if len(matrix) < checkpoint["state_dict"]["finished_tasks"]:
+        raise UserError(f"{run.folder} was not validated after every task: set trainer.check_val_every_n_epoch to 1")
+    stored = checkpoint[LARGEST_KEY][0]
+    return _row(
+        run,
+        training_set=STREAM,
+        architecture=_architecture(config),
+        split="validation",
+        accuracy_mean=fmean(matrix[-1]),
+        networks=config["model"]["init_args"].get("networks", 1),
+        storage_floats=stored // torch.float32.itemsize,
+        storage_bytes=stored,
+        steps=int(checkpoint["global_step"]),  # Lightning counts those of its optimizers
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rtp.cli.commands.parser import Parser
 from rtp.errors import DivergenceError, UserError
-from rtp.runs.checkpoints import BEST
+from rtp.runs.checkpoints import BEST, LAST
 from rtp.studies.definition import FAST, read_study
 from rtp.studies.plan import Run, make_run
 from rtp.studies.runs import TEST, claimed, diverged_row, fit, measure, test_rows, validation_row
@@ -102,7 +102,8 @@ def finish(run: Run, table: Path) -> Finished | None:
             return None
         split = run.plan.split
         known = [row for row in read_rows(table) if run.owns(row) and row.split == split]
-        if known and not (run.folder / (TEST if split == "test" else BEST)).is_file():
+        results = (TEST,) if split == "test" else (BEST, LAST)
+        if known and not any((run.folder / name).is_file() for name in results):
             return Finished(known, ran=False)  # it diverged, or its folder was deleted
         ran = True
         try:

@@ -268,6 +268,24 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
     assert (row.storage_floats, row.storage_bytes) == (640, 2560)
 
 
+def test_a_stream_is_compared_on_validation_after_its_last_task(streams: Plan) -> None:
+    for setting, networks in (("CTR", 2), ("EWC", 1)):
+        run = make_run(streams, setting, 3, Path("studies"))
+        fit(run)
+        row = validation_row(run)
+        assert not (run.folder / "test.json").exists()
+        checkpoint = load_checkpoint(run.folder / "last.ckpt")
+        matrix = checkpoint["callbacks"]["RetainedAccuracy"]["history"]
+        assert [len(accuracies) for accuracies in matrix] == [1, 2, 3]
+        assert row.accuracy_mean == pytest.approx(sum(matrix[2]) / 3)
+        assert (row.split, row.training_set, row.networks, row.steps) == ("validation", "stream", networks, 24)
+        assert 0 < row.storage_bytes <= 30 * 64 * 4
+        checkpoint["callbacks"]["RetainedAccuracy"]["history"] = matrix[:2]
+        torch.save(checkpoint, run.folder / "last.ckpt")
+        with pytest.raises(UserError, match=r"was not validated after every task: set trainer\.check_val_every"):
+            validation_row(run)
+
+
 def test_a_learner_that_diverged_is_in_the_same_panel(streams: Plan) -> None:
     wild = make_run(streams, "wild", 3, Path("studies"))
     with pytest.raises(DivergenceError):
