@@ -83,7 +83,14 @@ def test_a_run_and_its_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 < result["storage_bytes"] <= result["largest_storage_bytes"] == max(stored) <= 7680
 
 
-def test_from_every_checkpoint_that_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "start",
+    [[], ["--model.memory.init", "data", "--model.start_samples", "11", "--model.average", "0.5"]],
+    ids=["at random", "from data, averaged"],
+)
+def test_from_every_checkpoint_that_is_written(
+    start: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the middle of a task and of its replays, between tasks, and at the end."""
     written: list[Path] = []
 
@@ -98,7 +105,7 @@ def test_from_every_checkpoint_that_is_written(tmp_path: Path, monkeypatch: pyte
     adam = ["--model.optimizer", "torch.optim.Adam", "--model.optimizer.lr", "0.01"]
     with monkeypatch.context() as patch:
         patch.setattr(LastCheckpoint, "_save", snapshot)
-        fit("run", *every_step, *adam)
+        fit("run", *every_step, *adam, *start)
     Path("run").rename("whole")
     whole = torch.load("whole/last.ckpt", weights_only=True)
     assert len(written) == 2 * 4 + 1
@@ -106,7 +113,7 @@ def test_from_every_checkpoint_that_is_written(tmp_path: Path, monkeypatch: pyte
     for folder in written:
         folder.rename("run")
         steps.append(torch.load("run/last.ckpt", weights_only=True)["global_step"])
-        fit("run", *every_step, *adam, "--ckpt_path", "last")
+        fit("run", *every_step, *adam, *start, "--ckpt_path", "last")
         checkpoint = torch.load("run/last.ckpt", weights_only=True)
         for key in ("state_dict", "optimizer_states", "global_step", "rtp_seed"):
             torch.testing.assert_close(checkpoint[key], whole[key], rtol=0, atol=0)
