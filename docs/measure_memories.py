@@ -3,8 +3,8 @@
     python docs/measure_memories.py mnist_ipc1
     python docs/measure_memories.py new_one --recipe "rtp fit --config cpu/mnist_ipc1" --commit 1a2b3c4
 
-Both read the test images. A row has the accuracy of `rtp test`, 20 fresh networks of the memory's own architecture, and
-that of torchvision's ResNet-18 in a loop of plain torch, which a memory was not distilled with.
+Both read the test images. A row has the accuracy of `rtp test`, ten or twenty fresh networks of the architecture that
+the memory was distilled with, and that of torchvision's ResNet-18 in a loop of plain torch.
 """
 
 import argparse

