@@ -173,15 +173,18 @@ def query_network(memory: dict[str, Any], addressing: Tensor) -> QueryNetwork:
         addressing: (r, d_y, K) the addressing matrices.
 
     Raises:
-        UserError: If the network is not one of rtp's.
+        UserError: If the network is not one of rtp's, or has dropout.
     """
     network = memory["init_args"]["feature_network"]
     module, _, name = network["class_path"].rpartition(".")
     if not module.startswith("rtp.") or name not in NETWORKS:
         raise UserError(f"the feature network is {network['class_path']}: a file holds {' or '.join(NETWORKS)} of rtp")
+    given = dict(network.get("init_args") or {})
+    if dropout := given.pop("dropout", 0):
+        raise UserError(f"the feature network has dropout {dropout}: a file holds networks without")
     arguments = {
         key: tuple(value) if isinstance(value, list) else value
-        for key, value in (default_arguments(NETWORKS[name]) | (network.get("init_args") or {})).items()
+        for key, value in (default_arguments(NETWORKS[name]) | given).items()
     }
     return QueryNetwork(name, arguments, addressing.shape[1])
 

@@ -78,8 +78,12 @@ def as_call(part: dict[str, Any]) -> str:
 
 
 def default_arguments(network: Callable[..., Network]) -> dict[str, Argument]:
-    """Arguments of one of rtp's networks with their defaults, without those that the data set provides."""
-    return {name: each.default for name, each in list(inspect.signature(network).parameters.items())[2:]}
+    """Arguments of one of rtp's networks with their defaults, without those that the data set provides.
+
+    Those that are no integers, such as a dropout probability, are of training and not of the architecture.
+    """
+    given = list(inspect.signature(network).parameters.items())[2:]
+    return {name: each.default for name, each in given if not isinstance(each.default, float)}
 
 
 def _entries(value: Argument) -> tuple[int, ...]:

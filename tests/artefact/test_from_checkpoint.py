@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,8 +24,12 @@ def test_a_feature_network_of_one_s_own_is_refused() -> None:
     memory = {"init_args": {"feature_network": {"class_path": "mine.Net", "init_args": {}}}}
     with pytest.raises(UserError, match=r"^the feature network is mine.Net: a file holds AlexNet or ConvNet or MLP or"):
         query_network(memory, torch.zeros(3, 6, 5))
-    memory["init_args"]["feature_network"] = {"class_path": "rtp.modules.MLP", "init_args": {"hidden_width": 3}}
+    network: dict[str, Any] = {"class_path": "rtp.modules.MLP", "init_args": {"hidden_width": 3, "dropout": 0.0}}
+    memory["init_args"]["feature_network"] = network
     assert query_network(memory, torch.zeros(3, 6, 5)) == QueryNetwork("MLP", {"hidden_width": 3, "depth": 1}, 6)
+    network["init_args"]["dropout"] = 0.5
+    with pytest.raises(UserError, match=r"^the feature network has dropout 0\.5: a file holds networks without"):
+        query_network(memory, torch.zeros(3, 6, 5))
 
 
 @pytest.mark.parametrize("rate", [torch.tensor(1000.0), torch.tensor(math.nan), torch.zeros(2)])

@@ -20,7 +20,7 @@ from rtp.studies.plan import Options, Plan, Run, make_run
 from rtp.studies.sweep import within_budget
 from rtp.studies.table import read_rows
 
-OURS = ("ingredients", "number_formats")
+OURS = ("ingredients", "learner_rates", "number_formats")
 """Studies of what is not the paper's."""
 
 RENAMED = ("continual",)
@@ -60,7 +60,7 @@ def representative(plan: Plan) -> Iterator[Options]:
 
 def build(plan: Plan, options: Options, folder: Path) -> None:
     cli: Any = main(["fit", *Run(plan, "", options, 0, folder).arguments])
-    if plan.study == "continual":
+    if plan.study in ("continual", "learner_rates"):
         assert isinstance(cli.model, ContinualLearner)
         assert cli.model.memory_images in (0, 10 * cli.datamodule.num_tasks)  # of the paper's budget
         return
@@ -97,7 +97,8 @@ def test_a_study_says_what_it_is_and_how_to_run_it(path: Path) -> None:
 
 
 def test_seeds_are_three_but_for_the_fast_size(plan: Plan) -> None:
-    assert len(plan.seeds) == (1 if plan.size == "fast" or plan.search or plan.study == "recalled" else 3)
+    one = plan.size == "fast" or plan.search or plan.study in ("learner_rates", "recalled")
+    assert len(plan.seeds) == (1 if one else 3)
 
 
 def test_a_sweep_keeps_to_its_budget(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
