@@ -1,5 +1,6 @@
 """What the tests of the learners share: a network of one hidden layer, written out beside it, and minibatches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -92,6 +93,23 @@ class ByHand:
     def gradient(self, weights: Tensor, samples: Samples) -> Tensor:
         theta = weights.clone().requires_grad_()
         return torch.autograd.grad(self.loss(theta, samples), theta)[0]
+
+    def ahead(self, theta: Tensor, rates: Tensor, batch: StreamBatch) -> list[Tensor]:
+        """A step of each sample of a minibatch."""
+        steps = []
+        for images, labels, tasks in zip(*(tensor.split(1) for tensor in self.samples(batch)), strict=True):
+            theta = theta - rates * self.gradient(theta, (images, labels, tasks))
+            steps.append(theta)
+        return steps
+
+    def loss_ahead(self, theta: Tensor, rates: Tensor, batch: StreamBatch, outer: Samples) -> Tensor:
+        """The mean loss of samples over these steps."""
+        return torch.stack([self.loss(step, outer) for step in self.ahead(theta, rates, batch)]).mean()
+
+    def by_differences(self, function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
+        """The gradient by central differences."""
+        step = 1e-6 * torch.eye(len(point), dtype=torch.double)
+        return torch.stack([(function(point + e) - function(point - e)) / 2e-6 for e in step])
 
 
 SINGLE_NETWORKS: list[tuple[type[Any], dict[str, Any]]] = [

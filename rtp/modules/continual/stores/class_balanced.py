@@ -1,16 +1,14 @@
 """GDumb's greedy sampler: a store with as many samples of each class as the stream allows."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore
-from rtp.utils.checks import check_at_least
+from rtp.modules.continual.stores.base import LabelledStore
 
 
-class ClassBalancedStore(SampleStore):
+class ClassBalancedStore(LabelledStore):
     """Samples of all classes seen so far, in numbers as equal as a single pass over them allows.
 
     With k places and |Y| classes seen, a sample of class y enters if y is new, or if less than k / |Y| samples of y are
@@ -25,37 +23,18 @@ class ClassBalancedStore(SampleStore):
         num_classes: Labels, from 0.
         num_tasks: Tasks, if a label of another task is another class; otherwise 1.
 
-    Attributes:
-        images: (capacity, C, H, W) float32; the first `len` are samples, the others zeros.
-        labels: int64, one for each image.
-        tasks: int64, the task of each image.
-
     Raises:
         UserError: If `capacity` is negative.
     """
 
-    integers_per_sample = 2  # label and task
-    images: Tensor
-    labels: Tensor
-    tasks: Tensor
-
     def __init__(self, capacity: int, image_shape: tuple[int, int, int], num_classes: int, num_tasks: int = 1) -> None:
-        super().__init__()
-        check_at_least("the capacity of a store", capacity, 0)
+        super().__init__(capacity, image_shape)
         self._num_classes, self._by_task = num_classes, num_tasks > 1
-        self.register_buffer("images", torch.zeros(capacity, *image_shape))
-        self.register_buffer("labels", torch.zeros(capacity, dtype=torch.int64))
-        self.register_buffer("tasks", torch.zeros(capacity, dtype=torch.int64))
         # samples seen of each class, and in the end samples held
         self.register_buffer("_counts", torch.zeros(num_classes * num_tasks + 1, dtype=torch.int64))
 
     def __len__(self) -> int:
         return int(self._counts[-1])
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """Those of one image."""
-        return math.prod(self.images.shape[1:]) * FLOAT_BYTES
 
     @torch.no_grad()
     def add(self, images: Tensor, labels: Tensor, task: int) -> None:
@@ -64,10 +43,6 @@ class ClassBalancedStore(SampleStore):
             place = self._place(self._class(label, task))
             if place is not None:
                 self.images[place], self.labels[place], self.tasks[place] = image.to(self.images), label, task
-
-    def content(self) -> tuple[Tensor, Tensor, Tensor]:
-        """All images (m, C, H, W), labels (m,) and tasks (m,) held, m = len."""
-        return self.images[: len(self)], self.labels[: len(self)], self.tasks[: len(self)]
 
     def _place(self, own: int) -> int | None:
         """Count a sample of a class in; return the place that it takes, if it enters."""

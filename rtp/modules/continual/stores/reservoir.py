@@ -1,16 +1,14 @@
 """Reservoir sampling: a buffer that holds a uniform sample of all that was added."""
 
-import math
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore
-from rtp.utils.checks import check_at_least
+from rtp.modules.continual.stores.base import LabelledStore
 
 
-class Reservoir(SampleStore):
+class Reservoir(LabelledStore):
     """A uniform random subset of a stream, of fixed size: Vitter's algorithm R.
 
     The first `capacity` samples are kept. Sample number i (from 1) after them replaces a random one with probability
@@ -19,30 +17,13 @@ class Reservoir(SampleStore):
 
     All state is in buffers of fixed shape, and so in checkpoints. Draws come from torch's global CPU generator.
 
-    Args:
-        capacity: Samples it can hold, at least 0.
-        image_shape: (C, H, W) of a sample.
-
-    Attributes:
-        images: (capacity at the start, C, H, W) float32; the first `len` are samples, the others zeros.
-        labels: int64, one for each image.
-        tasks: int64, the task of each image.
-
-    Raises:
-        UserError: If `capacity` is negative.
+    Arguments, attributes and errors are those of `LabelledStore`.
     """
 
-    integers_per_sample = 2  # label and task
-    images: Tensor
-    labels: Tensor
-    tasks: Tensor
+    word = "reservoir"
 
     def __init__(self, capacity: int, image_shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        check_at_least("the capacity of a reservoir", capacity, 0)
-        self.register_buffer("images", torch.zeros(capacity, *image_shape))
-        self.register_buffer("labels", torch.zeros(capacity, dtype=torch.int64))
-        self.register_buffer("tasks", torch.zeros(capacity, dtype=torch.int64))
+        super().__init__(capacity, image_shape)
         # capacity now, samples held, samples seen since the last `clear`
         self.register_buffer("_counts", torch.tensor([capacity, 0, 0]))
 
@@ -58,11 +39,6 @@ class Reservoir(SampleStore):
     def seen(self) -> int:
         """Samples added since it was made or cleared."""
         return int(self._counts[2])
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """Those of one image, without label and task, as in the paper's "total mem size" (table 5)."""
-        return math.prod(self.images.shape[1:]) * FLOAT_BYTES
 
     @torch.no_grad()
     def add(self, images: Tensor, labels: Tensor, tasks: Tensor | int) -> None:
@@ -102,10 +78,6 @@ class Reservoir(SampleStore):
     def draw(self, n: int) -> Tensor:
         """Places (m,) of m = min(n, len) of its samples, uniformly and without replacement, in random order."""
         return torch.randperm(len(self))[:n].to(self.labels.device)
-
-    def content(self) -> tuple[Tensor, Tensor, Tensor]:
-        """All images (m, C, H, W), labels (m,) and tasks (m,) held, m = len, without a draw."""
-        return self.images[: len(self)], self.labels[: len(self)], self.tasks[: len(self)]
 
     @torch.no_grad()
     def shrink(self, capacity: int) -> None:

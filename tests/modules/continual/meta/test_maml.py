@@ -10,24 +10,6 @@ from rtp.errors import UserError
 from rtp.modules.continual.meta.maml import CMAML, LaMAML, Loss, Weights, clipped, look_ahead
 
 
-def ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any) -> list[Tensor]:
-    """A step of each sample of a minibatch."""
-    steps = []
-    for single in zip(*(tensor.split(1) for tensor in by_hand.samples(batch)), strict=True):
-        theta = theta - rates * by_hand.gradient(theta, single)
-        steps.append(theta)
-    return steps
-
-
-def loss_ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any, outer: Any) -> Tensor:
-    return torch.stack([by_hand.loss(step, outer) for step in ahead(by_hand, theta, rates, batch)]).mean()
-
-
-def gradient_by_differences(function: Any, point: Tensor) -> Tensor:
-    step = 1e-6 * torch.eye(len(point), dtype=torch.double)
-    return torch.stack([(function(point + e) - function(point - e)) / 2e-6 for e in step])
-
-
 @pytest.mark.parametrize("own_heads", [False, True])
 def test_c_maml_descends_the_loss_ahead(by_hand: Any, own_heads: bool) -> None:
     arguments = {"learning_rate": 0.4, "inner_learning_rate": 0.7, "second_order": True, "memory_images": 5}
@@ -38,7 +20,7 @@ def test_c_maml_descends_the_loss_ahead(by_hand: Any, own_heads: bool) -> None:
         outer = by_hand.samples(batch, learner.reservoir.sample(4))
         assert len(outer[1]) == (8 if step else 4)
         rates = torch.full_like(theta, 0.7)
-        gradient = gradient_by_differences(lambda x, b=batch, r=rates, o=outer: loss_ahead(by_hand, x, r, b, o), theta)
+        gradient = by_hand.by_differences(lambda x, b=batch, r=rates, o=outer: by_hand.loss_ahead(x, r, b, o), theta)
         torch.manual_seed(step)
         learner.learn(batch)
         torch.testing.assert_close(by_hand.weights(learner), theta - 0.4 * gradient, atol=1e-8, rtol=0)
@@ -50,7 +32,7 @@ def test_first_order_c_maml_takes_the_gradient_from_ahead(by_hand: Any) -> None:
     learner = by_hand.learner(CMAML, **arguments)
     batch, theta = by_hand.batch(), by_hand.weights(learner)
     learner.learn(batch)
-    steps = ahead(by_hand, theta, torch.full_like(theta, 0.7), batch)
+    steps = by_hand.ahead(theta, torch.full_like(theta, 0.7), batch)
     gradient = torch.stack([by_hand.gradient(step, by_hand.samples(batch)) for step in steps]).mean(0)
     torch.testing.assert_close(by_hand.weights(learner), theta - 0.4 * gradient)
 
@@ -66,11 +48,11 @@ def test_la_maml_learns_its_rates_first(by_hand: Any, second_order: bool) -> Non
     outer = by_hand.samples(batch)
     learner.learn(batch)
     if second_order:
-        for_rates = gradient_by_differences(lambda r: loss_ahead(by_hand, theta, r, batch, outer), rates)
-        for_theta = gradient_by_differences(lambda x: loss_ahead(by_hand, x, rates, batch, outer), theta)
+        for_rates = by_hand.by_differences(lambda r: by_hand.loss_ahead(theta, r, batch, outer), rates)
+        for_theta = by_hand.by_differences(lambda x: by_hand.loss_ahead(x, rates, batch, outer), theta)
     else:
         # the hypergradient: minus each outer gradient times the sum of the inner ones before it
-        steps = ahead(by_hand, theta, rates, batch)
+        steps = by_hand.ahead(theta, rates, batch)
         gradients = [by_hand.gradient(step, outer) for step in steps]
         for_theta = torch.stack(gradients).mean(0)
         ways = [gradient * (step - theta) / start for gradient, step in zip(gradients, steps, strict=True)]

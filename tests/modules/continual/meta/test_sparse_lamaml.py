@@ -10,23 +10,6 @@ from rtp.errors import UserError
 from rtp.modules.continual.meta.sparse_lamaml import SparseLaMAML, straight_through_step
 
 
-def ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any) -> list[Tensor]:
-    steps = []
-    for single in zip(*(tensor.split(1) for tensor in by_hand.samples(batch)), strict=True):
-        theta = theta - rates * by_hand.gradient(theta, single)
-        steps.append(theta)
-    return steps
-
-
-def loss_ahead(by_hand: Any, theta: Tensor, rates: Tensor, batch: Any, outer: Any) -> Tensor:
-    return torch.stack([by_hand.loss(step, outer) for step in ahead(by_hand, theta, rates, batch)]).mean()
-
-
-def by_differences(function: Any, point: Tensor) -> Tensor:
-    step = 1e-6 * torch.eye(len(point), dtype=torch.double)
-    return torch.stack([(function(point + e) - function(point - e)) / 2e-6 for e in step])
-
-
 def masks(learner: Any) -> Tensor:
     return torch.cat([m.detach().flatten() for m in learner.rates])
 
@@ -45,8 +28,12 @@ def test_the_masks_are_learned_first_and_stop_weights_in_both_loops(by_hand: Any
         rates = alpha * (m >= 0).double()
         if second_order:
             # of a mask that is 0, too: the derivative of 1[m >= 0] is taken for 1
-            for_rates = by_differences(lambda r, t=theta, b=batch, o=outer: loss_ahead(by_hand, t, r, b, o), rates)
-            for_theta = by_differences(lambda t, r=rates, b=batch, o=outer: loss_ahead(by_hand, t, r, b, o), theta)
+            for_rates = by_hand.by_differences(
+                lambda r, t=theta, b=batch, o=outer: by_hand.loss_ahead(t, r, b, o), rates
+            )
+            for_theta = by_hand.by_differences(
+                lambda t, r=rates, b=batch, o=outer: by_hand.loss_ahead(t, r, b, o), theta
+            )
         else:
             for_theta, for_rates, total = (torch.zeros_like(theta) for _ in range(3))
             at = theta
