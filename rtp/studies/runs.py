@@ -1,5 +1,6 @@
 """One run of a study: fit, test, export and its table rows; finished steps are skipped."""
 
+import gc
 import json
 import math
 import shutil
@@ -263,6 +264,7 @@ def _output(run: Run) -> Iterator[None]:
 
 
 def _command(run: Run, *arguments: str) -> RtpCLI:
+    gc.collect()  # a trainer, its modules and its data refer to each other: those of many runs would fill the memory
     bars = [] if sys.stderr.isatty() else ["--trainer.enable_progress_bar=false"]  # in a terminal, not in a file
     with _output(run):
         return main([*arguments, *bars])

@@ -1,11 +1,13 @@
 """`rtp study`: a whole study of two settings and two seeds, stopped and gone on with."""
 
+import gc
 import importlib.util
 import logging
 import math
 import shutil
 import signal
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,6 +164,25 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     monkeypatch.setattr("rtp.studies.figures.study.study_figure", lambda rows, name: [row.setting for row in rows])
     monkeypatch.setattr("rtp.studies.figures.saving.save_figure", record)
     return folders
+
+
+def test_the_data_of_a_run_is_freed_before_the_next_one(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the trainer and its data refer to each other, so that only the garbage collector frees them, sometime
+    real, used, alive = cli.main, [], []
+
+    def watched(args: list[str]) -> cli.RtpCLI:
+        alive.append(sum(data() is not None for data in used))
+        done = real(args)
+        used.append(weakref.ref(done.datamodule))
+        return done
+
+    monkeypatch.setattr(runs, "main", watched)
+    gc.disable()
+    try:
+        study([str(study_file), "--fast", "--seeds", "0"])
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0, 0]  # two runs, each fitted and tested
 
 
 def test_tensorboard_gets_a_figure_when_something_was_run(study_file: Path, drawn: list[Path | None]) -> None:
