@@ -168,7 +168,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
 
 def test_the_data_of_a_run_is_freed_before_the_next_one(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the trainer and its data refer to each other, so that only the garbage collector frees them, sometime
-    real, used, alive = cli.main, [], []
+    real = cli.main
+    used: list[weakref.ref[object]] = []
+    alive: list[int] = []
 
     def watched(args: list[str]) -> cli.RtpCLI:
         alive.append(sum(data() is not None for data in used))

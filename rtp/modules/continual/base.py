@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
-from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore, tensor_bytes
+from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleBits, SampleStore, sample_bytes, tensor_bytes
 from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.modules.networks import NetworkFactory
@@ -112,6 +112,10 @@ class ContinualLearner(ResumableModule, ABC):
     def budget_bytes(self) -> int:
         """The storage budget: memory_images * `image_bytes`."""
         return self.memory_images * self.image_bytes
+
+    def places(self, bits: SampleBits, others: int = 0) -> int:
+        """Real images that the budget holds in `bits` a number (see `SampleStore`), each with `others` bytes more."""
+        return self.budget_bytes // (sample_bytes(self.image_shape, bits) + others)
 
     @property
     def storage_bytes(self) -> int:

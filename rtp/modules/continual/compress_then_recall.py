@@ -15,7 +15,7 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
-from rtp.modules.continual.stores.base import tensor_bytes
+from rtp.modules.continual.stores.base import SampleBits, tensor_bytes
 from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.memory_distillation import recalled_episode
@@ -46,9 +46,10 @@ class CompressThenRecall(ContinualLearner):
 
     The number of inner steps and of samples drawn from the reservoir is not published.
 
-    Deviations from the paper, both off by default. With `init: data` a memory starts from the first samples of its
+    Deviations from the paper, all off by default. With `init: data` a memory starts from the first samples of its
     task, see `Memory.add_to_start`: each minibatch is added to the memory itself, so that they need no other storage.
-    With `average` the memory that is stored is an average over the outer steps of its task.
+    With `average` the memory that is stored is an average over the outer steps of its task. With `sample_bits` 8 the
+    reservoir holds four times as many images.
 
     Args:
         memory: A task's memory, whose budget is 1/T of `memory_images`, which is
@@ -62,6 +63,8 @@ class CompressThenRecall(ContinualLearner):
         optimizer: The outer optimizer; the paper's is SGD with learning rate 0.1 and momentum 0.5 (A.2).
         start_samples: Samples of a task that its memory starts from before the first outer step, with `init: data` at
             least 1, otherwise 0.
+        sample_bits: Bits of the numbers of the reservoir's images: 32, as in the paper, or 8, in which four times as
+            many images fit, see `SampleStore`.
         average: Decay d in (0, 1) of an average phi_bar <- d phi_bar + (1 - d) phi of the memory after each outer step,
             with n / (n + 10) for d in step n as long as it is smaller; null stores the last memory.
         gradient_clip: Largest norm of the outer gradient, positive; null for any.
@@ -93,6 +96,7 @@ class CompressThenRecall(ContinualLearner):
         augmentation: Augmentation | None = None,
         optimizer: OptimizerCallable = lambda parameters: SGD(parameters, lr=0.1, momentum=0.5),
         start_samples: int = 0,
+        sample_bits: SampleBits = 32,
         average: float | None = None,
         gradient_clip: float | None = None,
         networks: int = 1,
@@ -121,7 +125,7 @@ class CompressThenRecall(ContinualLearner):
         if self.memory.rate_factor is not None:
             raise UserError("a stream's networks are trained at one rate: leave memory.learned_rate out")
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)
-        self.reservoir = Reservoir(self.memory_images, self.image_shape)
+        self.reservoir = Reservoir(self.places(sample_bits), self.image_shape, sample_bits)
         if start_samples:
             self.register_buffer("held", torch.zeros(self.num_classes, dtype=torch.int64))
         self.averaged = None

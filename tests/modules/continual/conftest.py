@@ -156,8 +156,16 @@ OTHERS: list[tuple[type[Any], dict[str, Any]]] = [
 ]
 
 
+EIGHT_BITS = [
+    (kind, arguments | {"sample_bits": 8, "memory_images": 6 if kind is not CompressThenRecall else 22})
+    for kind, arguments in SINGLE_NETWORKS + OTHERS
+    if kind in (AGEM, CompressThenRecall, DarkExperienceReplay, ExperienceReplay, GDumb)
+]
+"""A learner of each kind of store, in numbers of 8 bits."""
+
+
 def named(learner: tuple[type[Any], dict[str, Any]]) -> str:
-    return learner[0].__name__
+    return learner[0].__name__ + ("-8-bits" if "sample_bits" in learner[1] else "")
 
 
 @pytest.fixture(params=SINGLE_NETWORKS, ids=named)
@@ -167,11 +175,11 @@ def single_network(request: pytest.FixtureRequest) -> tuple[type[Any], dict[str,
     return kind, {"learning_rate": 0.2} | arguments
 
 
-@pytest.fixture(params=SINGLE_NETWORKS + OTHERS, ids=named)
+@pytest.fixture(params=SINGLE_NETWORKS + OTHERS + EIGHT_BITS, ids=named)
 def any_learner(request: pytest.FixtureRequest) -> tuple[type[Any], dict[str, Any]]:
     """Every learner that rtp has, and all its arguments but those that the stream gives."""
     kind, arguments = request.param
-    rate = {"learning_rate": 0.2} if (kind, arguments) in SINGLE_NETWORKS else {}
+    rate = {"learning_rate": 0.2} if kind in [kind for kind, _ in SINGLE_NETWORKS] else {}
     return kind, {"network": tiny_network} | rate | arguments
 
 

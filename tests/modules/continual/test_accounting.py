@@ -41,7 +41,7 @@ def counted(learner: ContinualLearner) -> tuple[int, int]:
             axes = images.dim() - 3
             held = taken(images, axes)
             each = tensor.nbytes // math.prod(images.shape[:axes])
-            if last in ("images", "logits"):
+            if last in ("images", "ranges", "logits"):
                 stored += held * each
             else:
                 other += nbytes(tensor) if last == "_counts" else held * each

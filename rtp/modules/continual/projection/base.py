@@ -4,14 +4,16 @@ from typing import Any
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules.continual.single_network import SingleNetworkLearner
+from rtp.modules.continual.stores.base import SampleBits
 from rtp.modules.continual.stores.task_rings import TaskRings
 
 
 class EpisodicLearner(SingleNetworkLearner):
-    """A learner that stores the last memory_images / T samples of each task.
+    """A learner that stores the last samples of each task, in a T-th of the budget.
 
     Args:
-        memory_images: Storage budget, in real images, at least T.
+        memory_images: Storage budget, in real images of 32 bits a number; it must hold T.
+        sample_bits: As in `ReplayLearner`.
         **kwargs: As in `SingleNetworkLearner`.
 
     Attributes:
@@ -21,9 +23,9 @@ class EpisodicLearner(SingleNetworkLearner):
         UserError: If a number is out of its range.
     """
 
-    def __init__(self, memory_images: int, **kwargs: Any) -> None:
+    def __init__(self, memory_images: int, sample_bits: SampleBits = 32, **kwargs: Any) -> None:
         super().__init__(memory_images=memory_images, **kwargs)
-        self.rings = TaskRings(memory_images, self.num_tasks, self.image_shape)
+        self.rings = TaskRings(self.places(sample_bits), self.num_tasks, self.image_shape, sample_bits)
 
     def store(self, batch: StreamBatch) -> None:
         """Overwrite the task's oldest samples, the first time that a minibatch is seen."""

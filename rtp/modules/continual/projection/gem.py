@@ -14,22 +14,21 @@ from rtp.utils.checks import check_at_least
 class GEM(EpisodicLearner):
     """Steps along the gradient nearest to the minibatch's that increases no earlier task's loss on its stored samples.
 
-    The last memory_images / T samples of each task are stored, as in the paper; see `project_gradient`.
+    The last samples of each task are stored in a T-th of the budget, as in the paper; see `project_gradient`.
 
     Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017, algorithm 1.
 
     Args:
         margin: gamma, at least 0; the authors use 0.5 (their code).
-        memory_images: Storage budget, in real images, at least T.
         **kwargs: As in `EpisodicLearner`.
 
     Raises:
         UserError: If a number is out of its range.
     """
 
-    def __init__(self, margin: float, memory_images: int, **kwargs: Any) -> None:
+    def __init__(self, margin: float, **kwargs: Any) -> None:
         check_at_least("margin", margin, 0)
-        super().__init__(memory_images=memory_images, **kwargs)
+        super().__init__(**kwargs)
         self.margin = margin
 
     def learn(self, batch: StreamBatch) -> None:

@@ -50,12 +50,12 @@ class DarkExperienceReplay(ReplayLearner):
         self.beta = beta
 
     def _fresh_reservoir(self) -> LogitReservoir:
-        capacity = self.budget_bytes // (self.image_bytes + self.total_classes * FLOAT_BYTES)
+        capacity = self.places(self.sample_bits, self.total_classes * FLOAT_BYTES)
         if not capacity:
             raise UserError(
                 f"memory_images={self.memory_images} holds no image with its {self.total_classes} logits: raise it"
             )
-        return LogitReservoir(capacity, self.image_shape, self.total_classes)
+        return LogitReservoir(capacity, self.image_shape, self.total_classes, self.sample_bits)
 
     def learn(self, batch: StreamBatch) -> None:
         """Take one step, then store."""

@@ -10,6 +10,7 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
 from rtp.modules.augmentations.base import Augmentation
 from rtp.modules.continual.base import Classifier, ContinualLearner
+from rtp.modules.continual.stores.base import SampleBits
 from rtp.modules.continual.stores.class_balanced import ClassBalancedStore
 from rtp.modules.networks.training import TrainingProtocol
 from rtp.utils.checks import check_at_least, check_positive
@@ -36,6 +37,7 @@ class GDumb(ContinualLearner):
         memory_images: Storage budget, in real images, at least 1.
         balance: Whether the same label in another task is the same class ("labels") or another ("tasks_and_labels");
             it is another in any case where tasks have heads of their own.
+        sample_bits: As in `ReplayLearner`.
         networks: Networks trained to measure a task, at least 1.
         protocol: How they are trained.
         augmentation: Applied image by image when they are trained.
@@ -53,6 +55,7 @@ class GDumb(ContinualLearner):
         self,
         memory_images: int,
         balance: Balance = "labels",
+        sample_bits: SampleBits = 32,
         networks: int = 1,
         protocol: TrainingProtocol = TrainingProtocol(),  # noqa: B008  # frozen
         augmentation: Augmentation | None = None,
@@ -67,7 +70,7 @@ class GDumb(ContinualLearner):
         self.fresh_network(self.total_classes)  # refuses one that does not suit the images before the first step
         by_task = self.own_heads or balance == "tasks_and_labels"
         self.store = ClassBalancedStore(
-            memory_images, self.image_shape, self.num_classes, self.num_tasks if by_task else 1
+            self.places(sample_bits), self.image_shape, self.num_classes, self.num_tasks if by_task else 1, sample_bits
         )
         self.networks = networks
         self.protocol = protocol

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rtp.modules.continual.stores.base import LabelledStore
+from rtp.modules.continual.stores.base import LabelledStore, SampleBits
 
 
 class ClassBalancedStore(LabelledStore):
@@ -22,13 +22,21 @@ class ClassBalancedStore(LabelledStore):
         image_shape: (C, H, W) of a sample.
         num_classes: Labels, from 0.
         num_tasks: Tasks, if a label of another task is another class; otherwise 1.
+        bits: See `SampleStore`.
 
     Raises:
         UserError: If `capacity` is negative.
     """
 
-    def __init__(self, capacity: int, image_shape: tuple[int, int, int], num_classes: int, num_tasks: int = 1) -> None:
-        super().__init__(capacity, image_shape)
+    def __init__(
+        self,
+        capacity: int,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        num_tasks: int = 1,
+        bits: SampleBits = 32,
+    ) -> None:
+        super().__init__(capacity, image_shape, bits)
         self._num_classes, self._by_task = num_classes, num_tasks > 1
         # samples seen of each class, and in the end samples held
         self.register_buffer("_counts", torch.zeros(num_classes * num_tasks + 1, dtype=torch.int64))
@@ -42,7 +50,8 @@ class ClassBalancedStore(LabelledStore):
         for image, label in zip(images, labels.tolist(), strict=True):
             place = self._place(self._class(label, task))
             if place is not None:
-                self.images[place], self.labels[place], self.tasks[place] = image.to(self.images), label, task
+                self.write_images(slice(place, place + 1), image[None])
+                self.labels[place], self.tasks[place] = label, task
 
     def _place(self, own: int) -> int | None:
         """Count a sample of a class in; return the place that it takes, if it enters."""

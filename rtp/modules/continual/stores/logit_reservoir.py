@@ -3,19 +3,20 @@
 import torch
 from torch import Tensor
 
-from rtp.modules.continual.stores.base import FLOAT_BYTES
+from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleBits
 from rtp.modules.continual.stores.reservoir import Reservoir
 
 
 class LogitReservoir(Reservoir):
     """A reservoir whose samples have the logits that a network gave them when they came.
 
-    The logits are charged to the budget: a sample takes 4 * (C * H * W + outputs) bytes.
+    The logits are charged to the budget: a sample takes 4 * outputs bytes more.
 
     Args:
         capacity: Samples it can hold, at least 0.
         image_shape: (C, H, W) of a sample.
         outputs: Logits of a sample.
+        bits: Of an image's numbers, see `SampleStore`; logits have 32.
 
     Attributes:
         logits: (capacity at the start, outputs) float32, a row for each image.
@@ -26,8 +27,8 @@ class LogitReservoir(Reservoir):
 
     logits: Tensor
 
-    def __init__(self, capacity: int, image_shape: tuple[int, int, int], outputs: int) -> None:
-        super().__init__(capacity, image_shape)
+    def __init__(self, capacity: int, image_shape: tuple[int, int, int], outputs: int, bits: SampleBits = 32) -> None:
+        super().__init__(capacity, image_shape, bits)
         self.register_buffer("logits", torch.zeros(capacity, outputs))
 
     @property
@@ -46,4 +47,4 @@ class LogitReservoir(Reservoir):
     def sample_logits(self, n: int) -> tuple[Tensor, Tensor]:
         """Draw m = min(n, len) samples as `sample` does: images (m, C, H, W) and logits (m, outputs)."""
         chosen = self.draw(n)
-        return self.images[chosen], self.logits[chosen]
+        return self.images_at(chosen), self.logits[chosen]

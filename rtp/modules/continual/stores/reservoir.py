@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from rtp.modules.continual.stores.base import LabelledStore
+from rtp.modules.continual.stores.base import LabelledStore, SampleBits
 
 
 class Reservoir(LabelledStore):
@@ -22,8 +22,8 @@ class Reservoir(LabelledStore):
 
     word = "reservoir"
 
-    def __init__(self, capacity: int, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(capacity, image_shape)
+    def __init__(self, capacity: int, image_shape: tuple[int, int, int], bits: SampleBits = 32) -> None:
+        super().__init__(capacity, image_shape, bits)
         # capacity now, samples held, samples seen since the last `clear`
         self.register_buffer("_counts", torch.tensor([capacity, 0, 0]))
 
@@ -47,7 +47,7 @@ class Reservoir(LabelledStore):
         self._write(where, what.to(labels.device), images, labels, tasks)
 
     def _write(self, where: Tensor, what: Tensor, images: Tensor, labels: Tensor, tasks: Tensor | int) -> None:
-        self.images[where] = images[what].to(self.images)
+        self.write_images(where, images[what])
         self.labels[where] = labels[what].to(self.labels)
         self.tasks[where] = torch.as_tensor(tasks, device=labels.device).expand(len(labels))[what].to(self.tasks)
 
@@ -73,7 +73,7 @@ class Reservoir(LabelledStore):
             Images (m, C, H, W), labels (m,) and tasks (m,).
         """
         chosen = self.draw(n)
-        return self.images[chosen], self.labels[chosen], self.tasks[chosen]
+        return self.images_at(chosen), self.labels[chosen], self.tasks[chosen]
 
     def draw(self, n: int) -> Tensor:
         """Places (m,) of m = min(n, len) of its samples, uniformly and without replacement, in random order."""

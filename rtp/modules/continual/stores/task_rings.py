@@ -1,13 +1,11 @@
 """Episodic memory: the last samples of each task."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import UserError
-from rtp.modules.continual.stores.base import FLOAT_BYTES, SampleStore
+from rtp.modules.continual.stores.base import SampleBits, SampleStore
 
 
 class TaskRings(SampleStore):
@@ -19,35 +17,24 @@ class TaskRings(SampleStore):
         capacity: Samples in all; a task has `capacity // num_tasks` places.
         num_tasks: T, at least 1.
         image_shape: (C, H, W) of a sample.
-
-    Attributes:
-        images: (T, places, C, H, W) float32; zeros where no sample is.
-        labels: (T, places) int64.
+        bits: See `SampleStore`.
 
     Raises:
         UserError: If there is less than one place for each task.
     """
 
     integers_per_sample = 1  # the label; the task is that of the ring
-    images: Tensor
-    labels: Tensor
 
-    def __init__(self, capacity: int, num_tasks: int, image_shape: tuple[int, int, int]) -> None:
-        super().__init__()
+    def __init__(self, capacity: int, num_tasks: int, image_shape: tuple[int, int, int], bits: SampleBits = 32) -> None:
         if capacity < num_tasks:
-            raise UserError(f"memory_images is {capacity}, less than one image for each of {num_tasks} tasks")
-        places = capacity // num_tasks
-        self.register_buffer("images", torch.zeros(num_tasks, places, *image_shape))
-        self.register_buffer("labels", torch.zeros(num_tasks, places, dtype=torch.int64))
+            raise UserError(
+                f"memory_images holds {capacity} images, less than one for each of {num_tasks} tasks: raise it"
+            )
+        super().__init__((num_tasks, capacity // num_tasks), image_shape, bits)
         self.register_buffer("_counts", torch.zeros(num_tasks, dtype=torch.int64))  # samples seen of each task
 
     def __len__(self) -> int:
         return int(self._held.sum())
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """Those of one image."""
-        return math.prod(self.images.shape[2:]) * FLOAT_BYTES
 
     @torch.no_grad()
     def add(self, batch: StreamBatch) -> None:
@@ -56,14 +43,14 @@ class TaskRings(SampleStore):
         images, labels = batch.images[-places:], batch.labels[-places:]
         end = self._counts[batch.task] + len(batch.labels)
         where = torch.arange(-len(labels), 0, device=end.device).add(end).remainder(places)
-        self.images[batch.task, where] = images.to(self.images)
+        self.write_images((batch.task, where), images)
         self.labels[batch.task, where] = labels
         self._counts[batch.task] = end
 
     def content(self, task: int) -> tuple[Tensor, Tensor]:
         """All images (m, C, H, W) and labels (m,) held of a task."""
         held = int(self._held[task])
-        return self.images[task, :held], self.labels[task, :held]
+        return self.images_at((task, slice(held))), self.labels[task, :held]
 
     def sample(self, n: int, before: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw m = min(n, held) of the samples of the tasks before one, uniformly and without replacement.
@@ -76,7 +63,7 @@ class TaskRings(SampleStore):
         )
         chosen = torch.randperm(len(tasks))[:n].to(tasks.device)
         tasks, places = tasks[chosen], places[chosen]
-        return self.images[tasks, places], self.labels[tasks, places], tasks
+        return self.images_at((tasks, places)), self.labels[tasks, places], tasks
 
     @property
     def _held(self) -> Tensor:

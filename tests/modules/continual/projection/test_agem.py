@@ -57,5 +57,5 @@ def test_the_projection_by_hand() -> None:
 def test_what_is_out_of_range_is_refused(by_hand: Any) -> None:
     with pytest.raises(UserError, match="reference_samples must be positive, got 0"):
         by_hand.learner(AGEM, learning_rate=0.1, reference_samples=0, memory_images=3)
-    with pytest.raises(UserError, match="memory_images is 2, less than one image for each of 3 tasks"):
+    with pytest.raises(UserError, match="memory_images holds 2 images, less than one for each of 3 tasks"):
         by_hand.learner(AGEM, learning_rate=0.1, reference_samples=1, memory_images=2)

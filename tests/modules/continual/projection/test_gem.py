@@ -61,7 +61,7 @@ def test_the_last_samples_of_each_task_are_stored(by_hand: Any) -> None:
 
 
 def test_each_task_needs_a_sample(by_hand: Any) -> None:
-    with pytest.raises(UserError, match="memory_images is 2, less than one image for each of 3 tasks"):
+    with pytest.raises(UserError, match="memory_images holds 2 images, less than one for each of 3 tasks"):
         by_hand.learner(GEM, learning_rate=0.1, margin=0.0, memory_images=2)
     with pytest.raises(UserError, match="margin must be at least 0, got -1"):
         by_hand.learner(GEM, learning_rate=0.1, margin=-1, memory_images=3)
@@ -151,5 +151,5 @@ def test_inherited_options_are_taken_and_misspelled_ones_refused(capsys: pytest.
     for option in ("margin", "memory_images", "learning_rate", "network"):
         assert f"--model.{option}" in shown or f"--model.init_args.{option}" in shown
     configs = [f"--config={CONFIGS / name}.yaml" for name in ("streams/permutations", "learners/gem")]
-    with pytest.raises(UserError, match=r"learning_rat.*GEM, which takes network, memory_images, learning_rate, m"):
+    with pytest.raises(UserError, match=r"learning_rat.*GEM, which takes network, memory_images, learning_rate, sam"):
         main(["fit", *configs, "--model.init_args.learning_rat=0.1"])

@@ -41,5 +41,5 @@ def test_a_draw_is_from_the_tasks_before() -> None:
 
 
 def test_each_task_has_a_place() -> None:
-    with pytest.raises(UserError, match="memory_images is 2, less than one image for each of 3 tasks"):
+    with pytest.raises(UserError, match="memory_images holds 2 images, less than one for each of 3 tasks"):
         TaskRings(2, 3, (1, 1, 1))
