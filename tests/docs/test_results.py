@@ -120,7 +120,7 @@ def study_groups() -> Iterator[tuple[str, list[dict[str, str]]]]:
     with (ROOT / "docs" / "studies" / "results.csv").open(encoding="utf-8", newline="") as file:
         for run in csv.DictReader(file):
             name = " ".join((run["study"], run["size"], run["setting"])).lower()
-            key = re.sub("[^a-z0-9]+", "-", name) + ("-validation" if run["split"] == "validation" else "")
+            key = re.sub("[^a-z0-9]+", "-", name).strip("-") + ("-validation" if run["split"] == "validation" else "")
             groups.setdefault(key, []).append(run)
     yield from groups.items()
 
