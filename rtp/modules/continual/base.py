@@ -113,7 +113,7 @@ class ContinualLearner(ResumableModule, ABC):
         """The storage budget: memory_images * `image_bytes`."""
         return self.memory_images * self.image_bytes
 
-    def places(self, bits: SampleBits, others: int = 0) -> int:
+    def num_places(self, bits: SampleBits, others: int = 0) -> int:
         """Real images that the budget holds in `bits` a number (see `SampleStore`), each with `others` bytes more."""
         return self.budget_bytes // (sample_bytes(self.image_shape, bits) + others)
 

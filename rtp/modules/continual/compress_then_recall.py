@@ -125,7 +125,7 @@ class CompressThenRecall(ContinualLearner):
         if self.memory.rate_factor is not None:
             raise UserError("a stream's networks are trained at one rate: leave memory.learned_rate out")
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)
-        self.reservoir = Reservoir(self.places(sample_bits), self.image_shape, sample_bits)
+        self.reservoir = Reservoir(self.num_places(sample_bits), self.image_shape, sample_bits)
         if start_samples:
             self.register_buffer("held", torch.zeros(self.num_classes, dtype=torch.int64))
         self.averaged = None

@@ -157,11 +157,11 @@ OTHERS: list[tuple[type[Any], dict[str, Any]]] = [
 
 
 EIGHT_BITS = [
-    (kind, arguments | {"sample_bits": 8, "memory_images": 6 if kind is not CompressThenRecall else 22})
+    (kind, arguments | {"sample_bits": 8, "memory_images": 22 if kind is CompressThenRecall else 6})
     for kind, arguments in SINGLE_NETWORKS + OTHERS
     if kind in (AGEM, CompressThenRecall, DarkExperienceReplay, ExperienceReplay, GDumb)
 ]
-"""A learner of each kind of store, in numbers of 8 bits."""
+"""A learner of each kind of store, in numbers of 8 bits; six images of digits have no room for all 24 samples."""
 
 
 def named(learner: tuple[type[Any], dict[str, Any]]) -> str:

@@ -25,7 +25,7 @@ class EpisodicLearner(SingleNetworkLearner):
 
     def __init__(self, memory_images: int, sample_bits: SampleBits = 32, **kwargs: Any) -> None:
         super().__init__(memory_images=memory_images, **kwargs)
-        self.rings = TaskRings(self.places(sample_bits), self.num_tasks, self.image_shape, sample_bits)
+        self.rings = TaskRings(self.num_places(sample_bits), self.num_tasks, self.image_shape, sample_bits)
 
     def store(self, batch: StreamBatch) -> None:
         """Overwrite the task's oldest samples, the first time that a minibatch is seen."""

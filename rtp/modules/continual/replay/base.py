@@ -35,7 +35,7 @@ class ReplayLearner(SingleNetworkLearner):
         self.reservoir = self._fresh_reservoir()
 
     def _fresh_reservoir(self) -> Reservoir:
-        return Reservoir(self.places(self.sample_bits), self.image_shape, self.sample_bits)
+        return Reservoir(self.num_places(self.sample_bits), self.image_shape, self.sample_bits)
 
     def with_replay(self, batch: StreamBatch) -> Samples:
         """A minibatch and as many samples from the reservoir, or all that it holds if fewer."""

@@ -50,7 +50,7 @@ class DarkExperienceReplay(ReplayLearner):
         self.beta = beta
 
     def _fresh_reservoir(self) -> LogitReservoir:
-        capacity = self.places(self.sample_bits, self.total_classes * FLOAT_BYTES)
+        capacity = self.num_places(self.sample_bits, self.total_classes * FLOAT_BYTES)
         if not capacity:
             raise UserError(
                 f"memory_images={self.memory_images} holds no image with its {self.total_classes} logits: raise it"

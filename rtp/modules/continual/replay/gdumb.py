@@ -70,7 +70,11 @@ class GDumb(ContinualLearner):
         self.fresh_network(self.total_classes)  # refuses one that does not suit the images before the first step
         by_task = self.own_heads or balance == "tasks_and_labels"
         self.store = ClassBalancedStore(
-            self.places(sample_bits), self.image_shape, self.num_classes, self.num_tasks if by_task else 1, sample_bits
+            self.num_places(sample_bits),
+            self.image_shape,
+            self.num_classes,
+            self.num_tasks if by_task else 1,
+            sample_bits,
         )
         self.networks = networks
         self.protocol = protocol

@@ -58,8 +58,7 @@ class ClassBalancedStore(LabelledStore):
         capacity, size, seen = len(self.labels), len(self), self._counts[:-1]
         new = seen[own] == 0
         seen[own] += 1
-        _, labels, tasks = self.content()
-        held = self._class(labels, tasks)
+        held = self._class(self.labels[:size], self.tasks[:size])
         if not capacity or not (new or (held == own).sum() * (seen > 0).sum() < capacity):
             return None
         if size < capacity:

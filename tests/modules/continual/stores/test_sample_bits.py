@@ -83,8 +83,7 @@ def test_it_costs_a_byte_a_number_and_the_ranges(store: SampleStore) -> None:
     each = 2 * 3 * 4 + 2 * 2 * 4 + (5 * 4 if isinstance(store, LogitReservoir) else 0)
     add(store, torch.randn(3, *SHAPE), torch.arange(3))
     assert (store.bytes_per_sample, store.storage_bytes) == (each, 3 * each)
-    images_and_ranges = store.images[0].nbytes + store.ranges[0].nbytes
-    assert images_and_ranges // (6 if isinstance(store, TaskRings) else 1) == sample_bytes(SHAPE, 8) == 40
+    assert store.images.nbytes + store.ranges.nbytes == 6 * sample_bytes(SHAPE, 8) == 6 * 40
     assert sample_bytes(SHAPE, 32) == 96
 
 
