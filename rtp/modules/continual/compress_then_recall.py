@@ -120,8 +120,8 @@ class CompressThenRecall(ContinualLearner):
                 if self.memory.starts_from_data
                 else f"start_samples={start_samples} are for a start from data: set model.memory.init to data"
             )
-        if self.memory.stored_as != "float32":
-            raise UserError("a stream's memories are stored in numbers of 32 bits: leave memory.stored_as out")
+        if self.memory.float_steps:
+            raise UserError("a stream's memories are rounded from the first step on: leave memory.float_steps out")
         if self.memory.rate_factor is not None:
             raise UserError("a stream's networks are trained at one rate: leave memory.learned_rate out")
         self.stored = nn.ModuleList(self._fresh_memory() for _ in range(self.num_tasks)).requires_grad_(False)

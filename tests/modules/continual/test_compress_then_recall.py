@@ -11,6 +11,7 @@ from rtp.datamodules.streams.base import StreamBatch
 from rtp.errors import DivergenceError, UserError
 from rtp.modules import AddressableMemory, CompressThenRecall, HigherUnroll, InnerSGD, Memory, PixelMemory
 from rtp.modules.distillation.base import MemorySource
+from rtp.modules.memories.number_formats import rounded
 from rtp.modules.networks import MLP
 from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import draw_minibatches
@@ -322,3 +323,38 @@ def test_memories_of_a_file_take_the_place_of_finished_ones() -> None:
 def test_before_a_task_is_finished_there_is_nothing_to_recall() -> None:
     with pytest.raises(UserError, match=r"^no task of the stream is finished yet: there is nothing to recall"):
         learner().predict_step(0)
+
+
+def in_eight_bits(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+    return AddressableMemory(
+        image_shape, num_classes, images_per_class, num_bases=12, downsampling=1, stored_as="int8", init="data"
+    )
+
+
+def test_memories_in_eight_bits_are_charged_as_stored_and_recall_rounded_numbers() -> None:
+    module = learner(in_eight_bits, start_samples=8, average=0.1, sample_bits=8)
+    memory = module.memory.storage_bytes
+    floats = sum(parameter.numel() for parameter in module.memory.parameters())
+    scales = 12 + module.memory.num_slots
+    assert memory == floats + 2 * scales <= 384 < 2 * floats  # float16 scales, of each basis and each matrix
+    sample = 16 + 8
+    for task in range(TASKS):
+        assert module.reservoir.capacity == (1536 - task * memory) // sample
+        for number in range(6):
+            module.training_step(batch(task, number, 0, number == 5), number)
+            assert module.storage_bytes == int(module.finished_tasks) * memory + len(module.reservoir) * sample
+    for task in range(TASKS):
+        kept = stored(module, task)
+        bases, addressing = (rounded(kept.state_dict()[name], "int8") for name in ("_bases", "addressing"))
+        assert not torch.equal(bases, kept.state_dict()["_bases"])
+        images = torch.einsum("rck,kp->crp", addressing, bases.flatten(1))
+        torch.testing.assert_close(module.recalled(task)[0].view(CLASSES, -1, 16), images)
+
+
+def test_a_number_of_steps_before_rounding_is_refused_as_a_task_does_not_count_them() -> None:
+    def floats_first(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+        rest: dict[str, Any] = {"num_bases": 4, "downsampling": 1, "stored_as": "int8", "float_steps": 5}
+        return AddressableMemory(image_shape, num_classes, images_per_class, **rest)
+
+    with pytest.raises(UserError, match=r"rounded from the first step on: leave memory.float_steps out"):
+        learner(floats_first)

@@ -20,7 +20,7 @@ class MER(ReplayLearner):
 
     Riemer et al., "Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference", ICLR 2019,
     algorithm 1; see `reptile_within_and_across`. The new sample is the first of each batch, and replayed ones are drawn
-    without replacement, as in the authors' code.
+    with replacement, at most as many as the reservoir holds, as in the authors' code.
 
     Args:
         batches_per_sample: s, at least 1.
@@ -53,7 +53,7 @@ class MER(ReplayLearner):
             self.store(sample)
 
     def _batch(self, sample: StreamBatch) -> list[SampleLoss]:
-        images, labels, tasks = self.reservoir.sample(self.batch_size - 1)
+        images, labels, tasks = self.reservoir.sample(self.batch_size - 1, replacement=True)
         replayed = zip(images[:, None], labels[:, None], tasks.tolist(), strict=True)
         return [partial(self.loss, *each) for each in ((sample.images, sample.labels, sample.task), *replayed)]
 

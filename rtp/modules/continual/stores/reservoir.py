@@ -66,18 +66,24 @@ class Reservoir(LabelledStore):
         self._counts.copy_(torch.tensor([capacity, held, seen]))
         return where.to(self.labels.device), what.to(self.labels.device)
 
-    def sample(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw m = min(n, len) of its samples, uniformly and without replacement, in random order.
+    def sample(self, n: int, replacement: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw m = min(n, len) of its samples, uniformly and in random order.
+
+        Args:
+            n: Samples to draw, at least 0.
+            replacement: Whether a sample can be drawn several times.
 
         Returns:
             Images (m, C, H, W), labels (m,) and tasks (m,).
         """
-        chosen = self.draw(n)
+        chosen = self.draw(n, replacement)
         return self.images_at(chosen), self.labels[chosen], self.tasks[chosen]
 
-    def draw(self, n: int) -> Tensor:
-        """Places (m,) of m = min(n, len) of its samples, uniformly and without replacement, in random order."""
-        return torch.randperm(len(self))[:n].to(self.labels.device)
+    def draw(self, n: int, replacement: bool = False) -> Tensor:
+        """Places (m,) of what `sample` draws."""
+        held = len(self)
+        chosen = torch.randint(held, (min(n, held),)) if replacement and held else torch.randperm(held)[:n]
+        return chosen.to(self.labels.device)
 
     @torch.no_grad()
     def shrink(self, capacity: int) -> None:

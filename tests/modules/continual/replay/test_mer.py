@@ -25,7 +25,11 @@ def test_each_sample_is_learned_as_in_algorithm_1(by_hand: Any, own_heads: bool)
         images, labels, tasks = by_hand.samples(batch)
         for n in range(4):
             current = images[n : n + 1], labels[n : n + 1], tasks[n : n + 1]
-            drawn = [by_hand.samples(current, twin.reservoir.sample(2)) for _ in range(2)]
+            held = min(step * 4 + n, 4)
+            drawn = []
+            for _ in range(2):
+                places = torch.randint(held, (min(2, held),)) if held else []  # with replacement
+                drawn.append(by_hand.samples(current, [part[places] for part in twin.reservoir.content()]))
             across = theta
             for samples in drawn:
                 within = theta

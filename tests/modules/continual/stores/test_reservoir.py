@@ -145,3 +145,17 @@ def test_impossible_capacities_are_refused() -> None:
     for capacity in (-1, 4):
         with pytest.raises(ValueError, match=f"a reservoir of 3 samples cannot shrink to {capacity}"):
             Reservoir(3, (1, 1, 1)).shrink(capacity)
+
+
+def test_a_draw_with_replacement_takes_each_place_alike_and_some_twice() -> None:
+    torch.manual_seed(0)
+    reservoir = Reservoir(CAPACITY, (1, 1, 1))
+    assert len(reservoir.draw(3, replacement=True)) == 0
+    show(reservoir, 0, CAPACITY)
+    drawn = torch.stack([reservoir.draw(3, replacement=True) for _ in range(TRIALS)])
+    counts = torch.bincount(drawn.flatten(), minlength=CAPACITY).double()
+    assert 0.01 < chi2.sf(float(((counts - counts.mean()) ** 2 / counts.mean()).sum()), CAPACITY - 1) < 0.99
+    all_different = 7 / 8 * 6 / 8
+    repeated = sum(len(places.unique()) < 3 for places in drawn) / TRIALS
+    assert abs(repeated - (1 - all_different)) < 4 * (all_different * (1 - all_different) / TRIALS) ** 0.5
+    assert len(reservoir.draw(20, replacement=True)) == CAPACITY
