@@ -137,6 +137,22 @@ def test_a_file_tests_as_its_checkpoint(run: Path, file: Path, dtype: str) -> No
         assert ours["test_accuracies"] != theirs["test_accuracies"]
 
 
+def test_memories_learned_in_eight_bits_are_tested_and_exported_as_stored() -> None:
+    options = ["--model.memory.stored_as=int8", "--model.memory.num_bases=16", "--model.sample_bits=8"]
+    main(["fit", "--config", str(CONFIG), "--run_dir", "run", *LEARNS, *options, *QUIET])
+    module = main(["test", "--ckpt_path", "run/last.ckpt", *QUIET]).model
+    export(["run/last.ckpt", "stream.safetensors"])
+    main(["test", "--memory", "stream.safetensors", *QUIET])
+    of_checkpoint, of_file = (
+        json.loads(Path(name).read_text()) for name in ("run/test.json", "logs/stream/0/test.json")
+    )
+    assert of_file["test_accuracies"] == of_checkpoint["test_accuracies"]
+    memory = rtp.load("stream.safetensors")
+    assert (memory.description.stored_as, memory.description.trained_as) == ("int8", "int8")
+    assert memory.storage_bytes == module.storage_bytes == of_file["memory"]["storage_bytes"] <= 60 * 256
+    assert of_checkpoint["largest_storage_bytes"] <= of_checkpoint["budget_bytes"] == 60 * 256
+
+
 def test_other_formats_take_a_task(file: Path) -> None:
     for name, form in (("pictures", "folder"), ("images.pt", "pt"), ("images.parquet", "parquet"), ("d", "ddranking")):
         with pytest.raises(UserError, match=f"--format {form} is for one memory, and there are 3, one of each task"):

@@ -61,8 +61,10 @@ class SingleNetworkLearner(ContinualLearner):
         Raises:
             DivergenceError: If the loss is not finite.
         """
-        own: dict[str, Tensor] = dict(self.net.named_parameters())
-        logits = functional_call(self.net, own if weights is None else dict(zip(own, weights, strict=True)), (images,))
+        if weights is None:  # a quarter of a step of one sample faster than a functional call
+            return self.loss_of_logits(self.net(images), labels, tasks)
+        names = (name for name, _ in self.net.named_parameters())
+        logits = functional_call(self.net, dict(zip(names, weights, strict=True)), (images,))
         return self.loss_of_logits(logits, labels, tasks)
 
     def loss_of_logits(self, logits: Tensor, labels: Tensor, tasks: Tensor | int) -> Tensor:
