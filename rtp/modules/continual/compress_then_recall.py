@@ -49,7 +49,7 @@ class CompressThenRecall(ContinualLearner):
     Deviations from the paper, all off by default. With `init: data` a memory starts from the first samples of its
     task, see `Memory.add_to_start`: each minibatch is added to the memory itself, so that they need no other storage.
     With `average` the memory that is stored is an average over the outer steps of its task. With `sample_bits` 8 the
-    reservoir holds four times as many images.
+    reservoir holds four times as many images, and with the memory's `stored_as` its numbers are shorter too.
 
     Args:
         memory: A task's memory, whose budget is 1/T of `memory_images`, which is
@@ -80,7 +80,8 @@ class CompressThenRecall(ContinualLearner):
         reservoir: Raw samples of the present task.
 
     Raises:
-        UserError: If an argument is out of its range, or a task's share of the budget holds no memory.
+        UserError: If an argument is out of its range, a task's share of the budget holds no memory, or the memory has
+            `learned_rate` or `float_steps`.
     """
 
     keeps_changing = False
