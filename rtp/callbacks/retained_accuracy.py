@@ -184,6 +184,7 @@ class RetainedAccuracy(L.Callback):
             "finished_tasks": int(learner.finished_tasks),
             "budget_bytes": learner.budget_bytes,
             "storage_bytes": learner.storage_bytes,
+            "storage_floats": learner.storage_floats,
             "largest_storage_bytes": learner.largest_storage_bytes,
             "other_bytes": learner.other_bytes,
             "largest_other_bytes": learner.largest_other_bytes,

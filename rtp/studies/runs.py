@@ -22,7 +22,7 @@ from rtp.cli.commands.export import load_memory
 from rtp.datamodules import TaskStream
 from rtp.errors import UserError
 from rtp.modules import ContinualLearner
-from rtp.modules.continual.base import LARGEST_KEY
+from rtp.modules.continual.base import largest
 from rtp.modules.memories.number_formats import stored_bits
 from rtp.runs.checkpoints import BEST, LAST, PREVIOUS, checkpoint_config, load_checkpoint
 from rtp.studies.data import built_data
@@ -123,8 +123,8 @@ def test_rows(run: Run) -> list[Row]:
 
 def _stream_row(run: Run, test: dict[str, Any]) -> Row:
     last = run.folder / LAST
-    # a test from before bytes were counted has the numbers of 32 bits alone
-    stored = test["storage_bytes"] if "storage_bytes" in test else test["storage_floats"] * torch.float32.itemsize
+    # tests of before have one of these alone, and then all numbers have 32 bits
+    numbers = test["storage_floats"] if "storage_floats" in test else test["storage_bytes"] // torch.float32.itemsize
     accuracies, interference = test["retained_accuracies"], test["backward_transfer_interference"]
     return _row(
         run,
@@ -135,8 +135,8 @@ def _stream_row(run: Run, test: dict[str, Any]) -> Row:
         accuracy_mean=test["retained_accuracy"],
         accuracy_std=pstdev(accuracies),
         networks=len(accuracies),
-        storage_floats=stored // torch.float32.itemsize,
-        storage_bytes=stored,
+        storage_floats=numbers,
+        storage_bytes=test.get("storage_bytes", numbers * torch.float32.itemsize),
         steps=test["steps"],
         interference=math.nan if interference is None else interference,
     )
@@ -167,7 +167,7 @@ def _stream_validation_row(run: Run) -> Row:
     matrix = checkpoint["callbacks"]["RetainedAccuracy"]["history"]
     if len(matrix) < checkpoint["state_dict"]["finished_tasks"]:
         raise UserError(f"{run.folder} was not validated after every task: set trainer.check_val_every_n_epoch to 1")
-    stored = checkpoint[LARGEST_KEY][0]
+    stored, _, numbers = largest(checkpoint)
     return _row(
         run,
         training_set=STREAM,
@@ -175,7 +175,7 @@ def _stream_validation_row(run: Run) -> Row:
         split="validation",
         accuracy_mean=fmean(matrix[-1]),
         networks=config["model"]["init_args"].get("networks", 1),
-        storage_floats=stored // torch.float32.itemsize,
+        storage_floats=numbers,
         storage_bytes=stored,
         steps=int(checkpoint["global_step"]),  # Lightning counts those of its optimizers
     )

@@ -230,7 +230,12 @@ def streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     path = tmp_path / "learners.yaml"
     (tmp_path / "ewc.yaml").write_text(EWC)
     conf = Path(__file__).parents[1] / "conf" / "streams" / "permuted_digits.yaml"
-    settings = {"CTR": {}, "EWC": {"config": "ewc.yaml"}, "wild": {"config": "ewc.yaml", "model.learning_rate": 1e30}}
+    settings = {
+        "CTR": {},
+        "CTR in 8 bits": {"model.memory.stored_as": "int8", "model.sample_bits": 8},
+        "EWC": {"config": "ewc.yaml"},
+        "wild": {"config": "ewc.yaml", "model.learning_rate": 1e30},
+    }
     content = {"seeds": [3], "seeded": ["data.seed"], "sizes": {"fast": {"base": str(conf)}}, "settings": settings}
     path.write_text(yaml.safe_dump(content))
     return read_study(path, "fast")
@@ -261,11 +266,33 @@ def test_a_stream_has_a_row_of_what_is_left_of_it(streams: Plan) -> None:
     assert row.accuracy_std == pytest.approx(abs(test["retained_accuracies"][0] - test["retained_accuracies"][1]) / 2)
     row, test = found["EWC"]
     assert (row.interference, row.networks) == (test["backward_transfer_interference"], 1)
-    # and of a test from before bytes were counted
+    # and of tests from before bytes were counted, and from before numbers were counted beside them
     old = {name: value for name, value in test.items() if not name.endswith("_bytes")} | {"storage_floats": 640}
     (run.folder / "test.json").write_text(json.dumps(old))
     (row,) = rows_of_test(run)
     assert (row.storage_floats, row.storage_bytes) == (640, 2560)
+    former = {name: value for name, value in test.items() if name != "storage_floats"} | {"storage_bytes": 5120}
+    (run.folder / "test.json").write_text(json.dumps(former))
+    (row,) = rows_of_test(run)
+    assert (row.storage_floats, row.storage_bytes) == (1280, 5120)
+
+
+def test_numbers_of_eight_bits_are_counted_as_numbers_and_as_bytes(streams: Plan) -> None:
+    run = make_run(streams, "CTR in 8 bits", 3, Path("studies"))
+    fit(run)
+    measure(run)
+    (row,) = rows_of_test(run)
+    checkpoint = load_checkpoint(run.folder / "last.ckpt")
+    sizes = [t.shape for name, t in checkpoint["state_dict"].items() if name.startswith("stored.")]
+    assert row.storage_floats == sum(math.prod(shape) for shape in sizes)
+    assert row.storage_bytes == row.storage_floats + 2 * sum(shape[0] for shape in sizes)  # and scales of 16 bits
+    found = validation_row(run)
+    stored, other, numbers = checkpoint["rtp_largest_bytes"]
+    assert (found.storage_bytes, found.storage_floats) == (stored, numbers)
+    assert numbers < stored < 2 * numbers
+    # a checkpoint from before numbers were counted, when all had 32 bits
+    torch.save(checkpoint | {"rtp_largest_bytes": [stored, other]}, run.folder / "last.ckpt")
+    assert validation_row(run).storage_floats == stored // 4
 
 
 def test_a_stream_is_compared_on_validation_after_its_last_task(streams: Plan) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,17 @@ Classifier = Callable[[Tensor], Tensor]
 
 
 LARGEST_KEY = "rtp_largest_bytes"
-"""Where a checkpoint holds the largest `storage_bytes` and `other_bytes`."""
+"""Where a checkpoint holds the largest `storage_bytes`, `other_bytes` and `storage_floats`."""
+
+
+def largest(checkpoint: Mapping[str, Any]) -> tuple[int, int, int]:
+    """The largest `storage_bytes`, `other_bytes` and `storage_floats` of a learner's checkpoint.
+
+    Zeros in one from before bytes were counted; in one from before there were other numbers, all have 32 bits.
+    """
+    found = checkpoint.get(LARGEST_KEY, [0, 0])
+    storage, other = found[:2]
+    return storage, other, found[2] if len(found) > 2 else storage // FLOAT_BYTES
 
 
 class ContinualLearner(ResumableModule, ABC):
@@ -54,6 +64,7 @@ class ContinualLearner(ResumableModule, ABC):
         keeps_changing: Whether learning a task changes the classification of earlier ones, which BTI, backward
             transfer and forgetting measure.
         largest_storage_bytes: The largest `storage_bytes` after a minibatch or a task so far; in checkpoints.
+        largest_storage_floats: The `storage_floats` at that time.
         largest_other_bytes: The same of `other_bytes`.
 
     Raises:
@@ -84,6 +95,7 @@ class ContinualLearner(ResumableModule, ABC):
         self.memory_images = memory_images
         self.register_buffer("finished_tasks", torch.tensor(0))
         self.largest_storage_bytes = 0
+        self.largest_storage_floats = 0
         self.largest_other_bytes = 0
 
     @property
@@ -121,6 +133,11 @@ class ContinualLearner(ResumableModule, ABC):
     def storage_bytes(self) -> int:
         """Bytes charged now, at most `budget_bytes`: raw samples, logits kept beside them, and compressed memories."""
         return sum(store.storage_bytes for store in self._stores())
+
+    @property
+    def storage_floats(self) -> int:
+        """How many numbers `storage_bytes` is of, whatever bits they are stored in."""
+        return sum(store.storage_floats for store in self._stores())
 
     @property
     def other_bytes(self) -> int:
@@ -228,18 +245,19 @@ class ContinualLearner(ResumableModule, ABC):
             raise RuntimeError(
                 f"{type(self).__name__} stores {stored} bytes, but its budget is {self.budget_bytes} bytes"
             )
-        self.largest_storage_bytes = max(self.largest_storage_bytes, stored)
+        if stored > self.largest_storage_bytes:
+            self.largest_storage_bytes, self.largest_storage_floats = stored, self.storage_floats
         self.largest_other_bytes = max(self.largest_other_bytes, self.other_bytes)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the largest storage so far, too."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[LARGEST_KEY] = [self.largest_storage_bytes, self.largest_other_bytes]
+        checkpoint[LARGEST_KEY] = [self.largest_storage_bytes, self.largest_other_bytes, self.largest_storage_floats]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the largest storage so far, too; a checkpoint from before it was counted has none."""
         super().on_load_checkpoint(checkpoint)
-        self.largest_storage_bytes, self.largest_other_bytes = checkpoint.get(LARGEST_KEY, [0, 0])
+        self.largest_storage_bytes, self.largest_other_bytes, self.largest_storage_floats = largest(checkpoint)
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Do nothing: `RetainedAccuracy` measures the classifiers of each task."""

@@ -20,6 +20,7 @@ from rtp.modules.continual.stores.reservoir import Reservoir
 from rtp.modules.distillation.base import MemorySource
 from rtp.modules.distillation.memory_distillation import recalled_episode
 from rtp.modules.memories.base import Memory
+from rtp.modules.memories.number_formats import rounded
 from rtp.modules.networks.training import TrainingProtocol
 from rtp.modules.unroll.base import Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
@@ -156,6 +157,11 @@ class CompressThenRecall(ContinualLearner):
         return int(self.finished_tasks) * self.memory.storage_bytes + self.reservoir.storage_bytes
 
     @property
+    def storage_floats(self) -> int:
+        """Numbers of these memories and samples."""
+        return int(self.finished_tasks) * self.memory.storage_floats + self.reservoir.storage_floats
+
+    @property
     def other_bytes(self) -> int:
         """Bytes of the memory being learned, of its outer optimizer's state, and of labels and counters."""
         moments = [value for state in self._optimizer_state.values() for value in state.values()]
@@ -206,12 +212,13 @@ class CompressThenRecall(ContinualLearner):
         return self.unroll.meta_loss(self.fresh_network(self.num_classes), self.inner_optimizer, episode)
 
     def end_task(self, task: int) -> None:
-        """Store the memory or its average, drop the raw samples, and start afresh."""
+        """Store the memory or its average in its number format, drop the raw samples, and start afresh."""
         memory: nn.Module = self.memory
         if self.averaged is not None and self.averaged.n_averaged > 0:  # a task may end before its first outer step
             memory = self.averaged.module
             self.averaged.n_averaged.zero_()
-        self.stored[task].load_state_dict(memory.state_dict())
+        numbers = {name: rounded(tensor, self.memory.stored_as) for name, tensor in memory.state_dict().items()}
+        self.stored[task].load_state_dict(numbers)
         self.memory.load_state_dict(self._fresh_memory().state_dict())
         if self.start_samples:
             self.held.zero_()

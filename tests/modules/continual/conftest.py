@@ -140,6 +140,11 @@ def tiny_memory(image_shape: tuple[int, int, int], num_classes: int, images_per_
     return AddressableMemory(image_shape, num_classes, images_per_class, num_bases=2, downsampling=2)
 
 
+def int8_memory(image_shape: tuple[int, int, int], num_classes: int, images_per_class: float) -> Memory:
+    sizes: dict[str, Any] = {"num_bases": 2, "downsampling": 2, "stored_as": "int8"}
+    return AddressableMemory(image_shape, num_classes, images_per_class, **sizes)
+
+
 OTHERS: list[tuple[type[Any], dict[str, Any]]] = [
     (Multitask, {"passes": 1, "batch_size": 10, "learning_rate": 0.1}),
     (
@@ -157,7 +162,10 @@ OTHERS: list[tuple[type[Any], dict[str, Any]]] = [
 
 
 EIGHT_BITS = [
-    (kind, arguments | {"sample_bits": 8, "memory_images": 22 if kind is CompressThenRecall else 6})
+    (
+        kind,
+        arguments | {"sample_bits": 8} | ({"memory": int8_memory} if "memory" in arguments else {"memory_images": 6}),
+    )
     for kind, arguments in SINGLE_NETWORKS + OTHERS
     if kind in (AGEM, CompressThenRecall, DarkExperienceReplay, ExperienceReplay, GDumb)
 ]

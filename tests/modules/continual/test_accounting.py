@@ -14,6 +14,7 @@ from torch import Tensor
 from rtp.datamodules import Digits, IncrementalClasses, PermutedTasks, TaskStream
 from rtp.datamodules.streams.base import StreamBatch
 from rtp.modules import CompressThenRecall, ContinualLearner, Multitask
+from rtp.modules.memories.number_formats import rounded
 
 REPLAYS, SAMPLES = 2, 12
 
@@ -27,15 +28,23 @@ def taken(samples: Tensor, axes: int) -> int:
     return int((samples.flatten(axes) != 0).any(-1).sum())
 
 
-def counted(learner: ContinualLearner) -> tuple[int, int]:
-    """Bytes of samples, logits and stored memories, and of all else, from the tensors of the learner's state."""
-    stored, other = 0, 0
+def memory_bytes(numbers: Tensor) -> int:
+    """Bytes of a memory's bases or matrices in the format that they are rounded to."""
+    in_int8 = torch.equal(rounded(numbers, "int8"), numbers)
+    return numbers.numel() + 2 * len(numbers) if in_int8 else nbytes(numbers)
+
+
+def counted(learner: ContinualLearner) -> tuple[int, int, int]:
+    """Bytes of samples, logits and stored memories, of all else, and numbers of the first, from the learner's state."""
+    stored, other, numbers = 0, 0, 0
     state = learner.state_dict()
     finished = int(learner.finished_tasks)
     for name, tensor in state.items():
         owner, _, last = name.rpartition(".")
         if owner.startswith("stored."):
-            stored += nbytes(tensor) if int(owner.split(".")[1]) < finished else 0
+            if int(owner.split(".")[1]) < finished:
+                stored += memory_bytes(tensor)
+                numbers += tensor.numel()
         elif f"{owner}.images" in state:  # of a store, whose samples may be in a row for each task
             images = state[f"{owner}.images"]
             axes = images.dim() - 3
@@ -43,6 +52,7 @@ def counted(learner: ContinualLearner) -> tuple[int, int]:
             each = tensor.nbytes // math.prod(images.shape[:axes])
             if last in ("images", "ranges", "logits"):
                 stored += held * each
+                numbers += held * math.prod(tensor.shape[axes:])
             else:
                 other += nbytes(tensor) if last == "_counts" else held * each
         else:
@@ -53,7 +63,8 @@ def counted(learner: ContinualLearner) -> tuple[int, int]:
         )
     if isinstance(learner, Multitask):  # reads again what others store
         stored, other = stored + int(learner.samples) * 4 * 64, other + int(learner.samples) * 2 * 8
-    return stored, other
+        numbers += int(learner.samples) * 64
+    return stored, other, numbers
 
 
 class Watch(L.Callback):
@@ -67,9 +78,10 @@ class Watch(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: StreamBatch, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, ContinualLearner)
-        stored, other = counted(pl_module)
+        stored, other, numbers = counted(pl_module)
         assert pl_module.storage_bytes == stored <= pl_module.budget_bytes
         assert pl_module.other_bytes == other
+        assert pl_module.storage_floats == numbers
         self.most = max(self.most, stored)
         self.steps += 1
         self.seen += [(batch.task, tuple(image.flatten().tolist())) for image in batch.images]

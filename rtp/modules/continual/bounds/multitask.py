@@ -1,5 +1,6 @@
 """The upper bound: a network trained on all tasks together."""
 
+import math
 from typing import Any
 
 import torch
@@ -40,6 +41,11 @@ class Multitask(SingleNetworkLearner):
     def storage_bytes(self) -> int:
         """Bytes of all samples of the stream so far."""
         return int(self.samples) * self.image_bytes
+
+    @property
+    def storage_floats(self) -> int:
+        """Numbers of all these samples."""
+        return int(self.samples) * math.prod(self.image_shape)
 
     @property
     def budget_bytes(self) -> int:

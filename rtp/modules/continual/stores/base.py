@@ -68,6 +68,16 @@ class SampleStore(nn.Module, ABC):
         return sample_bytes(self.image_shape, self.bits)
 
     @property
+    def floats_per_sample(self) -> int:
+        """Numbers of one sample that are charged, of whatever bits: its image's, and in 8 bits the channels' ranges."""
+        return math.prod(self.image_shape) + (0 if self.bits == 32 else 2 * self.image_shape[0])
+
+    @property
+    def storage_floats(self) -> int:
+        """Numbers of the samples held that are charged to the budget."""
+        return len(self) * self.floats_per_sample
+
+    @property
     def storage_bytes(self) -> int:
         """What the samples held are charged to the budget."""
         return len(self) * self.bytes_per_sample

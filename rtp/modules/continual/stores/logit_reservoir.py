@@ -36,6 +36,11 @@ class LogitReservoir(Reservoir):
         """Those of one image and its logits."""
         return super().bytes_per_sample + self.logits.shape[1] * FLOAT_BYTES
 
+    @property
+    def floats_per_sample(self) -> int:
+        """Numbers of one image and its logits."""
+        return super().floats_per_sample + self.logits.shape[1]
+
     @torch.no_grad()
     def add_with_logits(self, images: Tensor, labels: Tensor, tasks: Tensor | int, logits: Tensor) -> None:
         """Add images (n, C, H, W) one after the other, with labels (n,), tasks (n,) or one task, and logits (n, k)."""

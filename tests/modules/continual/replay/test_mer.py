@@ -28,7 +28,7 @@ def test_each_sample_is_learned_as_in_algorithm_1(by_hand: Any, own_heads: bool)
             held = min(step * 4 + n, 4)
             drawn = []
             for _ in range(2):
-                places = torch.randint(held, (min(2, held),)) if held else []  # with replacement
+                places = torch.randint(max(held, 1), (min(2, held),))  # with replacement
                 drawn.append(by_hand.samples(current, [part[places] for part in twin.reservoir.content()]))
             across = theta
             for samples in drawn:
