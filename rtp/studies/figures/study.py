@@ -21,6 +21,7 @@ ARCHITECTURES = "architectures"
 LOG_SPAN = 20
 """Ratio of an axis's ends from which on it is logarithmic: T in 1, ..., 200 and K in 2, ..., 256."""
 _PANELS_IN_ROW = 3
+_WIDEST_ROW = 18.0  # inches; a wider picture cannot be read on a page
 _HEIGHT, _CURVES_WIDTH, _BAR, _CELL = 3.2, 4.2, 0.56, 0.95  # inches: panels, those with curves, bars, table cells
 _TITLE = 8.5  # points
 _AXES = {"T": "inner steps T", "K": "bases K", "ipc": "images a class"}
@@ -55,9 +56,10 @@ def study_figure(rows: Sequence[Row], study: str) -> Figure:
         panels.append((compared, others, chart(compared)))
     series = dict.fromkeys(name for _, _, drawn in panels for name in drawn.series)
     numbers = {name: number for number, name in enumerate(series)}
-    columns = min(len(panels), _PANELS_IN_ROW)
+    width = max(_width(study, *panel) for panel in panels)
+    columns = min(len(panels), _PANELS_IN_ROW, max(1, int(_WIDEST_ROW / width)))
     lines = -(-len(panels) // columns)
-    figure = new_figure(columns * max(_width(study, *panel) for panel in panels), lines * _HEIGHT)
+    figure = new_figure(columns * width, lines * _HEIGHT)
     cells = figure.subplots(lines, columns, squeeze=False).flatten()
     for axes, (compared, others, drawn) in zip(cells, panels, strict=False):
         axes.set_title("\n".join(_title(compared)), fontsize=_TITLE)

@@ -114,6 +114,15 @@ def test_a_small_size_does_not_stand_beside_the_paper_s_numbers(row: MakeRow) ->
     assert legend(study_figure(rows, "ablation")) == ["paper, table 7"]
 
 
+def test_panels_too_wide_for_a_page_stand_below_each_other(row: MakeRow) -> None:
+    for count, columns in ((3, 2), (20, 1)):
+        rows = [row(f"learner {n}", 0.5, size=size) for size in ("one", "two") for n in range(count)]
+        figure = study_figure(rows, "momentum")
+        assert figure.get_figwidth() < 18
+        lefts = {round(axes.get_position().x0, 1) for axes in figure.axes}
+        assert len(lefts) == columns
+
+
 def test_baselines_are_grey_bars_or_levels(row: MakeRow) -> None:
     rows = [row("a", 0.8), row("b", 0.9), row("a", 0.4, training_set="random real")]
     (axes,) = study_figure(rows, "momentum").axes
