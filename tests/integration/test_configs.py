@@ -103,10 +103,13 @@ def test_a_stream_has_table_5s_sizes_and_its_memories_fill_their_share(
     assert learner.memory_images == 10 * stream.num_tasks  # of the paper's budget, a task has 10 images
     share = learner.budget_bytes / stream.num_tasks
     assert 0.9 * share < learner.memory.storage_bytes <= share
-    full_size = "permutations" in stream_config.stem
-    assert (len(learner.memory.bases), learner.memory.bases.shape[-1]) == (
-        (8, 28) if full_size else (24, stream.image_shape[-1] // 2)
-    )
+    assert stream_config not in PAPERS_STREAMS or learner.memory.stored_as == "float32"
+    num_bases, side = 24, stream.image_shape[-1] // 2
+    if "permutations" in stream_config.stem:
+        num_bases, side = 8, 28
+    elif learner.memory.stored_as == "int8":  # the rest of the quarter of the bytes is for matrices
+        num_bases *= 2
+    assert (len(learner.memory.bases), learner.memory.bases.shape[-1]) == (num_bases, side)
     if stream_config in PAPERS_STREAMS:
         expected = {
             "rotations": (20, 1000, 4),
