@@ -41,6 +41,7 @@ from .unroll.higher import HigherUnroll as HigherUnroll
 from .unroll.inner_optimizer import InnerAdam as InnerAdam
 from .unroll.inner_optimizer import InnerOptimizer as InnerOptimizer
 from .unroll.inner_optimizer import InnerSGD as InnerSGD
+from .unroll.span import SpanUnroll as SpanUnroll
 from .unroll.stepwise import StepwiseUnroll as StepwiseUnroll
 from .unroll.window import LastSteps as LastSteps
 from .unroll.window import RandomWindow as RandomWindow

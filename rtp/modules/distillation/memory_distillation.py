@@ -39,7 +39,8 @@ def recalled_episode(
     """The `augmented_episode` of the images recalled by labels Y' (k,), at the memory's rate."""
     recalled = memory.recall(classes).flatten(0, 1), classes.repeat_interleave(memory.num_slots)
     episode = augmented_episode(recalled, len(classes), real, slots_per_class, num_steps, augmentation)
-    return replace(episode, rate_factor=memory.rate_factor)
+    combinations = memory.combinations(classes) if augmentation is None else None
+    return replace(episode, rate_factor=memory.rate_factor, combinations=combinations)
 
 
 def augmented_episode(

@@ -89,6 +89,10 @@ class SharedBases(Memory):
         """Coefficients v of every class and slot, (num_classes, r, K)."""
         return self.stored_addressing.transpose(0, 1)
 
+    def combinations(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Memory.combinations`; upsampling is linear, so that of the bases is that of the images."""
+        return self.coefficients()[labels].flatten(0, 1), self._upsampled(self.bases).flatten(1)
+
     @classmethod
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """See `Memory.named_tensors`."""

@@ -147,6 +147,15 @@ class Memory(nn.Module, ABC):
         images = self.recall_slots(labels.repeat_interleave(self.num_slots), slots.repeat(len(labels)))
         return images.unflatten(0, (len(labels), self.num_slots))
 
+    def combinations(self, labels: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The flat images that `recall` returns for labels (n,), as a product of two matrices.
+
+        Returns:
+            Coefficients V (n * num_slots, K) and bases B (K, C * H * W) of images V B; None for a memory whose images
+            are no combinations of fewer bases.
+        """
+        return None
+
     @classmethod
     def named_tensors(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """Tensors of a `state_dict` by their names in a file; None for another module's or if no file can hold them."""

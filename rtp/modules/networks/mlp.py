@@ -38,3 +38,9 @@ class MLP(Network):
             layers += [nn.Dropout(dropout)] if dropout else []
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(hidden_width, num_classes)
+
+    def first_and_rest(self) -> tuple[nn.Linear, nn.Module]:
+        """The first linear layer, on the flat image, and the layers after it; see `SpanUnroll`."""
+        _, first, *rest = self.features.children()
+        assert isinstance(first, nn.Linear)
+        return first, nn.Sequential(*rest, self.classifier)

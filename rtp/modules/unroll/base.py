@@ -11,6 +11,8 @@ from rtp.modules.unroll.inner_optimizer import InnerOptimizer
 
 WeightLoss = Callable[[Tensor], Tensor]
 """Maps the flat weights theta_T (P,) of a trained network, in the order of `parameters()`, to a scalar."""
+Combinations = tuple[Tensor, Tensor]
+"""Coefficients V (m, K) and flat bases B (K, C * H * W) of images V B, both differentiable."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Episode:
         objective: The outer loss, on real images or of the weights alone.
         rate_factor: Positive scalar that multiplies the inner loss, for SGD as good as its learning rate; the other
             differentiable input, if given.
+        combinations: The images once more, as combinations of bases, if they are that.
     """
 
     images: Tensor
@@ -39,6 +42,7 @@ class Episode:
     minibatches: Tensor
     objective: RealImages | WeightLoss
     rate_factor: Tensor | None = None
+    combinations: Combinations | None = None
 
 
 class Unroll(ABC):
