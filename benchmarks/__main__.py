@@ -13,6 +13,7 @@ from benchmarks.engines import Case, compare, paper_size, peak_megabytes, small_
 from benchmarks.evaluation import together_or_alone
 from benchmarks.machine import copy_rate, default_device, device_name, product_rate
 from benchmarks.scaling import growth
+from benchmarks.streams import streams
 from rtp.cli.process import keep_compilations, keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
@@ -50,6 +51,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "evaluation": evaluation,
         **({} if quick else {"small_networks": small_networks(3, device)}),
         **({"paper_size": paper_size(3, device, rates)} if device.type == "cuda" else {}),
+        "streams": streams(2 if quick else 5, device, (10,) if quick else (10, 150)),
         "growth": growth(1 if quick else 3, device, compile=not quick),
     }
 
@@ -93,6 +95,13 @@ def table(result: dict[str, Any]) -> str:
                 f"as higher, {value['gflops_kept']:.0f} GFLOP/s",
             )
             for key, value in result.get("small_networks", {}).items()
+        ),
+        *(
+            (
+                f"stream, {key}, in the bases' span",
+                f"{1000 * value['seconds_span']:.0f} ms, {value['speedup_span_vs_higher']:.1f} times as fast as higher",
+            )
+            for key, value in result["streams"].items()
         ),
         *(
             (f"growth, {key}", f"{value['seconds'] / result['growth']['base']['seconds']:.2f}")
