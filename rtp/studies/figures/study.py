@@ -220,8 +220,10 @@ def _title(rows: list[Row]) -> list[str]:
     over = f"± std over {seeds} seeds" if seeds > 1 else "one seed"
     if seeds == 1 and networks != 1 and any(math.isfinite(row.accuracy_std) for row in rows):
         over += f", ± std over {networks} networks"
-    storage = {row.storage_floats for row in rows} - {0} or {0}
-    numbers = f"{min(storage):,}" if len(storage) == 1 else f"{min(storage):,} to {max(storage):,}"
+    # numbers of different formats are compared by the bytes that they take
+    unit = "numbers" if all(row.storage_bytes == 4 * row.storage_floats for row in rows) else "bytes"
+    stored = {row.storage_floats if unit == "numbers" else row.storage_bytes for row in rows} - {0} or {0}
+    storage = f"{min(stored):,}" if len(stored) == 1 else f"{min(stored):,} to {max(stored):,}"
     diverged = [
         f"{shown_name(setting)} ({point.diverged} of {point.seeds + point.diverged})"
         for setting, found in grouped(rows, lambda row: row.setting).items()
@@ -229,5 +231,5 @@ def _title(rows: list[Row]) -> list[str]:
     ]
     data = _DATA.get(rows[0].data, shown_name(rows[0].data))
     # a small size of the paper's data set must not pass for the paper's
-    lines = [f"{data}, size {shown_name(rows[0].size)}", f"{numbers} numbers, {over}"]
+    lines = [f"{data}, size {shown_name(rows[0].size)}", f"{storage} {unit}, {over}"]
     return lines + (textwrap.wrap(f"diverged: {'; '.join(diverged)}", 48) if diverged else [])

@@ -73,7 +73,7 @@ def row() -> MakeRow:
             "accuracy_std": 0.02,
             "networks": 20,
             "storage_floats": 640,
-            "storage_bytes": 2560,
+            "storage_bytes": 4 * changes.get("storage_floats", 640),
             "steps": 100,
             "seconds": 1.0,
             "device": "cpu",

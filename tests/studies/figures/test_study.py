@@ -62,6 +62,14 @@ def test_a_numeric_axis_is_a_curve_with_its_seeds_deviation(row: MakeRow) -> Non
     assert legend(figure) == ["momentum none", "momentum full"]
 
 
+@pytest.mark.parametrize("shorter", [0, 1], ids=["all", "one of them"])
+def test_numbers_of_other_formats_are_compared_by_their_bytes(row: MakeRow, shorter: int) -> None:
+    rows = [row("a", storage_floats=640, storage_bytes=(640, 2560)[shorter]), row("b", storage_bytes=712)]
+    (axes,) = study_figure(rows, "momentum").axes
+    storage = ("640 to 712", "712 to 2,560")[shorter]
+    assert axes.get_title() == f"Digits, size fast\n{storage} bytes, one seed, ± std over 20 networks"
+
+
 def test_ticks_of_the_paper_s_loops_do_not_touch(row: MakeRow) -> None:
     figure = study_figure([row(f"T={t}") for t in (1, 10, 20, 50, 100, 150, 200)], "momentum")
     figure.draw_without_rendering()
