@@ -1,11 +1,11 @@
-"""Render the tables of RESULTS.md from the ledger in docs/results.
+"""Render the tables of the pages of results, RESULTS.md and docs/results/streams.md, from the ledger in docs/results.
 
-    python docs/render_results.py          # write RESULTS.md
-    python docs/render_results.py --check  # exit with 1 when RESULTS.md differs
+    python docs/render_results.py          # write the pages
+    python docs/render_results.py --check  # exit with 1 when a page differs
 
 The ledger has one row a number, in `docs/results/*.csv`. `docs/results/tables.md` has the layout of each table, with
 `{id}` where the accuracy of a row belongs, `{id:paper}`, `{id:value}` or another column. Layouts and the blocks of
-RESULTS.md that are filled have the same marks: `<!-- table: NAME -->` and `<!-- end -->`.
+the pages that are filled have the same marks: `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGES = ("RESULTS.md", "docs/results/streams.md")
+"""Paths of the pages, from the project's folder."""
 
 COLUMNS = (
     *("id", "study", "setting", "data", "data_exactness", "split", "floats", "bytes", "accuracy", "std", "networks"),
@@ -37,7 +39,7 @@ Ledger = Mapping[str, Mapping[str, str]]
 
 
 class LedgerError(Exception):
-    """The ledger, the layouts or RESULTS.md cannot be rendered; the message says why."""
+    """The ledger, the layouts or a page cannot be rendered; the message says why."""
 
 
 def read_ledger(folder: Path) -> Ledger:
@@ -68,26 +70,29 @@ def read_ledger(folder: Path) -> Ledger:
     return rows
 
 
-def render(results: str, layouts: str, ledger: Ledger) -> str:
-    """Fill the blocks of RESULTS.md.
+def render(pages: Mapping[str, str], layouts: str, ledger: Ledger) -> dict[str, str]:
+    """Fill the blocks of the pages.
 
     Args:
-        results: Text of RESULTS.md.
+        pages: Texts of the pages by their paths.
         layouts: Text of docs/results/tables.md.
         ledger: The ledger's rows by their id.
 
     Returns:
-        The text with every block filled from its layout.
+        The texts with every block filled from its layout.
 
     Raises:
         LedgerError: If a mark has no end, a block has no layout or a layout no block, or a layout names a row or a
             number that the ledger lacks.
     """
     tables = {name: _filled(body, ledger) for name, body in _blocks(layouts, "tables.md").items()}
-    blocks = _blocks(results, "RESULTS.md")
-    if unknown := blocks.keys() ^ tables.keys():
-        raise LedgerError(f"tables that only one of RESULTS.md and tables.md has: {', '.join(sorted(unknown))}")
-    return BLOCK.sub(lambda block: block["start"] + tables[block["name"]] + block["end"], results)
+    used = {name for page, text in pages.items() for name in _blocks(text, page)}
+    if unknown := used ^ tables.keys():
+        raise LedgerError(f"tables that only one of the pages and tables.md has: {', '.join(sorted(unknown))}")
+    return {
+        page: BLOCK.sub(lambda block: block["start"] + tables[block["name"]] + block["end"], text)
+        for page, text in pages.items()
+    }
 
 
 def _blocks(text: str, name: str) -> dict[str, str]:
@@ -114,7 +119,7 @@ def _number(ledger: Ledger, key: str, column: str) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Write RESULTS.md, or compare it.
+    """Write the pages, or compare them.
 
     Args:
         args: The command line without the program's name.
@@ -122,22 +127,24 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 if `--check` finds a difference or something cannot be rendered.
     """
-    parser = argparse.ArgumentParser(description="Render the tables of RESULTS.md from the ledger in docs/results.")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 when RESULTS.md differs")
+    parser = argparse.ArgumentParser(description="Render the tables of the results from the ledger in docs/results.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 when a page differs")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of RESULTS.md and docs (default: this project)")
     options = parser.parse_args(args)
-    path, folder = options.root / "RESULTS.md", options.root / "docs" / "results"
-    results = path.read_text(encoding="utf-8")
+    folder = options.root / "docs" / "results"
+    pages = {page: (options.root / page).read_text(encoding="utf-8") for page in PAGES}
     try:
-        rendered = render(results, (folder / "tables.md").read_text(encoding="utf-8"), read_ledger(folder))
+        rendered = render(pages, (folder / "tables.md").read_text(encoding="utf-8"), read_ledger(folder))
     except LedgerError as error:
         print(error, file=sys.stderr)
         return 1
-    if options.check and rendered != results:
-        print("RESULTS.md differs from docs/results: run `make results`", file=sys.stderr)
+    differing = [page for page in PAGES if rendered[page] != pages[page]]
+    if options.check and differing:
+        print(f"{' and '.join(differing)} differ from docs/results: run `make results`", file=sys.stderr)
         return 1
     if not options.check:
-        path.write_text(rendered, encoding="utf-8")
+        for page, text in rendered.items():
+            (options.root / page).write_text(text, encoding="utf-8")
     return 0
 
 
