@@ -44,7 +44,7 @@ bench: install  ## Measure speed and memory on this machine, 10 to 25 minutes on
 bench-quick: install  ## The same at a smaller size, in under 5 minutes
 	$(BIN)/python -m benchmarks --quick
 
-results: install  ## Render the tables of RESULTS.md from docs/results
+results: install  ## Render the tables of the results from docs/results
 	$(BIN)/python docs/render_results.py
 
 lint: install  ## Check style and types
