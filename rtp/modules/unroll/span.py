@@ -77,7 +77,7 @@ class SpanUnroll(Unroll):
         triangle = _cholesky(episode.combinations[1])
         if triangle is None:
             return higher.meta_loss(network, optimizer, episode)
-        inner = _InSpan(network, len(triangle)).to(episode.images)
+        inner = _InSpan(network, len(triangle))
         recalled, real = inner.inputs(episode.combinations, triangle, episode.objective.images)
         projected = Episode(
             recalled,
@@ -104,7 +104,7 @@ class _InSpan(nn.Module):
         super().__init__()
         first, self.rest = network.first_and_rest()
         self.start = first.weight.detach()
-        self.movement = nn.Parameter(torch.zeros(first.out_features, num_bases))
+        self.movement = nn.Parameter(first.weight.new_zeros(first.out_features, num_bases))
         self.bias = first.bias
 
     def inputs(self, combinations: Combinations, triangle: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
