@@ -1,6 +1,7 @@
 """The LightningModule that learns a memory by back-propagation through time (algorithm 1)."""
 
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
@@ -39,7 +40,7 @@ def recalled_episode(
     """The `augmented_episode` of the images recalled by labels Y' (k,), at the memory's rate."""
     recalled = memory.recall(classes).flatten(0, 1), classes.repeat_interleave(memory.num_slots)
     episode = augmented_episode(recalled, len(classes), real, slots_per_class, num_steps, augmentation)
-    combinations = memory.combinations(classes) if augmentation is None else None
+    combinations = partial(memory.combinations, classes) if augmentation is None else None
     return replace(episode, rate_factor=memory.rate_factor, combinations=combinations)
 
 

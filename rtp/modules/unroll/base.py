@@ -34,7 +34,8 @@ class Episode:
         objective: The outer loss, on real images or of the weights alone.
         rate_factor: Positive scalar that multiplies the inner loss, for SGD as good as its learning rate; the other
             differentiable input, if given.
-        combinations: The images once more, as combinations of bases, if they are that.
+        combinations: Returns the images once more, as combinations of bases, or None if they are not that; called by
+            engines that use it.
     """
 
     images: Tensor
@@ -42,7 +43,7 @@ class Episode:
     minibatches: Tensor
     objective: RealImages | WeightLoss
     rate_factor: Tensor | None = None
-    combinations: Combinations | None = None
+    combinations: Callable[[], Combinations | None] | None = None
 
 
 class Unroll(ABC):

@@ -1,6 +1,6 @@
 """The engine for MLPs and images of few bases: the first layer learns in the bases' span alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtp.errors import UserError
-from rtp.modules.unroll.base import Combinations, Episode, RealImages, Unroll
+from rtp.modules.unroll.base import Combinations, Episode, RealImages
 from rtp.modules.unroll.higher import HigherUnroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
-from rtp.utils.checks import check_at_least
 
 # Smallest pivot of the Cholesky factor L beside the largest. Pivots measure how far each basis lies outside the span of
 # those before it; the gradient's rounding error, 1e-7 in float32, grows by their ratio.
@@ -27,8 +26,8 @@ class LinearFirst(Protocol):
 
 
 @dataclass(frozen=True)
-class SpanUnroll(Unroll):
-    """Exact back-propagation through the whole graph of a loop whose first layer has K inputs, one for each basis.
+class SpanUnroll(HigherUnroll):
+    """Exact back-propagation by `higher` through the whole graph of a loop with K inputs, one for each basis.
 
     Recalled images are X = V B, with coefficients V (m, K) and flat bases B (K, d). A gradient of the MLP's first
     weights W (h, d) is G^T X, a combination of the bases, so descent never leaves their span: W_t = W_0 + M_t Q, where
@@ -49,11 +48,6 @@ class SpanUnroll(Unroll):
         UserError: If `num_steps` is below 1.
     """
 
-    num_steps: int
-
-    def __post_init__(self) -> None:
-        check_at_least("num_steps", self.num_steps, 1)
-
     def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
         """See `Unroll.meta_loss`.
 
@@ -68,25 +62,19 @@ class SpanUnroll(Unroll):
                 "SpanUnroll needs InnerSGD with momentum_mode full or none: other rules depend on the weights' "
                 "coordinates, so use StepwiseUnroll"
             )
-        if episode.combinations is None or not isinstance(episode.objective, RealImages):
+        combinations = episode.combinations() if episode.combinations is not None else None
+        if combinations is None or not isinstance(episode.objective, RealImages):
             raise UserError(
                 "SpanUnroll needs images recalled by labels from bases, without augmentation, and a loss on real "
                 "images: use StepwiseUnroll"
             )
-        higher = HigherUnroll(self.num_steps)
-        triangle = _cholesky(episode.combinations[1])
+        triangle = _cholesky(combinations[1])
         if triangle is None:
-            return higher.meta_loss(network, optimizer, episode)
+            return super().meta_loss(network, optimizer, episode)
         inner = _InSpan(network, len(triangle))
-        recalled, real = inner.inputs(episode.combinations, triangle, episode.objective.images)
-        projected = Episode(
-            recalled,
-            episode.labels,
-            episode.minibatches,
-            RealImages(real, episode.objective.labels),
-            episode.rate_factor,
-        )
-        return higher.meta_loss(inner, optimizer, projected)
+        recalled, real = inner.inputs(combinations, triangle, episode.objective.images)
+        objective = RealImages(real, episode.objective.labels)
+        return super().meta_loss(inner, optimizer, replace(episode, images=recalled, objective=objective))
 
 
 def _cholesky(bases: Tensor) -> Tensor | None:
