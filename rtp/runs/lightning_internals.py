@@ -26,6 +26,15 @@ def validation_follows(trainer: L.Trainer) -> bool:
     return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
+def writes_step(module: L.LightningModule) -> bool:
+    """Whether what a module's training step logs is written: every `log_every_n_steps`-th, and the last before a stop.
+
+    Nothing is written without a trainer.
+    """
+    trainer = attached_trainer(module)
+    return trainer is not None and bool(trainer._logger_connector.should_update_logs)
+
+
 def finds_unused_parameters(strategy: DDPStrategy) -> bool:
     """Whether a step may leave parameters without a gradient."""
     return bool(strategy._ddp_kwargs.get("find_unused_parameters"))

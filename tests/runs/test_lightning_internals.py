@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard.writer import FileWriter
 
 from rtp.runs import lightning_internals as internals
@@ -50,6 +51,38 @@ def test_the_training_loop_says_how_far_it_is_and_whether_a_validation_follows(t
     trainer.fit(module, datamodule=BoringDataModule())
     assert [done for done, _ in module.notes] == [1, 2, 3, 4]
     assert [done for done, follows in module.notes if follows] == module.validated == [2, 4]
+
+
+class Logging(BoringModel):
+    """Logs a number in every step, another where it would be written, and both again in a step that stops training."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("always", 0.0)
+        self.trainer.should_stop = self.trainer.global_step == 7
+        if internals.writes_step(self):
+            self.log("written", 0.0)
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, list(range(8))), (3, [2, 5, 7]), (0, [])])
+def test_a_step_knows_whether_what_it_logs_is_written(every: int, steps: list[int], tmp_path: Path) -> None:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=3,
+        limit_train_batches=4,  # the count goes on over epochs
+        limit_val_batches=0,
+        log_every_n_steps=every,
+        logger=TensorBoardLogger(tmp_path, name="", version=""),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module = Logging()
+    assert not internals.writes_step(module)  # there is no trainer yet
+    trainer.fit(module, datamodule=BoringDataModule())
+    curves = EventAccumulator(str(tmp_path)).Reload()
+    written = {tag: [event.step for event in curves.Scalars(tag)] for tag in curves.Tags()["scalars"]}
+    assert written.get("always", []) == written.get("written", []) == steps
 
 
 def test_ddp_says_whether_a_step_may_leave_parameters_alone() -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from rtp.errors import first_line
 from rtp.modules.augmentations.base import Augmentation
 from rtp.utils.checks import check_at_least, check_in, check_positive
-from rtp.utils.seeds import derived_seed
+from rtp.utils.seeds import derived_seed, seed_torch
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Trainee:
 def isolated_rng(seed: int) -> Iterator[None]:
     """Seed torch's global generators; on leaving, restore the state of all global generators."""
     with isolate_rng():
-        torch.manual_seed(seed)
+        seed_torch(seed)
         yield
 
 
