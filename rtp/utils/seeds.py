@@ -26,7 +26,8 @@ def seed_torch(seed: int) -> None:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is not None:
         device = torch.get_device_module(accelerator)
-        getattr(device, "manual_seed_all", device.manual_seed)(seed)  # MPS is one device
+        seed_all = getattr(device, "manual_seed_all", None) or device.manual_seed  # MPS is one device
+        seed_all(seed)
 
 
 def seed_generators(seed: int) -> None:

@@ -33,7 +33,6 @@ class FakeDevice:
     def __init__(self, name: str) -> None:
         self.seeds: list[int] = []
         setattr(self, name, self.seeds.append)
-        self.manual_seed = self.seeds.append
 
 
 @pytest.mark.parametrize(("kind", "name"), [("cuda", "manual_seed_all"), ("mps", "manual_seed")])
