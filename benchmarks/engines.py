@@ -19,6 +19,7 @@ from rtp.cli.process import keep_compilations, keep_freed_memory
 from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
 from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
 from rtp.modules.unroll.step.functions import Precision
+from rtp.utils.float32_products import tf32_allowed
 
 STEP_PASSES = 9
 """Forward passes' worth of arithmetic that a step is charged: 3 for its gradient, 6 for the second derivatives."""
@@ -58,8 +59,11 @@ class Case:
         return forward * (STEP_PASSES * self.steps * self.images + JUDGE_PASSES * self.real)
 
 
-def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[], Tensor]:
-    """A function that recalls images, unrolls the inner loop and returns the gradient with respect to the bases."""
+def outer_step(case: Case, engine: Unroll, device: torch.device, tf32: bool = False) -> Callable[[], Tensor]:
+    """A function that recalls images, unrolls the inner loop and returns the gradient with respect to the bases.
+
+    A GPU's products are rounded to TF32 in it if asked, and else not.
+    """
     torch.manual_seed(0)
     with device:
         slots = max(1, case.images // case.classes)
@@ -78,7 +82,8 @@ def outer_step(case: Case, engine: Unroll, device: torch.device) -> Callable[[],
         images = memory.recall(torch.arange(case.classes, device=device)).flatten(0, 1)
         minibatches = draw_minibatches(case.classes, memory.num_slots, slots, case.steps).to(device)
         episode = Episode(images, labels, minibatches, RealImages(real, real_labels))
-        return torch.autograd.grad(engine.meta_loss(network, InnerSGD(), episode), memory.bases)[0]
+        with tf32_allowed(tf32):
+            return torch.autograd.grad(engine.meta_loss(network, InnerSGD(), episode), memory.bases)[0]
 
     return run
 
@@ -92,9 +97,10 @@ def engines(case: Case, device: torch.device) -> dict[str, Callable[[], Tensor]]
         "stepwise_compiled_kept": StepwiseUnroll(case.steps, activation_cache_gb=KEPT),
         "stepwise_compiled_bf16": StepwiseUnroll(case.steps, precision="bf16"),
     }
+    functions = {name: outer_step(case, unroll, device) for name, unroll in unrolls.items()}
     if device.type == "cuda":
-        unrolls["stepwise_compiled_tf32"] = StepwiseUnroll(case.steps, precision="tf32")
-    return {name: outer_step(case, unroll, device) for name, unroll in unrolls.items()}
+        functions["stepwise_compiled_tf32"] = outer_step(case, StepwiseUnroll(case.steps), device, tf32=True)
+    return functions
 
 
 def compare(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
@@ -155,14 +161,14 @@ def paper_size(
     """
     settings: dict[str, tuple[Precision, float]] = {
         "fp32": ("fp32", 0.0),
-        "tf32": ("tf32", 0.0),
+        "tf32": ("fp32", 0.0),
         "bf16": ("bf16", 0.0),
         "bf16, activations kept": ("bf16", 1000.0),
     }
     functions = {
-        name: outer_step(case, StepwiseUnroll(case.steps, precision=precision, activation_cache_gb=kept), device)
+        name: outer_step(case, StepwiseUnroll(case.steps, None, True, precision, kept), device, tf32=name == "tf32")
         for name, (precision, kept) in settings.items()
-        if precision != "tf32" or device.type == "cuda"
+        if name != "tf32" or device.type == "cuda"
     }
     for function in functions.values():
         function()
@@ -171,7 +177,7 @@ def paper_size(
         name: {
             "outer_steps_per_second": 1 / value,
             "gflops": (gflops := case.operations / value / 1e9),
-            "fraction_of_peak": gflops / rates[f"product_{settings[name][0]}_gflops".replace("_fp32", "")],
+            "fraction_of_peak": gflops / rates[f"product_{name.partition(',')[0]}_gflops".replace("_fp32", "")],
         }
         for name, value in middle.items()
     }

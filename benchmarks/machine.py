@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from rtp.utils.float32_products import tf32_allowed
+
 MATRIX = 2048
 """Side of the product that gives the machine's rate: large enough to be bound by arithmetic."""
 COPIED = 1 << 28
@@ -37,11 +39,9 @@ def seconds(function: Callable[[], object], device: torch.device) -> float:
 
 def product_rate(device: torch.device, dtype: torch.dtype = torch.float32, tf32: bool = False) -> float:
     """Floating-point operations a second of a square matrix product, the best of five."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
     matrix = torch.randn(MATRIX, MATRIX, device=device, dtype=dtype)
-    best = min(seconds(lambda: matrix @ matrix, device) for _ in range(5))
-    torch.backends.cuda.matmul.allow_tf32 = before
+    with tf32_allowed(tf32):
+        best = min(seconds(lambda: matrix @ matrix, device) for _ in range(5))
     return 2 * MATRIX**3 / best
 
 

@@ -19,6 +19,7 @@ from rtp.runs.checkpoints import CONFIG_KEY, flat_settings
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import event_writer
 from rtp.utils.files import new_file, write_json
+from rtp.utils.float32_products import float32_products
 from rtp.version import __version__
 
 
@@ -79,6 +80,7 @@ def write_test_report(trainer: L.Trainer, module: ResumableModule, results: dict
         "steps": module.trained_steps,
         "checkpoint": None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name,
         "device": str(module.device),
+        "float32_products": float32_products(module.device),
         "rtp_version": __version__,
         "torch_version": torch.__version__,
     }

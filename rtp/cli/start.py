@@ -16,7 +16,10 @@ from rtp.version import __version__
 ALL_COMMANDS = (*COMMANDS, *OTHER_COMMANDS)
 LIGHT = ("list", "info")
 """Commands that import by themselves what they need, as does the export of a memory's file."""
-GROUPS = ("trainer", "model", "data", "evaluation", "pictures", "checkpoint", "seed_everything", "run_dir", "ckpt_path")
+GROUPS = (
+    *("trainer", "model", "data", "evaluation", "pictures", "checkpoint"),
+    *("seed_everything", "run_dir", "tf32", "ckpt_path"),
+)
 OPTIONS: dict[str, tuple[str, ...]] = {
     "fit": GROUPS,
     "validate": (*GROUPS, "lift_limits", "verbose"),

@@ -39,10 +39,30 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     in_steps = options.get("check_val_every_n_epoch") is None
     if in_steps and isinstance(interval, (int, float)) and not (interval > 0 and float(interval).is_integer()):
         raise UserError(f"trainer.val_check_interval is {interval}: give a number of outer steps, such as 100")
+    check_precision(options.get("precision"))
     if options.get("enable_checkpointing") is False:
         raise UserError(
             "trainer.enable_checkpointing is false, but best.ckpt is the result of a run: leave it out; "
             "--checkpoint.every_n_steps says how often last.ckpt is written"
+        )
+
+
+def check_precision(precision: object) -> None:
+    """Refuse a precision of the Trainer that is not float32.
+
+    Lightning's autocast would round inside of the inner loop, where engines differentiate their own step, and float64
+    or half-precision weights do not go with a data set's float32 images.
+
+    Args:
+        precision: As Lightning's Trainer takes and shows it; None for its default.
+
+    Raises:
+        UserError: If it is not float32.
+    """
+    if precision is not None and str(precision) not in ("32-true", "32"):
+        raise UserError(
+            f"trainer.precision is {precision}: leave it out, as memories and weights are float32; unroll.precision "
+            "bf16 makes StepwiseUnroll's inner loop faster, and --tf32 true all products of a GPU"
         )
 
 

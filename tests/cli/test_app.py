@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 import yaml
@@ -117,6 +118,7 @@ def test_test_json_has_the_documented_entries(finished: Path) -> None:
     assert content["storage_bytes"] == 4 * 608
     assert content["results"][1]["storage_floats"] == 640
     assert content["results"][4]["epochs"] == 1
+    assert content["float32_products"] == {"matrix_products": "ieee", "convolutions": "ieee"}
 
 
 def test_test_needs_no_configuration_but_takes_options(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,6 +141,25 @@ def test_validate_measures_the_validation_split(finished: Path) -> None:
 def test_predict_writes_the_recalled_images_of_every_class(finished: Path) -> None:
     main(["predict", "--ckpt_path", str(finished / "best.ckpt"), "--run_dir", "predicted"])
     assert sorted(file.name for file in Path("predicted/recalled").iterdir()) == [f"{n:03d}.png" for n in range(10)]
+
+
+def test_a_program_s_trainer_that_rounds_is_refused() -> None:
+    cli = fit("run", "--trainer.max_steps", "0")
+    trainer = L.Trainer(
+        max_steps=1, precision="bf16-mixed", accelerator="cpu", logger=False, enable_checkpointing=False
+    )
+    with quiet_lightning(), pytest.raises(UserError, match=r"^trainer.precision is bf16-mixed"):
+        trainer.fit(cli.model, datamodule=cli.datamodule)
+
+
+def test_deterministic_algorithms_train_the_same_memory() -> None:
+    usual = fit("run").model.memory
+    try:
+        fixed = fit("other", "--trainer.deterministic", "true").model.memory
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for name, value in usual.state_dict().items():
+        torch.testing.assert_close(fixed.state_dict()[name], value)
 
 
 def test_the_same_seed_gives_the_same_memory_and_another_seed_another() -> None:
@@ -210,6 +231,16 @@ def init(config: dict[str, Any], *names: str) -> dict[str, Any]:
         (lambda c: init(c, "network").update(depth=4), r"depth 4 halves the image 4 times"),
         (lambda c: c["evaluation"].update(networks=0), r"^networks must be at least 1, got 0"),
         (lambda c: c["checkpoint"].update(every_n_steps=0), r"^every_n_steps must be at least 1, got 0"),
+        (
+            lambda c: c["trainer"].update(precision="bf16-mixed"),
+            r"^trainer.precision is bf16-mixed: .* unroll.pr",
+        ),
+        (lambda c: c["trainer"].update(precision=64), r"^trainer.precision is 64: leave it out"),
+        (lambda c: c.update(tf32=True), r"^tf32 needs a CUDA GPU, and this run is on cpu: leave it out"),
+        (
+            lambda c: init(c).update(unroll={"class_path": "StepwiseUnroll", "init_args": {"precision": "tf32"}}),
+            "precision: expected one of 'fp32', 'bf16', got tf32",
+        ),
     ],
 )
 def test_an_unusable_configuration_is_one_line_before_anything_is_trained(change: Change, message: str) -> None:

@@ -25,6 +25,11 @@ from rtp.runs.trainer_options import check_trainer_options, interval_within
         ("val_check_interval", -10),
         ("val_check_interval", float("nan")),
         ("enable_checkpointing", False),
+        ("precision", "bf16-mixed"),
+        ("precision", "16-mixed"),
+        ("precision", "64-true"),
+        ("precision", 16),
+        ("precision", "transformer-engine"),
     ],
 )
 def test_nonsense_is_refused_by_name(name: str, value: float) -> None:
@@ -42,6 +47,9 @@ def test_nonsense_is_refused_by_name(name: str, value: float) -> None:
         {"val_check_interval": 1.0, "gradient_clip_val": 0},
         {"limit_train_batches": 0.5, "log_every_n_steps": 0, "accumulate_grad_batches": 4},
         {"val_check_interval": "00:10:00", "enable_checkpointing": True},
+        {"precision": "32-true"},
+        {"precision": 32},
+        {"precision": None},
     ],
 )
 def test_sense_is_left(options: dict[str, object]) -> None:

@@ -38,7 +38,7 @@ TRAINER = {
     "--trainer.gradient_clip_val X": "largest norm of the outer gradient",
     "--trainer.accelerator NAME": "cpu, gpu or auto (default: auto)",
     "--trainer.devices N": "devices or processes (default: 1)",
-    "--trainer.precision NAME": "32-true, bf16-mixed, ...",
+    "--tf32 BOOL": "round a GPU's products to TF32: faster, 3 digits (default: false)",
     "--trainer.enable_progress_bar BOOL": "the progress bar (default: true)",
 }
 CLASSES = {

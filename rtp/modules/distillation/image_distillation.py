@@ -86,6 +86,7 @@ class ImageAddressedDistillation(ClassifierSynthesis):
         Raises:
             UserError: If an episode has only one class, shots leave no outer images, or a class has too few images.
         """
+        super().setup(stage)
         data = self.data()
         if stage == "fit":
             if data.classes_per_step == 1:

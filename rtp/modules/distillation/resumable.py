@@ -9,6 +9,7 @@ from torch import Tensor
 from rtp.errors import DivergenceError, UserError
 from rtp.runs.lightning_internals import attached_trainer
 from rtp.runs.trainer import outer_steps
+from rtp.runs.trainer_options import check_precision
 from rtp.utils.seeds import derived_seed, seed_generators
 
 SEED_KEY = "rtp_seed"
@@ -33,6 +34,14 @@ class ResumableModule(L.LightningModule):
     def is_new(self) -> bool:
         """Whether the run starts anew; a resumed run has the seed of its checkpoint."""
         return self._seed is None
+
+    def setup(self, stage: str) -> None:
+        """Refuse a Trainer that does not compute in float32.
+
+        Raises:
+            UserError: See `check_precision`.
+        """
+        check_precision(self.trainer.precision)
 
     def on_train_start(self) -> None:
         """Set the seed of a new run; a resumed one restores it from its checkpoint."""

@@ -106,6 +106,7 @@ class TaskDistillation(ClassifierSynthesis):
             UserError: If gradients of several class sets would be accumulated and clipped together, DDP does not look
                 for unused parameters, or a class is missing from the evaluated split.
         """
+        super().setup(stage)
         data = self.data()
         if stage == "fit":
             if self.trainer.accumulate_grad_batches != 1:

@@ -9,7 +9,7 @@ from rtp.errors import UserError
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.matching.base import MatchedNetwork, class_pairs, gradient_matching_loss, refuse_buffers, trained
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer, InnerSGD
-from rtp.modules.unroll.step.functions import StepFunctions, step_functions, tf32_mode
+from rtp.modules.unroll.step.functions import StepFunctions, step_functions
 from rtp.utils.checks import check_at_least
 from rtp.utils.distributed import all_gather
 
@@ -75,10 +75,9 @@ class GradientMatching(Distillation):
         fresh = self.fresh_network(self.network)
         functions = step_functions(fresh, compile=self.compiles)
         shapes = [parameter.shape for parameter in fresh.parameters()]
-        with tf32_mode("fp32"):
-            network = self._next_network(fresh, functions)
-            pairs = class_pairs(self.memory, self.slots_per_class, real_images, real_labels, self.augmentation)
-            loss = gradient_matching_loss(functions, network.theta, shapes, pairs)
+        network = self._next_network(fresh, functions)
+        pairs = class_pairs(self.memory, self.slots_per_class, real_images, real_labels, self.augmentation)
+        loss = gradient_matching_loss(functions, network.theta, shapes, pairs)
         self._matched = replace(network, matchings=network.matchings + 1)
         return loss
 

@@ -13,7 +13,7 @@ from torch.func import grad_and_value
 from rtp.errors import UserError
 from rtp.modules.unroll.base import Episode, RealImages, Unroll
 from rtp.modules.unroll.inner_optimizer import InnerOptimizer
-from rtp.modules.unroll.step.functions import Precision, StepFunctions, step_functions, tf32_mode
+from rtp.modules.unroll.step.functions import Precision, StepFunctions, step_functions
 from rtp.modules.unroll.trajectory import Trajectory, fits, free_memory
 from rtp.modules.unroll.window import Window
 from rtp.utils.checks import check_at_least
@@ -40,8 +40,9 @@ class StepwiseUnroll(Unroll):
         num_steps: Inner steps T, at least 1 and the window's size.
         window: The differentiated steps; null for all.
         compile: Whether to compile the functions of a step: about a minute at a run's first step, less with a cache.
-        precision: Mantissa of the factors in convolutions and linear layers: "fp32" full, "tf32" 10 bits (on a GPU
-            only), "bf16" 7 bits. Weights, norms, losses and sums stay float32.
+        precision: Factors of convolutions and linear layers: "fp32" as they are, which a GPU may round to TF32 if the
+            process lets it (`--tf32`), "bf16" rounded to 7 bits of mantissa. Weights, norms, losses and sums stay
+            float32.
         activation_cache_gb: Memory, at least 0, for the activations of the last steps (0.09 GB each for ConvNet-128 and
             100 images of 32x32). The backward pass reuses them, which saves a fifth of a step.
 
@@ -63,22 +64,20 @@ class StepwiseUnroll(Unroll):
                 f"use a size <= {self.num_steps} or more steps"
             )
         if self.precision not in get_args(Precision):
-            raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
+            hint = ": TF32 is a setting of the whole process, --tf32 true" if str(self.precision) == "tf32" else ""
+            raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}{hint}")
         check_at_least("activation_cache_gb", self.activation_cache_gb, 0)
 
     def meta_loss(self, network: nn.Module, optimizer: InnerOptimizer, episode: Episode) -> Tensor:
         """See `Unroll.meta_loss`.
 
         Raises:
-            UserError: If the network has buffers or draws random numbers, or if the precision is "tf32" on a CPU.
+            UserError: If the network has buffers or draws random numbers.
         """
         functions = self._functions(network, episode.images.detach())
         theta_0 = nn.utils.parameters_to_vector(network.parameters()).detach()
-        if self.precision == "tf32" and not theta_0.is_cuda:
-            raise UserError("precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16")
-        with tf32_mode(self.precision):
-            solve = partial(self._solve, functions, optimizer, theta_0, episode)
-            return _Solved.apply(episode.images, episode.rate_factor, solve)
+        solve = partial(self._solve, functions, optimizer, theta_0, episode)
+        return _Solved.apply(episode.images, episode.rate_factor, solve)
 
     @torch.no_grad()
     def _solve(

@@ -220,11 +220,10 @@ def test_bfloat16_is_near_float32_and_not_equal() -> None:
     assert 1e-4 < relative_error(rounded, exact) < 0.2  # bfloat16 has 8 significant bits
 
 
-def test_tensor_float_needs_a_gpu() -> None:
-    unroll = StepwiseUnroll(STEPS, precision="tf32")
-    with pytest.raises(UserError, match="precision tf32 needs a GPU, and this run is on a CPU: use fp32 or bf16"):
-        unroll.meta_loss(ConvNet(SHAPE, CLASSES, width=4, depth=1), InnerSGD(), episode_of(MEMORIES["pixel"]()))
-    with pytest.raises(UserError, match="precision must be one of fp32, tf32, bf16, got 'fp64'"):
+def test_other_precisions_are_refused_and_tensor_float_is_the_process_s() -> None:
+    with pytest.raises(UserError, match=r"got 'tf32': TF32 is a setting of the whole process, --tf32 true$"):
+        StepwiseUnroll(STEPS, precision="tf32")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"precision must be one of fp32, bf16, got 'fp64'$"):
         StepwiseUnroll(STEPS, precision="fp64")  # type: ignore[arg-type]
 
 

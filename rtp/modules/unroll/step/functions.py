@@ -1,7 +1,6 @@
 """Functions of the weights that the stepwise engine calls at every step: a gradient and two second derivatives."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from rtp.modules.unroll.step.compilation import Compiler
 from rtp.modules.unroll.step.saved_activations import SavedActivations
 from rtp.modules.unroll.step.twice_differentiable import TwiceDifferentiable
 
-Precision = Literal["fp32", "tf32", "bf16"]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -108,14 +107,3 @@ def _as_stored(tensor: Tensor) -> Tensor:
     if tensor.shape[1] == 1:
         return tensor.squeeze(1).unsqueeze(3).permute(0, 3, 1, 2)
     return tensor.contiguous(memory_format=torch.channels_last)
-
-
-@contextmanager
-def tf32_mode(precision: Precision) -> Iterator[None]:
-    """Within it, a GPU's matrix products and convolutions round float32 to TF32 if and only if `precision` says so."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

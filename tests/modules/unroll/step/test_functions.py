@@ -1,13 +1,12 @@
 """The functions of a step against PyTorch's own first and second derivatives."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from rtp.modules.networks import ConvNet
-from rtp.modules.unroll.step.functions import _as_stored, step_functions, tf32_mode
+from rtp.modules.unroll.step.functions import step_functions
 
 NETWORK = ConvNet((1, 4, 4), 2, width=2, depth=1).double()
 THETA = nn.utils.parameters_to_vector(NETWORK.parameters()).detach()
@@ -62,20 +61,3 @@ def test_networks_that_print_alike_and_differ_do_not_share_them() -> None:
     assert repr(Scaled(1.0)) == repr(Scaled(3.0))
     assert step_functions(Scaled(1.0)) is first
     assert step_functions(Scaled(3.0)) is not first
-
-
-def test_rounding_of_matrix_products_is_set_back() -> None:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    for precision, allowed in (("tf32", True), ("fp32", False)):
-        with tf32_mode(precision):  # type: ignore[arg-type]
-            assert torch.backends.cudnn.allow_tf32 is allowed
-            assert torch.backends.cuda.matmul.allow_tf32 is allowed
-    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_convolutions_keep_channels_last(channels: int) -> None:
-    images, weight = torch.rand(2, channels, 5, 4), torch.rand(8, channels, 3, 3)
-    stored = _as_stored(images)
-    assert torch.equal(stored, images)
-    assert F.conv2d(stored, _as_stored(weight)).stride()[1] == 1

@@ -1,0 +1,49 @@
+"""How a device multiplies float32 numbers: a setting of the whole process, for matrix products and convolutions.
+
+torch's own defaults are two: on a GPU, convolutions round their factors to TF32 (10 bits of mantissa for 23, Ampere and
+later) and matrix products do not.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let matrix products and convolutions of a GPU round float32 factors to TF32, or let neither.
+
+    Written so that torch's older names (`allow_tf32`, `get_float32_matmul_precision`), which Lightning and
+    torch.compile read, and its newer ones (`fp32_precision`) agree, whatever was set before: where they do not, torch
+    raises an error at a reading.
+    """
+    _set(allowed, allowed)
+
+
+def _set(matrix_products: bool, convolutions: bool) -> None:
+    torch.set_float32_matmul_precision("high" if matrix_products else "highest")  # sets both names
+    cudnn: Any = torch.backends.cudnn
+    cudnn.allow_tf32 = convolutions  # leaves what cuDNN inherits from `torch.backends.fp32_precision`
+    cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "tf32" if convolutions else "ieee"
+
+
+def float32_products(device: torch.device) -> dict[str, str]:
+    """What a device rounds the factors of float32 products to, "ieee" for nothing, as `test.json` records it."""
+    on_gpu = device.type == "cuda"
+    cpu, gpu = torch.backends.mkldnn, torch.backends
+    matrix = (gpu.cuda if on_gpu else cpu).matmul.fp32_precision
+    convolutions = (gpu.cudnn if on_gpu else cpu).conv.fp32_precision
+    found = {"matrix_products": matrix, "convolutions": convolutions}
+    return {name: "ieee" if value == "none" else value for name, value in found.items()}
+
+
+@contextmanager
+def tf32_allowed(allowed: bool) -> Iterator[None]:
+    """Within it, `allow_tf32`; afterwards products are rounded as before."""
+    before = float32_products(torch.device("cuda"))
+    allow_tf32(allowed)
+    try:
+        yield
+    finally:
+        _set(before["matrix_products"] == "tf32", before["convolutions"] == "tf32")
