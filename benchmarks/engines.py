@@ -19,7 +19,7 @@ from rtp.cli.process import keep_compilations, keep_freed_memory
 from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
 from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
 from rtp.modules.unroll.step.functions import Precision
-from rtp.utils.float32_products import tf32_allowed
+from rtp.runs.float32_products import tf32_allowed
 
 STEP_PASSES = 9
 """Forward passes' worth of arithmetic that a step is charged: 3 for its gradient, 6 for the second derivatives."""

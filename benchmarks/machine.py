@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rtp.utils.float32_products import tf32_allowed
+from rtp.runs.float32_products import tf32_allowed
 
 MATRIX = 2048
 """Side of the product that gives the machine's rate: large enough to be bound by arithmetic."""

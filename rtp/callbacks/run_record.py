@@ -16,10 +16,10 @@ from rtp.modules.continual.base import ContinualLearner
 from rtp.modules.distillation.base import Distillation
 from rtp.modules.distillation.resumable import ResumableModule
 from rtp.runs.checkpoints import CONFIG_KEY, flat_settings
+from rtp.runs.float32_products import float32_products
 from rtp.runs.folders import run_folder
 from rtp.runs.lightning_internals import event_writer
 from rtp.utils.files import new_file, write_json
-from rtp.utils.float32_products import float32_products
 from rtp.version import __version__
 
 

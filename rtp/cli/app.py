@@ -29,6 +29,7 @@ from rtp.modules import ContinualLearner, Distillation
 from rtp.runs.checkpoint_io import AtomicCheckpointIO
 from rtp.runs.checkpoints import last_checkpoint, steps_done
 from rtp.runs.event_files import CurvesLogger
+from rtp.runs.float32_products import TF32, use_tf32
 from rtp.runs.folders import (
     common_run_folder,
     config_name,
@@ -43,7 +44,6 @@ from rtp.runs.lightning_internals import command_help, command_parser, commands_
 from rtp.runs.trainer import TRAINER_DEFAULTS, quiet_lightning
 from rtp.runs.trainer_options import check_callbacks, check_trainer_options, interval_within
 from rtp.utils.cores import use_free_cores
-from rtp.utils.float32_products import allow_tf32
 from rtp.version import __version__
 
 INTERRUPTED = 130
@@ -67,14 +67,7 @@ class RtpCLI(LightningCLI):
             help="Folder of the run: checkpoints, curves, pictures, results. By default logs/NAME/NUMBER when "
             "fitting (NAME from the configuration file) and the checkpoint's own folder otherwise.",
         )
-        parser.add_argument(
-            "--tf32",
-            type=bool,
-            default=False,
-            help="Let a GPU round float32 factors of matrix products and convolutions to TF32 (10 bits of mantissa), "
-            "everywhere in the process: the inner loop, retraining, baselines. Faster on Ampere and later; see "
-            "docs/performance.md for the error.",
-        )
+        parser.add_argument("--tf32", type=bool, default=False, help=TF32)
         parser.add_lightning_class_args(RetrainingEvaluation, "evaluation")
         parser.add_lightning_class_args(MemoryPictures, "pictures")
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
@@ -187,12 +180,7 @@ class RtpCLI(LightningCLI):
         settings.callbacks = [*own, *default_callbacks(best_folder, progress, streaming)]
         settings.plugins = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
-        device = trainer.strategy.root_device.type
-        if self._setting("tf32") and self.subcommand == "fit" and device != "cuda":
-            raise UserError(
-                f"tf32 needs a CUDA GPU, and this run is on {device}: leave it out, or see unroll.precision"
-            )
-        allow_tf32(self._setting("tf32"))
+        use_tf32(self._setting("tf32"), trainer.strategy.root_device, trains=self.subcommand == "fit")
         check_callbacks(trainer.callbacks)  # type: ignore[attr-defined]
         if self.subcommand != "fit":  # the checkpoint's memory is whole without the average and rules of its training
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided")

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from rtp.errors import UserError
+
 
 def allow_tf32(allowed: bool) -> None:
     """Let matrix products and convolutions of a GPU round float32 factors to TF32, or let neither.
@@ -26,6 +28,24 @@ def _set(matrix_products: bool, convolutions: bool) -> None:
     cudnn: Any = torch.backends.cudnn
     cudnn.allow_tf32 = convolutions  # leaves what cuDNN inherits from `torch.backends.fp32_precision`
     cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "tf32" if convolutions else "ieee"
+
+
+TF32 = (
+    "Let a GPU round float32 factors of matrix products and convolutions to TF32 (10 bits of mantissa) everywhere in "
+    "the process: the inner loop, retraining, baselines. Faster on Ampere and later; docs/performance.md has the error."
+)
+"""Help of `--tf32`."""
+
+
+def use_tf32(asked: bool, device: torch.device, trains: bool) -> None:
+    """`allow_tf32` for a run on a device.
+
+    Raises:
+        UserError: If it trains on a device that has no TF32. A test measures there what was trained elsewhere.
+    """
+    if asked and trains and device.type != "cuda":
+        raise UserError(f"tf32 needs a CUDA GPU, and this run is on {device.type}: leave it out")
+    allow_tf32(asked)
 
 
 def float32_products(device: torch.device) -> dict[str, str]:

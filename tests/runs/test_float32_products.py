@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from rtp.utils.float32_products import allow_tf32, float32_products, tf32_allowed
+from rtp.runs.float32_products import allow_tf32, float32_products, tf32_allowed
 
 GPU = torch.device("cuda")
 backends: Any = torch.backends
