@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install demo test coverage test-slow bench bench-quick results lint format docs
+.PHONY: help install demo test coverage test-slow test-gpu bench bench-quick results lint format docs
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -37,6 +37,9 @@ coverage: install  ## Run them and count the lines of rtp that they run, as CI d
 
 test-slow: install  ## Run the tests that take minutes: twenty kills of one run
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: install  ## Run the tests that need a CUDA GPU
+	$(BIN)/python -m pytest -m gpu
 
 bench: install  ## Measure speed and memory on this machine, 10 to 25 minutes on two cores
 	$(BIN)/python -m benchmarks

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from rtp.errors import first_line
 from rtp.modules.augmentations.base import Augmentation
+from rtp.runs.device_faults import is_device_fault
 from rtp.utils.checks import check_at_least, check_in, check_positive
 from rtp.utils.seeds import derived_seed, seed_torch
 
@@ -185,6 +186,8 @@ def _train_vmapped(trainees: Sequence[Trainee], descend: Callable[..., None]) ->
     try:
         descend(stacked.values(), backward, trainees)
     except RuntimeError as error:  # unsupported by vmap, or out of memory
+        if is_device_fault(error):
+            raise
         log.warning("networks are trained one by one, not vmapped: %s", first_line(error))
         return False
     with torch.no_grad():

@@ -33,6 +33,12 @@ def fits(num_steps: int, tensors_per_step: int, theta: Tensor, free: int) -> boo
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes of a GPU's memory that are free or in PyTorch's unused cache."""
+    """Bytes of a GPU's memory that are free, or unused in the part of PyTorch's cache that any operation may take.
+
+    CUDA graphs have pools of their own, whose unused blocks their own replays alone can take.
+    """
     free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    own = [segment for segment in torch.cuda.memory_snapshot() if segment["device"] == index]
+    shared = [segment for segment in own if tuple(segment["segment_pool_id"]) == (0, 0)]
+    return int(free + sum(segment["total_size"] - segment["active_size"] for segment in shared))

@@ -134,6 +134,19 @@ def half_frozen() -> nn.Module:
     return network
 
 
+class Faulty(nn.Linear):
+    """Fails as a network does on a GPU that has failed."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure", 719)
+
+
+def test_a_fault_of_the_device_is_not_taken_for_one_of_vmap() -> None:
+    faulty = trainees(lambda: nn.Sequential(nn.Flatten(), Faulty(3 * 8 * 8, 4)), 2)
+    with pytest.raises(torch.AcceleratorError, match="launch failure"):
+        train_networks(faulty, TrainingProtocol(epochs=1, batch_size=3), vmapped=True)
+
+
 @pytest.mark.parametrize("make", [dropped, normalised, half_frozen])
 def test_networks_that_cannot_be_stacked_are_trained_one_by_one(
     make: Callable[[], nn.Module], caplog: pytest.LogCaptureFixture

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from rtp.errors import first_line
+from rtp.runs.device_faults import is_device_fault
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Compiler:
             for _ in range(3 if on_gpu else 1):  # a CUDA graph is warmed up, captured and replayed
                 result(*arguments)
         except Exception as error:
+            if is_device_fault(error):  # running uncompiled would only raise it again, and hide where it came from
+                raise
             damaged = _damaged_file(error)
             if damaged is not None and damaged not in self._removed:  # once: it may come back damaged
                 self._removed.add(damaged)

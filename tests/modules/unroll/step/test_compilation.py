@@ -54,6 +54,15 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(
     assert messages == [f"not compiled, so slower: {shown}"]
 
 
+def test_a_fault_of_the_device_is_raised_and_not_taken_for_a_compiler_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> Callable[..., Any]:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700)
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
+        Compiler()(lambda x: 2 * x)(torch.tensor(3.0))
+
+
 COMPILES = """
 import logging, torch
 from rtp.modules.unroll.step.compilation import Compiler
