@@ -88,28 +88,29 @@ def outer_step(case: Case, engine: Unroll, device: torch.device, tf32: bool = Fa
     return run
 
 
-def engines(case: Case, device: torch.device) -> dict[str, Callable[[], Tensor]]:
-    """An outer step with each engine."""
+def engines(case: Case, device: torch.device, variants: bool = True) -> dict[str, Callable[[], Tensor]]:
+    """An outer step with each engine, and with kept activations and other roundings if asked."""
     unrolls: dict[str, Unroll] = {
         "higher": HigherUnroll(case.steps),
         "stepwise_eager": StepwiseUnroll(case.steps, compile=False),
         "stepwise_compiled": StepwiseUnroll(case.steps),
-        "stepwise_compiled_kept": StepwiseUnroll(case.steps, activation_cache_gb=KEPT),
-        "stepwise_compiled_bf16": StepwiseUnroll(case.steps, precision="bf16"),
     }
+    if variants:
+        unrolls["stepwise_compiled_kept"] = StepwiseUnroll(case.steps, activation_cache_gb=KEPT)
+        unrolls["stepwise_compiled_bf16"] = StepwiseUnroll(case.steps, precision="bf16")
     functions = {name: outer_step(case, unroll, device) for name, unroll in unrolls.items()}
-    if device.type == "cuda":
+    if variants and device.type == "cuda":
         functions["stepwise_compiled_tf32"] = outer_step(case, StepwiseUnroll(case.steps), device, tf32=True)
     return functions
 
 
-def compare(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
+def compare(case: Case, rounds: int, device: torch.device, variants: bool = True) -> dict[str, Any]:
     """Time the engines in turn, with the machine's matrix product between them.
 
     On a CPU `higher` also runs in a process that gives freed memory back to the system, as Python does by itself; rtp
     keeps it, which helps `higher` as well.
     """
-    functions = engines(case, device)
+    functions = engines(case, device, variants)
     gradients = {name: function() for name, function in functions.items()}  # compiles
     rates: list[float] = []
     with plain_process(case, device) as plain_higher:
@@ -122,8 +123,8 @@ def compare(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
     del times["product"]
     middle = medians(times)
     rate = statistics.median(rates)
-    compiled, kept = middle["stepwise_compiled"], middle["stepwise_compiled_kept"]
-    return {
+    compiled = middle["stepwise_compiled"]
+    found = {
         "case": vars(case),
         "seconds": times,
         "product_gflops": rate / 1e9,
@@ -134,13 +135,18 @@ def compare(case: Case, rounds: int, device: torch.device) -> dict[str, Any]:
         "speedup_vs_higher": middle["higher_in_plain_process"] / compiled,
         "speedup_vs_higher_with_memory_kept": middle["higher"] / compiled,
         "speedup_compiled_vs_eager": middle["stepwise_eager"] / compiled,
-        "speedup_bf16": compiled / middle["stepwise_compiled_bf16"],
         "fraction_of_peak": case.operations / rate / compiled,
+        "outer_steps_per_second": 1 / compiled,
+    }
+    if not variants:
+        return found
+    kept = middle["stepwise_compiled_kept"]
+    return found | {
+        "speedup_bf16": compiled / middle["stepwise_compiled_bf16"],
         "speedup_kept_vs_higher": middle["higher_in_plain_process"] / kept,
         "speedup_kept_vs_higher_with_memory_kept": middle["higher"] / kept,
         "speedup_kept_vs_eager": middle["stepwise_eager"] / kept,
         "fraction_of_peak_kept": case.operations / rate / kept,
-        "outer_steps_per_second": 1 / compiled,
     }
 
 
@@ -233,15 +239,15 @@ def _seconds_of_higher(case: Case, device: torch.device) -> float:
     return seconds(outer_step(case, HigherUnroll(case.steps), device), device)
 
 
-def peak_megabytes(case: Case, device: torch.device) -> float:
-    """The most memory that a compiled outer step takes, in a process of its own."""
+def peak_megabytes(case: Case, device: torch.device, compile: bool = True) -> float:
+    """The most memory that an outer step takes, in a process of its own."""
     with own_process() as process:
-        return process.submit(_peak, case, device).result() / 1e6
+        return process.submit(_peak, case, device, compile).result() / 1e6
 
 
-def _peak(case: Case, device: torch.device) -> int:
+def _peak(case: Case, device: torch.device, compile: bool) -> int:
     keep_compilations()
-    outer_step(dataclasses.replace(case, steps=1), StepwiseUnroll(1), device)()  # compiles
+    outer_step(dataclasses.replace(case, steps=1), StepwiseUnroll(1, compile=compile), device)()  # compiles
     gc.collect()
     keep_freed_memory()  # now, as what the compiler has used could be used again otherwise
-    return peak_bytes(outer_step(case, StepwiseUnroll(case.steps), device), device)
+    return peak_bytes(outer_step(case, StepwiseUnroll(case.steps, compile=compile), device), device)

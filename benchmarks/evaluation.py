@@ -21,10 +21,14 @@ def trainees(side: int, images: int, width: int, device: torch.device) -> list[T
     return [Trainee(network, inputs, labels, seed) for seed, network in enumerate(networks)]
 
 
-def together_or_alone(rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
+CASES = ((8, 10, 32, 50), (8, 60, 32, 20), (32, 10, 32, 8), (32, 100, 32, 2))
+"""Side and number of images, width of the networks, and epochs."""
+
+
+def together_or_alone(rounds: int, device: torch.device, cases: int = len(CASES)) -> dict[str, dict[str, float]]:
     """Time both for small and large networks, few and many images, and say what rtp's own rule chooses."""
     results = {}
-    for side, images, width, epochs in ((8, 10, 32, 50), (8, 60, 32, 20), (32, 10, 32, 8), (32, 100, 32, 2)):
+    for side, images, width, epochs in CASES[:cases]:
         networks, protocol = trainees(side, images, width, device), TrainingProtocol(epochs)
         ways = {"alone": False, "together": True}
         functions = {

@@ -19,21 +19,22 @@ LARGER = {
 """Twice and four times the work, or for bases and classes, which should cost little, more of them."""
 
 
-def growth(rounds: int, device: torch.device, compile: bool) -> dict[str, dict[str, float]]:
+def growth(rounds: int, device: torch.device, whole: bool) -> dict[str, dict[str, float]]:
     """Seconds of an outer step at the base case and with one size after another made larger.
 
     Args:
         rounds: Times that each is measured, in turn; the median counts.
         device: Where.
-        compile: Whether the engine compiles: each width, batch and number of classes takes half a minute.
+        whole: Whether the engine compiles, half a minute for each width, batch and number of classes, and each size is
+            measured at both of its larger values instead of the first.
     """
     cases = {"base": BASE}
     for name, values in LARGER.items():
-        for value in values:
+        for value in values if whole else values[:1]:
             # a minibatch has as many images of each class, and at least one
             images = max(BASE.images, value) if name == "classes" else BASE.images
             cases[f"{name}={value}"] = Case(**vars(BASE) | {"images": images, name: value})
-    engine = StepwiseUnroll(BASE.steps, compile=compile)  # one, so that what is compiled is shared
+    engine = StepwiseUnroll(BASE.steps, compile=whole)  # one, so that what is compiled is shared
     functions = {
         key: outer_step(case, dataclasses.replace(engine, num_steps=case.steps), device) for key, case in cases.items()
     }
