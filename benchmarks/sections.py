@@ -41,8 +41,7 @@ def sections(quick: bool, device: torch.device) -> Iterator[Section]:
     """All parts; quick ones compile one engine without its variants, and leave out what takes minutes."""
     case = QUICK if quick else Case()
     # first, in processes of their own, and before this one has taken memory
-    steps = (100,) if quick else (10, 100)
-    yield Section("memory", lambda _: {"peak_memory_mb": _memory(case, steps, not quick, device)}, _memory_rows)
+    yield Section("memory", lambda _: {"peak_memory_mb": _memory(case, quick, device)}, _memory_rows)
     yield Section("the machine", lambda _: {"rates": _rates(device)}, _rate_rows)
     yield Section("engines", lambda _: _engines(case, quick, device), _engine_rows)
     cases = 2 if quick else 4
@@ -56,9 +55,10 @@ def sections(quick: bool, device: torch.device) -> Iterator[Section]:
     yield Section("growth", lambda _: {"growth": growth(1 if quick else 3, device, whole=not quick)}, _growth_rows)
 
 
-def _memory(case: Case, steps: tuple[int, ...], compile: bool, device: torch.device) -> dict[str, float]:
-    peaks = {f"T={n}": peak_megabytes(dataclasses.replace(case, steps=n), device, compile) for n in steps}
-    return peaks | {"weights of 90 steps": 90 * weights_megabytes(case)}
+def _memory(case: Case, quick: bool, device: torch.device) -> dict[str, float]:
+    steps = (10,) if quick else (10, 100)
+    peaks = {f"T={n}": peak_megabytes(dataclasses.replace(case, steps=n), device, not quick) for n in steps}
+    return peaks if quick else peaks | {"weights of 90 steps": 90 * weights_megabytes(case)}
 
 
 def weights_megabytes(case: Case) -> float:
