@@ -161,7 +161,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Normalised training images (n, C, H, W) float32 and labels (n,) int64, on the training device.
 
         They take four times the memory of the bytes, as the other sets do, and are kept from their first use on. Outer
-        batches and those of evaluation are normalised one by one instead; see `train_dataloader`.
+        batches and those of evaluation are normalised one by one instead, but whitened once on a CPU.
         """
         images, labels, part = self._ready(self._training, "fit")
         return self._prepared((images[part], labels[part]))
@@ -247,7 +247,8 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def _kept_normalised(self) -> bool:
-        return self.zca is not None  # a matrix product an image: whitened once
+        # whitening is a matrix product an image: on a CPU done once; a GPU has little memory and much arithmetic
+        return self.zca is not None and self._device.type == "cpu"
 
     def _prepared(self, labelled: LabelledImages) -> LabelledImages:
         """On the training device, and normalised there if they are still bytes."""

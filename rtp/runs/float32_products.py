@@ -32,7 +32,7 @@ def _set(matrix_products: bool, convolutions: bool) -> None:
 
 TF32 = (
     "Let a GPU round float32 factors of matrix products and convolutions to TF32 (10 bits of mantissa) everywhere in "
-    "the process: the inner loop, retraining, baselines. Faster on Ampere and later; docs/performance.md has the error."
+    "the process: the inner loop, retraining, baselines. Faster on Ampere and later."
 )
 """Help of `--tf32`."""
 

@@ -66,6 +66,16 @@ def test_settings_of_a_distillation(name: str, options: list[str]) -> None:
         torch.use_deterministic_algorithms(False)
 
 
+def test_whitened_images_stay_bytes_on_the_device() -> None:
+    with pretended_gpu():
+        cli = main(["fit", "--config", str(CONF / "pixel.yaml"), "--data.zca", "0.1", "--run_dir", "run", *ON_DEVICE])
+        batches = cli.datamodule.train_dataloader()
+        assert (batches._images.dtype, batches._images.device) == (torch.uint8, GPU)
+        images, _ = batches.batch(0)
+        assert (images.dtype, images.device) == (torch.float32, GPU)
+        assert "train_set" not in vars(cli.datamodule)  # which is kept from its first use on
+
+
 def test_a_trajectory_that_does_not_fit_is_kept_by_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: set[str] = set()
 
