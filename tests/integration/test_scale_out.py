@@ -177,6 +177,19 @@ def test_a_run_of_two_processes_is_continued_exactly(folder: Path, ranks: list[d
     torch.testing.assert_close(again["state_dict"], whole["state_dict"], rtol=0, atol=0)
 
 
+def test_two_processes_compile_the_stepwise_engine_and_one_network_is_enough_for_both(tmp_path: Path) -> None:
+    config = CONFIG.with_name("stepwise.yaml")
+    compiled = ["--model.unroll.compile", "true", "--evaluation.validation_networks", "1"]
+    said = program(tmp_path, "fit", "--config", str(config), *OPTIONS, *TWO, *compiled, "--run_dir", "run")
+    assert said.count("compiled gradient of a step in") >= 2
+    assert "slower" not in said
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(first["end"][name], second["end"][name]) for name in first["end"])
+    assert any(not torch.equal(first["end"][name], first["memory"][name]) for name in first["end"])
+    assert first["accuracy"] == second["accuracy"] > 0
+    assert not torch.equal(first["batches"][0][0], second["batches"][0][0])
+
+
 def test_other_processes_take_the_folder_of_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RTP_RUN_DIR", "logs/x/7")  # left by an earlier run
