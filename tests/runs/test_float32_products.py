@@ -65,6 +65,9 @@ def test_a_context_sets_back_what_it_found(before: str, allowed: bool) -> None:
     assert float32_products(GPU) == found
 
 
-def test_torch_s_defaults_are_told_apart() -> None:
+def test_products_and_convolutions_are_told_apart() -> None:
+    allow_tf32(False)
+    backends.cudnn.allow_tf32 = True  # torch's defaults
+    backends.cudnn.conv.fp32_precision = "tf32"
     assert float32_products(GPU) == {"matrix_products": "ieee", "convolutions": "tf32"}
     assert float32_products(torch.device("cpu")) == {"matrix_products": "ieee", "convolutions": "ieee"}
