@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.machine import interleaved, medians, peak_bytes, product_rate, seconds
+from benchmarks.machine import interleaved, medians, peak_bytes, product_rate, seconds, tf32_allowed
 from rtp.cli.process import keep_compilations, keep_freed_memory
 from rtp.modules import AddressableMemory, ConvNet, HigherUnroll, InnerSGD, StepwiseUnroll, Unroll
 from rtp.modules.unroll.base import Episode, RealImages, draw_minibatches
 from rtp.modules.unroll.step.functions import Precision
-from rtp.runs.float32_products import tf32_allowed
 
 STEP_PASSES = 9
 """Forward passes' worth of arithmetic that a step is charged: 3 for its gradient, 6 for the second derivatives."""

@@ -3,12 +3,13 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from rtp.runs.float32_products import tf32_allowed
+from rtp.runs.float32_products import allow_tf32, float32_products
 
 MATRIX = 2048
 """Side of the product that gives the machine's rate: large enough to be bound by arithmetic."""
@@ -35,6 +36,17 @@ def seconds(function: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+@contextmanager
+def tf32_allowed(allowed: bool) -> Iterator[None]:
+    """Within it a GPU rounds the float32 factors of all products to TF32, or of none; afterwards as before."""
+    before = float32_products(torch.device("cuda"))
+    allow_tf32(allowed, allowed)
+    try:
+        yield
+    finally:
+        allow_tf32(**{name: value == "tf32" for name, value in before.items()})
 
 
 def product_rate(device: torch.device, dtype: torch.dtype = torch.float32, tf32: bool = False) -> float:

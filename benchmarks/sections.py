@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.engines import Case, compare, paper_size, peak_megabytes, small_networks
-from benchmarks.evaluation import together_or_alone
+from benchmarks.evaluation import CASES, together_or_alone
 from benchmarks.machine import copy_rate, product_rate
 from benchmarks.scaling import growth
 from benchmarks.streams import streams
@@ -44,7 +44,7 @@ def sections(quick: bool, device: torch.device) -> Iterator[Section]:
     yield Section("memory", lambda _: {"peak_memory_mb": _memory(case, quick, device)}, _memory_rows)
     yield Section("the machine", lambda _: {"rates": _rates(device)}, _rate_rows)
     yield Section("engines", lambda _: _engines(case, quick, device), _engine_rows)
-    cases = 2 if quick else 4
+    cases = 2 if quick else len(CASES)
     yield Section("evaluation", lambda _: _evaluation(1 if quick else 3, device, cases), _evaluation_rows)
     rounds, lengths = (2, (10,)) if quick else (5, (10, 150))
     yield Section("streams", lambda _: {"streams": streams(rounds, device, lengths, not quick)}, _stream_rows)

@@ -4,8 +4,6 @@ torch's own defaults are two: on a GPU, convolutions round their factors to TF32
 later) and matrix products do not.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,17 +11,13 @@ import torch
 from rtp.errors import UserError
 
 
-def allow_tf32(allowed: bool) -> None:
-    """Let matrix products and convolutions of a GPU round float32 factors to TF32, or let neither.
+def allow_tf32(matrix_products: bool, convolutions: bool) -> None:
+    """Say which of a GPU's operations may round float32 factors to TF32.
 
     Written so that torch's older names (`allow_tf32`, `get_float32_matmul_precision`), which Lightning and
     torch.compile read, and its newer ones (`fp32_precision`) agree, whatever was set before: where they do not, torch
     raises an error at a reading.
     """
-    _set(allowed, allowed)
-
-
-def _set(matrix_products: bool, convolutions: bool) -> None:
     torch.set_float32_matmul_precision("high" if matrix_products else "highest")  # sets both names
     cudnn: Any = torch.backends.cudnn
     cudnn.allow_tf32 = convolutions  # leaves what cuDNN inherits from `torch.backends.fp32_precision`
@@ -38,14 +32,14 @@ TF32 = (
 
 
 def use_tf32(asked: bool, device: torch.device, trains: bool) -> None:
-    """`allow_tf32` for a run on a device.
+    """Let a run on a device use TF32 in all products, or in none.
 
     Raises:
         UserError: If it trains on a device that has no TF32. A test measures there what was trained elsewhere.
     """
     if asked and trains and device.type != "cuda":
         raise UserError(f"tf32 needs a CUDA GPU, and this run is on {device.type}: leave it out")
-    allow_tf32(asked)
+    allow_tf32(asked, asked)
 
 
 def float32_products(device: torch.device) -> dict[str, str]:
@@ -56,14 +50,3 @@ def float32_products(device: torch.device) -> dict[str, str]:
     convolutions = (gpu.cudnn if on_gpu else cpu).conv.fp32_precision
     found = {"matrix_products": matrix, "convolutions": convolutions}
     return {name: "ieee" if value == "none" else value for name, value in found.items()}
-
-
-@contextmanager
-def tf32_allowed(allowed: bool) -> Iterator[None]:
-    """Within it, `allow_tf32`; afterwards products are rounded as before."""
-    before = float32_products(torch.device("cuda"))
-    allow_tf32(allowed)
-    try:
-        yield
-    finally:
-        _set(before["matrix_products"] == "tf32", before["convolutions"] == "tf32")

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.engines import Case, outer_step, relative_error
+from benchmarks.machine import tf32_allowed
 from benchmarks.streams import outer_step as stream_step
 from rtp.cli import main
 from rtp.modules import HigherUnroll, SpanUnroll, StepwiseUnroll, Unroll
 from rtp.modules.unroll import stepwise
-from rtp.runs.float32_products import tf32_allowed
 
 pytestmark = [
     pytest.mark.gpu,

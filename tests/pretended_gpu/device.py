@@ -154,10 +154,11 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _refuse_a_mix(func: Any, args: tuple[Any, ...], kwargs: Any, tensors: list[Tensor], on_device: bool) -> None:
+    ours = any(isinstance(tensor, DeviceTensor) for tensor in tensors)
     hosts = [tensor for tensor in tensors if not isinstance(tensor, DeviceTensor) and tensor.dim()]  # scalars may mix
     if func in INDEXED and isinstance(args[0], DeviceTensor):
         hosts = [tensor for tensor in hosts if not any(tensor is index for index in args[1])]
-    if hosts and len(hosts) < len(tensors) and any(isinstance(t, DeviceTensor) for t in tensors) and func not in COPIES:
+    if ours and hosts and func not in COPIES:
         _refuse(f"{func}: a tensor of {GPU} with one of the host, of shape {tuple(hosts[0].shape)}")
     generator = kwargs.get("generator")
     if generator is not None and (generator._cdata in Generator.on_device) != on_device:

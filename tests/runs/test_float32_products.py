@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from rtp.runs.float32_products import allow_tf32, float32_products, tf32_allowed
+from benchmarks.machine import tf32_allowed
+from rtp.runs.float32_products import allow_tf32, float32_products
 
 GPU = torch.device("cuda")
 backends: Any = torch.backends
@@ -45,7 +46,7 @@ BEFORE: dict[str, Callable[[], None]] = {
 @pytest.mark.parametrize("allowed", [True, False])
 def test_both_kinds_of_names_agree_whatever_was_set_before(before: str, allowed: bool) -> None:
     BEFORE[before]()
-    allow_tf32(allowed)
+    allow_tf32(allowed, allowed)
     name = "tf32" if allowed else "ieee"
     assert float32_products(GPU) == {"matrix_products": name, "convolutions": name}
     # Lightning and torch.compile read these, which raise an error if the two ways were mixed
@@ -66,8 +67,6 @@ def test_a_context_sets_back_what_it_found(before: str, allowed: bool) -> None:
 
 
 def test_products_and_convolutions_are_told_apart() -> None:
-    allow_tf32(False)
-    backends.cudnn.allow_tf32 = True  # torch's defaults
-    backends.cudnn.conv.fp32_precision = "tf32"
+    allow_tf32(matrix_products=False, convolutions=True)  # torch's defaults
     assert float32_products(GPU) == {"matrix_products": "ieee", "convolutions": "tf32"}
     assert float32_products(torch.device("cpu")) == {"matrix_products": "ieee", "convolutions": "ieee"}
